@@ -1,0 +1,12 @@
+//! Protocol logic as plain synchronous values: no async, lock, clock or I/O.
+//!
+//! A core has `on_<event>(&mut self, now, …, out)`, pushes variants of its one closed `Effect` enum, and runs
+//! `validate()` after every step. Shells ([`crate::runtime`]) are the only async code.
+
+pub mod alignment;
+pub mod checkpointing;
+pub mod completed;
+pub mod failover;
+pub mod restore;
+pub mod retention;
+pub mod transactions;

@@ -1,0 +1,268 @@
+//! The door: every contact of the engine with the outside world, and the guarantee of each method.
+//!
+//! In production the traits are tokio, TCP and an object store ([`crate::os`]); under test they are a seeded
+//! world. The engine cannot tell. Records never cross a trait object one by one: a batch is the unit.
+//!
+//! Rules for whoever implements a trait here:
+//! 1. Promise only what is written on the method; a double must be able to break everything else.
+//! 2. One handle belongs to one incarnation of one process. Once that incarnation is dead the handle is
+//!    *fenced*: futures never complete or say [`StorageError::Fenced`], and nothing it asks for happens.
+//! 3. A task of the engine is woken only through this file: a clock, a connection, a storage reply or a [`Bell`].
+//!    That is what lets a simulator own the order of everything.
+//!
+//! Does not cover: memory shared inside one task, and CPU time (only [`Clock::work`] makes time pass).
+
+use bytes::Bytes;
+use std::{fmt, future::Future, ops::Range, pin::Pin, sync::Arc, task::Context, task::Poll, time::Duration};
+
+use crate::event::Event;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Everything outside, cheap to clone. One per incarnation of a process.
+#[derive(Clone)]
+pub struct Env {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Connections to other processes.
+    pub network: Arc<dyn Network>,
+    /// Durable objects: checkpoints, input and output, told apart by the first segment of the path.
+    pub storage: Arc<dyn Storage>,
+    /// Every free choice.
+    pub schedule: Arc<dyn Schedule>,
+    /// Tasks and the bells between them.
+    pub spawner: Arc<dyn Spawner>,
+    /// What the engine announces.
+    pub trace: Arc<dyn Trace>,
+}
+
+impl Env {
+    /// Announces an event.
+    pub fn emit(&self, event: Event) {
+        self.trace.emit(event);
+    }
+
+    /// Sleeps for `duration` from now.
+    pub fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(self.clock.now() + duration)
+    }
+}
+
+/// Where in the engine a choice, a delay or a bell belongs: a name, and a lane that tells logical instances
+/// apart (see [`crate::ids::lane`]). Randomness is keyed by it, so that one site's draws never move another's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Site {
+    /// What is chosen or waited for, e.g. `"input"`.
+    pub what: &'static str,
+    /// Which logical instance, e.g. the packed subtask id.
+    pub lane: u64,
+}
+
+impl Site {
+    /// A site.
+    pub fn new(what: &'static str, lane: u64) -> Self {
+        Self { what, lane }
+    }
+}
+
+/// Nanoseconds on a monotonic clock whose zero means nothing. Not comparable between processes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Time(pub u64);
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Self;
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Time {
+    /// The time from `earlier` to `self`, zero if it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Time.
+pub trait Clock: Send + Sync {
+    /// Monotonic within one incarnation. May drift against other processes.
+    fn now(&self) -> Time;
+
+    /// Milliseconds since 1970 for people to read. May jump; nothing may be decided by it.
+    fn wall_ms(&self) -> u64;
+
+    /// Completes at or after `deadline`, never before. Dropping it cancels it.
+    fn sleep_until(&self, deadline: Time) -> BoxFuture<'static, ()>;
+
+    /// Says that `units` of processing (records or encoded kilobytes) were done at `site`, and how long that
+    /// shall take: `None` in production, where it has already taken its time; a virtual delay under test.
+    fn work(&self, site: Site, units: u64) -> Option<BoxFuture<'static, ()>>;
+}
+
+/// Why the network could not do it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// Nobody listens there, or not now. Trying again later is sensible.
+    #[error("cannot connect to {0}: {1}")]
+    Refused(String, String),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    CannotListen(String, String),
+    /// The connection is over. Frames sent last may or may not have arrived.
+    #[error("connection to {0} broke: {1}")]
+    Broken(String, String),
+    /// The peer sent something that is no frame (too long, garbled). This connection is over, others are not.
+    #[error("malformed frame from {0}: {1}")]
+    Malformed(String, String),
+}
+
+/// Connections between processes.
+pub trait Network: Send + Sync {
+    /// Starts listening. Port 0 picks a free port; [`Listener::address`] says which.
+    fn listen(&self, address: String) -> BoxFuture<'static, Result<Box<dyn Listener>, NetworkError>>;
+
+    /// Connects. May take arbitrarily long; the caller bounds it.
+    fn connect(&self, address: String) -> BoxFuture<'static, Result<Connection, NetworkError>>;
+}
+
+/// An open port. Dropping it closes it.
+pub trait Listener: Send {
+    /// The address peers can connect to.
+    fn address(&self) -> String;
+
+    /// The next incoming connection. Cancel-safe.
+    fn accept(&mut self) -> BoxFuture<'_, Result<Connection, NetworkError>>;
+}
+
+/// Both halves of a connection: whole frames, in order, each at most once, until it breaks. Dropping both
+/// halves closes it.
+pub struct Connection {
+    /// Who is at the other end, for messages.
+    pub peer: String,
+    /// The sending half.
+    pub sender: Box<dyn FrameSender>,
+    /// The receiving half.
+    pub receiver: Box<dyn FrameReceiver>,
+}
+
+/// Sends whole frames.
+pub trait FrameSender: Send {
+    /// Hands a frame to the connection, waiting while the window is full. `Ok` does not mean that it arrived.
+    /// A break is noticed late or (half-open) never. Not cancel-safe: a dropped send breaks the connection.
+    fn send(&mut self, frame: Bytes) -> BoxFuture<'_, Result<(), NetworkError>>;
+}
+
+/// Receives whole frames.
+pub trait FrameReceiver: Send {
+    /// The next frame. Frames are neither lost, repeated nor reordered before the break; after it there are none.
+    /// Cancel-safe.
+    fn receive(&mut self) -> BoxFuture<'_, Result<Bytes, NetworkError>>;
+}
+
+/// The largest frame that may be sent; a longer length prefix is malformed.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// How a write treats an existing object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum WriteMode {
+    /// Only if there is none; of several concurrent creators exactly one succeeds.
+    Create,
+    /// Whatever is there.
+    Overwrite,
+}
+
+/// What became of a storage request. `Ok` means durable: it survives the crash of everybody.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StorageError {
+    /// No such object.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// A `Create` found an object. It may be the caller's own, from a request whose reply was lost.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// The request had no effect and never will have one. Names the object and the cause.
+    #[error("{0}")]
+    Failed(String),
+    /// The request may have taken effect, or may still do so. Never guess: read back.
+    #[error("{0} (the outcome is unknown)")]
+    Unknown(String),
+    /// This incarnation is dead.
+    #[error("this process has been fenced off from storage")]
+    Fenced,
+}
+
+/// A stored object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectMeta {
+    /// Its full path.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Durable objects under `/`-separated paths. Objects appear whole or not at all, and reads see the newest
+/// completed write (read-after-write; listings as well).
+pub trait Storage: Send + Sync {
+    /// Reads a whole object, or a range of it. A range that reaches past the end is cut off there; one that
+    /// starts at or past the end yields no bytes.
+    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>>;
+
+    /// Writes a whole object, atomically and durably.
+    fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>>;
+
+    /// Deletes an object; deleting what is not there is done too.
+    fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>>;
+
+    /// Every object whose path is `prefix` or starts with `prefix/`, sorted by path.
+    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>>;
+}
+
+/// Every free choice of the engine.
+pub trait Schedule: Send + Sync {
+    /// One of `0..choices`, `choices` ≥ 1. Any answer is correct; over many calls every choice must come up.
+    fn pick(&self, site: Site, choices: usize) -> usize;
+
+    /// A number that no other process or incarnation will draw for this purpose: a writer's token.
+    fn token(&self, site: Site) -> u64;
+}
+
+/// Tasks and the bells between them.
+pub trait Spawner: Send + Sync {
+    /// Runs `future` beside the caller until it ends or is aborted, or the process dies.
+    fn spawn(&self, site: Site, future: BoxFuture<'static, ()>) -> Box<dyn TaskHandle>;
+
+    /// A new bell for the task that will listen at `site`.
+    fn bell(&self, site: Site) -> Arc<dyn Bell>;
+}
+
+/// A spawned task. Dropping the handle lets it run on.
+pub trait TaskHandle: Send + Sync {
+    /// Drops the task's future at its next suspension point, at the latest before it would be polled again.
+    fn abort(&self);
+}
+
+/// How one task of a process tells another that something waits for it. Queues are the engine's own and
+/// visible at once; the *knowledge* travels through the bell, so that its order belongs to the outside.
+pub trait Bell: Send + Sync {
+    /// Adds one ring. Never blocks.
+    fn ring(&self);
+
+    /// How many rings have arrived. Each ring arrives exactly once, possibly later.
+    fn rung(&self) -> u64;
+
+    /// Ready once more than `seen` rings have arrived; otherwise registers the task, one at a time.
+    fn poll_rung(&self, seen: u64, context: &mut Context<'_>) -> Poll<u64>;
+}
+
+/// What the engine announces. Returns nothing, so nothing can depend on it.
+pub trait Trace: Send + Sync {
+    /// Records an event. Synchronous and cheap; never blocks.
+    fn emit(&self, event: Event);
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Env")
+    }
+}

@@ -1,0 +1,139 @@
+//! What the engine announces: the points of the protocol, each with its coordinates.
+//!
+//! Production shows them as `tracing` events. The simulator records them as the *claims* of a run, aims its
+//! faults at them, and judges re-execute the run from them. So the order of announcing matters:
+//! * an event that *starts* something is emitted before the first effect, one that *ends* something after the last;
+//! * [`Event::Consumed`] and [`Event::SourceEmitted`] are emitted before the records are processed, in
+//!   processing order per subtask: together they are the complete order of elements of that subtask.
+//!
+//! An event says nothing about durability or visibility by itself: those are judged on what the doubles saw.
+
+use crate::ids::{Attempt, ChannelId, CheckpointId, Generation, SubtaskId, WorkerId};
+
+/// One announcement.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "coordinates are named after their types; the variant says the rest")]
+pub enum Event {
+    // --- Coordinator: leadership and attempts ---
+    /// The slot that makes this process the leader is durable.
+    LeadershipTaken { generation: Generation, slot: u64 },
+    /// Somebody newer leads; this process stops.
+    Deposed { generation: Generation },
+    /// A worker was accepted.
+    WorkerRegistered { worker: WorkerId },
+    /// A worker's connection is lost or silent.
+    WorkerLost { worker: WorkerId },
+    /// The latest completed checkpoint was read back from storage, about to be deployed.
+    RestoreRead { attempt: Attempt, checkpoint: CheckpointId },
+    /// Deployments are about to be sent.
+    AttemptDeployed { attempt: Attempt, restore: Option<CheckpointId> },
+    /// Every subtask has restored.
+    AttemptRunning { attempt: Attempt },
+    /// The attempt is over; `cause` is for people.
+    AttemptFailed { attempt: Attempt, cause: String },
+
+    // --- Coordinator: one checkpoint ---
+    /// An id was allocated and the plan made.
+    CheckpointTriggered { attempt: Attempt, checkpoint: CheckpointId },
+    /// A trigger is about to be sent.
+    TriggerSent { attempt: Attempt, checkpoint: CheckpointId, worker: WorkerId },
+    /// An ack that counts arrived.
+    AckReceived { attempt: Attempt, checkpoint: CheckpointId, subtask: SubtaskId },
+    /// A decline that counts arrived.
+    DeclineReceived { attempt: Attempt, checkpoint: CheckpointId, subtask: SubtaskId },
+    /// All acks are in; the manifest is about to be written.
+    ManifestStarted { checkpoint: CheckpointId, path: String },
+    /// The manifest is durable.
+    ManifestWritten { checkpoint: CheckpointId, path: String },
+    /// The slot is about to be created.
+    CompletionStarted { checkpoint: CheckpointId, slot: u64 },
+    /// The slot is durable: the commit point has passed.
+    CompletionDurable {
+        checkpoint: CheckpointId,
+        slot: u64,
+        manifest: String,
+        bytes: u64,
+        duration_ms: u64,
+        last: bool,
+    },
+    /// The checkpoint will not complete.
+    CheckpointAborted { checkpoint: CheckpointId, reason: String },
+    /// A notification of completion is about to be sent.
+    NotifySent { attempt: Attempt, checkpoint: CheckpointId, worker: WorkerId },
+    /// The checkpoint fell out of retention.
+    CheckpointSubsumed { checkpoint: CheckpointId },
+    /// An object of a subsumed or aborted checkpoint is about to be deleted.
+    DeleteStarted { path: String },
+    /// Every subtask has finished and that is durable.
+    JobFinished { checkpoint: CheckpointId },
+    /// The job is over without having finished.
+    JobFailed { cause: String },
+
+    // --- Subtask: restore ---
+    /// The subtask's blob is about to be read.
+    RestoreStarted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The subtask's live state is complete, before its first element and before commits are repeated. `digest` is
+    /// [`crate::state::digest`] of the live state, encoded afresh.
+    Restored { attempt: Attempt, subtask: SubtaskId, checkpoint: Option<CheckpointId>, digest: u64, ended: bool },
+
+    // --- Subtask: elements, in processing order ---
+    /// The source produced records, about to be processed by its own chain.
+    SourceEmitted { attempt: Attempt, subtask: SubtaskId, records: u64 },
+    /// A batch left a channel, about to be processed. `seq` counts elements of the channel from 0.
+    Consumed { attempt: Attempt, subtask: SubtaskId, channel: ChannelId, seq: u64, records: u64 },
+    /// A barrier left a channel.
+    BarrierReceived { attempt: Attempt, subtask: SubtaskId, channel: ChannelId, seq: u64, checkpoint: CheckpointId },
+    /// A cancellation marker left a channel.
+    CancelReceived { attempt: Attempt, subtask: SubtaskId, channel: ChannelId, seq: u64, checkpoint: CheckpointId },
+    /// The end of input left a channel.
+    EndReceived { attempt: Attempt, subtask: SubtaskId, channel: ChannelId, seq: u64 },
+    /// All input has been processed; the operator is about to finish its output.
+    InputEnded { attempt: Attempt, subtask: SubtaskId },
+
+    // --- Subtask: one checkpoint ---
+    /// A trigger reached a source.
+    TriggerReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The first barrier of several arrived.
+    AlignmentStarted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The last barrier arrived.
+    AlignmentEnded { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The alignment will not end: cancelled, aborted or superseded.
+    AlignmentAborted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The barrier is on every output channel, behind every record of before.
+    BarrierEmitted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The cancellation marker is on every output channel.
+    CancelEmitted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The sink staged everything written since the last barrier (pre-commit).
+    Prepared { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The sink could not stage; what was written stays for the next checkpoint.
+    PrepareFailed { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, cause: String },
+    /// The copy-on-write view exists: later changes are not part of the snapshot.
+    SnapshotTaken { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, ended: bool },
+    /// The blob is encoded and about to be written.
+    UploadStarted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, path: String, bytes: u64 },
+    /// The blob is durable.
+    UploadEnded { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, path: String, digest: u64 },
+    /// The blob could not be written.
+    UploadFailed { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, cause: String },
+    /// The ack is about to be sent.
+    AckSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, digest: u64 },
+    /// A decline is about to be sent.
+    DeclineSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// A completion reached the subtask.
+    NotifyReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, last: bool },
+    /// An abort reached the subtask.
+    AbortReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// The sink is about to make what it staged for `checkpoint` visible.
+    CommitStarted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    /// It is visible.
+    CommitEnded { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+
+    // --- Subtask: the end ---
+    /// The subtask exits after the final checkpoint.
+    SubtaskFinished { attempt: Attempt, subtask: SubtaskId },
+    /// The subtask failed.
+    SubtaskFailed { attempt: Attempt, subtask: SubtaskId, cause: String },
+    /// The worker stopped every task of an attempt.
+    AttemptCancelled { attempt: Attempt, worker: WorkerId },
+}

@@ -1,0 +1,192 @@
+//! The frames between coordinator and worker. Data between workers has frames of its own
+//! ([`crate::runtime::link`]).
+//!
+//! ```text
+//! worker                              coordinator
+//!   | -- Register ------------------------> |   refused unless protocol and graph agree
+//!   | <------------------------- Welcome -- |
+//!   | <-------------------------- Deploy -- |   once every worker is there
+//!   | -- Restored (each subtask) ---------> |   all restored: periodic triggering begins
+//!   | <------------------------- Trigger -- |
+//!   | -- Ack (each subtask) --------------> |   all acks: manifest, slot, commit point
+//!   | <----------------------- Completed -- |
+//!   | -- InputEnded (each subtask) -------> |   all ended: the final checkpoint, Completed{last}
+//!   | -- Finished (each subtask) ---------> |
+//!   | <------------------------- JobDone -- |
+//! ```
+//!
+//! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it.
+
+use crate::error::{Error, Result};
+use crate::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Changes with every incompatible change of a frame.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// From worker to coordinator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToCoordinator {
+    /// The first frame of a connection.
+    Register {
+        /// [`PROTOCOL_VERSION`] of the worker.
+        protocol: u32,
+        /// [`crate::graph::JobGraph::fingerprint`] of the worker.
+        graph: u64,
+        /// Who it is.
+        worker: WorkerId,
+        /// Where other workers reach it.
+        data_address: String,
+    },
+    /// Still alive.
+    Heartbeat,
+    /// A subtask has its state back and processes elements from now on.
+    Restored {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which subtask.
+        subtask: SubtaskId,
+    },
+    /// A subtask's snapshot is durable.
+    Ack {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Which subtask.
+        subtask: SubtaskId,
+        /// What it stored.
+        snapshot: SnapshotHandle,
+    },
+    /// A subtask cannot take part in a checkpoint.
+    Decline {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Which subtask.
+        subtask: SubtaskId,
+        /// Why not.
+        reason: String,
+    },
+    /// A subtask has processed all its input; it stays for barriers.
+    InputEnded {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which subtask.
+        subtask: SubtaskId,
+    },
+    /// A subtask has seen the final checkpoint complete, committed, and exited.
+    Finished {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which subtask.
+        subtask: SubtaskId,
+    },
+    /// Something of this attempt failed on this worker.
+    Failed {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which subtask, if it was one.
+        subtask: Option<SubtaskId>,
+        /// Why.
+        error: Error,
+    },
+}
+
+/// From coordinator to worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The worker is registered with this leadership.
+    Welcome {
+        /// Which leadership.
+        generation: Generation,
+    },
+    /// The worker does not fit; there is no use in trying again.
+    Refused {
+        /// Why not.
+        reason: String,
+    },
+    /// Still alive.
+    Heartbeat,
+    /// Run these subtasks. Implies the end of every older attempt on this worker.
+    Deploy(Deployment),
+    /// Start a checkpoint at this worker's sources.
+    Trigger {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// A checkpoint is durable: commit. Ids below it are subsumed.
+    Completed {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Whether every subtask had ended its input before its snapshot: commit and exit.
+        last: bool,
+    },
+    /// A checkpoint will not complete.
+    Aborted {
+        /// Of this attempt.
+        attempt: Attempt,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// Stop every subtask of this attempt.
+    Cancel {
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// The job is finished or has failed for good; the worker may go.
+    JobDone,
+}
+
+/// Who runs what, and from which state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Deployment {
+    /// The attempt to run.
+    pub attempt: Attempt,
+    /// Every subtask of the job, in order, with its worker.
+    pub placement: Vec<(SubtaskId, WorkerId)>,
+    /// The data address of every worker, in order.
+    pub addresses: Vec<(WorkerId, String)>,
+    /// What to restore; `None` starts from nothing.
+    pub restore: Option<RestoreFrom>,
+}
+
+/// A completed checkpoint as the subtasks see it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RestoreFrom {
+    /// Which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The snapshot of every subtask, in order.
+    pub snapshots: Vec<(SubtaskId, SnapshotHandle)>,
+}
+
+/// Where a subtask's snapshot lies and how to recognise it.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+pub struct SnapshotHandle {
+    /// Path of the blob.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// CRC-32C of the whole blob.
+    pub checksum: u32,
+    /// [`crate::state::digest`] of its sections.
+    pub digest: u64,
+    /// Whether the subtask had processed all its input, so that it must not process the end again.
+    pub ended: bool,
+}
+
+/// The bytes of a message.
+pub fn encode<T: Serialize>(message: &T) -> Bytes {
+    Bytes::from(bincode::serialize(message).expect("messages serialise"))
+}
+
+/// A message from its bytes.
+pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T> {
+    bincode::deserialize(frame).map_err(|e| Error::restart(format!("malformed message: {e}")))
+}

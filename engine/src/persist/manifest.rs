@@ -1,0 +1,72 @@
+//! The manifest of a checkpoint (Flink's `_metadata`): which snapshots it consists of, and what they hold.
+
+use super::{Kind, open, seal};
+use crate::error::{Error, Result};
+use crate::ids::{Attempt, CheckpointId};
+use crate::messages::SnapshotHandle;
+use crate::state::StateDescriptor;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+const VERSION: u8 = 1;
+
+/// What a checkpoint consists of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The attempt that took it.
+    pub attempt: Attempt,
+    /// The job's name.
+    pub job: String,
+    /// Key groups of the job.
+    pub max_parallelism: u16,
+    /// Milliseconds since 1970 at the trigger, for people.
+    pub triggered_ms: u64,
+    /// Every operator, in graph order.
+    pub operators: Vec<OperatorSnapshot>,
+}
+
+/// What a checkpoint holds of one operator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OperatorSnapshot {
+    /// The operator's uid.
+    pub uid: String,
+    /// The states it declared.
+    pub states: Vec<StateDescriptor>,
+    /// One handle a subtask, in order; their number is the parallelism.
+    pub subtasks: Vec<SnapshotHandle>,
+}
+
+impl Manifest {
+    /// Whether every subtask had ended its input: the final checkpoint.
+    pub fn last(&self) -> bool {
+        self.snapshots().all(|snapshot| snapshot.ended)
+    }
+
+    /// Every snapshot.
+    pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotHandle> {
+        self.operators.iter().flat_map(|operator| &operator.subtasks)
+    }
+
+    /// Total length of the snapshots in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.snapshots().map(|snapshot| snapshot.bytes).sum()
+    }
+
+    /// The stored form.
+    pub fn encode(&self) -> Bytes {
+        seal(Kind::Manifest, VERSION, &bincode::serialize(self).expect("manifests serialise"))
+    }
+
+    /// A manifest from its stored form; `path` names it in errors.
+    pub fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
+        let payload = open(Kind::Manifest, VERSION, path, bytes)?;
+        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
+    }
+
+    /// Where the manifest of a checkpoint goes. The attempt is part of the name, as for blobs.
+    pub fn path(checkpoint: CheckpointId, attempt: Attempt) -> String {
+        format!("checkpoints/{checkpoint}/manifest-{attempt}")
+    }
+}

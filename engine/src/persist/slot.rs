@@ -1,0 +1,74 @@
+//! A slot of the completed store: one numbered object of an append-only log, created by one conditional write.
+//!
+//! Whoever creates slot *n* decides it. A coordinator takes leadership by creating the next slot, so the next create
+//! of its predecessor fails, and the predecessor knows that it is deposed. No other consensus is needed.
+
+use super::{Kind, open, seal};
+use crate::error::{Error, Result};
+use crate::ids::{CheckpointId, Generation};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+const VERSION: u8 = 1;
+
+/// A slot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Slot {
+    /// The leadership that wrote it.
+    pub generation: Generation,
+    /// Drawn by the writer, so that it recognises its own write when the outcome was unknown.
+    pub token: u64,
+    /// Every checkpoint id up to this one may have been used; a new leadership starts above it (order rule O1).
+    pub ids_reserved: CheckpointId,
+    /// What it says.
+    pub record: SlotRecord,
+}
+
+/// What a slot says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SlotRecord {
+    /// The writer leads from here on.
+    NewGeneration,
+    /// The commit point of a checkpoint.
+    Completed {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Path of its manifest.
+        manifest: String,
+        /// The oldest slot that still counts; slots below may be gone, and so may what they name.
+        floor: u64,
+    },
+    /// More checkpoint ids were needed before any completed.
+    IdsReserved,
+    /// The job is finished, all output committed; it ended with this checkpoint.
+    Finished {
+        /// The final checkpoint.
+        checkpoint: CheckpointId,
+    },
+}
+
+impl Slot {
+    /// The stored form.
+    pub fn encode(&self) -> Bytes {
+        seal(Kind::Slot, VERSION, &bincode::serialize(self).expect("slots serialise"))
+    }
+
+    /// A slot from its stored form; `path` names it in errors.
+    pub fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
+        let payload = open(Kind::Slot, VERSION, path, bytes)?;
+        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
+    }
+}
+
+/// The folder of the log.
+pub const LOG: &str = "checkpoints/log";
+
+/// Where slot `number` lies. Slots count from 1.
+pub fn path(number: u64) -> String {
+    format!("{LOG}/{number:010}")
+}
+
+/// The number of the slot at `path`.
+pub fn number(path: &str) -> Option<u64> {
+    path.strip_prefix(LOG)?.strip_prefix('/')?.parse().ok()
+}

@@ -1,0 +1,93 @@
+//! What a run leaves behind: *claims*, announced by the engine, and *facts*, recorded by the doubles of the world
+//! around it. Durability, visibility and ownership are judged on facts.
+//!
+//! Entries are in the one total order in which the world made things happen.
+
+use bytes::Bytes;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::ids::WorkerId;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A process of the job.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Process {
+    /// The coordinator.
+    Coordinator,
+    /// A worker.
+    Worker(WorkerId),
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coordinator => f.write_str("coordinator"),
+            Self::Worker(worker) => worker.fmt(f),
+        }
+    }
+}
+
+/// One incarnation of a process; a restart is a new one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Incarnation {
+    /// Which process.
+    pub process: Process,
+    /// Counted from 1.
+    pub number: u32,
+}
+
+/// Everything recorded of a run.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// In the order in which things happened.
+    pub entries: Vec<Entry>,
+    /// Objects that were in storage before the run began: the input.
+    pub initial: BTreeMap<String, Bytes>,
+}
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// Virtual nanoseconds since the run began.
+    pub time: u64,
+    /// Where.
+    pub by: Incarnation,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum What {
+    /// The engine says so.
+    Claim(Event),
+    /// The world saw it.
+    Fact(Fact),
+}
+
+/// Something that the world saw.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Fact {
+    /// A process came up.
+    Started,
+    /// A process was crashed.
+    Crashed,
+    /// A process's main function returned: `Ok`, or its error for people.
+    Ended(Result<String, String>),
+    /// An object became visible and durable. `by` asked for it, and may be dead by now.
+    Written {
+        /// Its path.
+        path: String,
+        /// Its content.
+        bytes: Bytes,
+    },
+    /// An object was removed.
+    Deleted {
+        /// Its path.
+        path: String,
+    },
+    /// Fault `n` of the plan struck.
+    FaultFired(usize),
+    /// No fault strikes from here on, and what was broken works again.
+    Healed,
+}
