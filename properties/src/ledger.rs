@@ -1,0 +1,152 @@
+//! What the world saw, indexed once for all judges: which object had which bytes at which entry, and the slots of the
+//! completed store in the order in which they became durable.
+//!
+//! Built from facts alone, with one exception: [`Ledger::protocol`] lists every entry that is not about elements, so
+//! that judges of the protocol need not walk through the records.
+//!
+//! Invariant: everything is addressed by the index of an entry; "at `i`" means *just before entry `i` happened*.
+
+use crate::history::{Fact, History, What};
+use bytes::Bytes;
+use cofferdam_engine::error::Result;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
+use cofferdam_engine::persist::manifest::Manifest;
+use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// Everything the world saw.
+pub struct Ledger<'a> {
+    objects: BTreeMap<&'a str, Vec<Version<'a>>>,
+    /// Slots in the order in which they were written.
+    pub slots: Vec<SlotFact>,
+    /// Completed checkpoints in the order in which they became durable.
+    pub completed: Vec<Completed>,
+    /// Every entry but those about elements, in order.
+    pub protocol: Vec<usize>,
+}
+
+/// An object between two changes.
+pub struct Version<'a> {
+    /// Its bytes, `None` once it was deleted.
+    pub bytes: Option<&'a Bytes>,
+    /// Since this entry; `None` if it was there before the run.
+    pub since: Option<usize>,
+}
+
+/// A slot that became durable.
+pub struct SlotFact {
+    /// The entry.
+    pub at: usize,
+    /// Its number.
+    pub number: u64,
+    /// What it says, unless it cannot be read.
+    pub slot: Result<Slot>,
+}
+
+/// A checkpoint that became durable.
+pub struct Completed {
+    /// The entry of its slot.
+    pub at: usize,
+    /// The number of its slot.
+    pub slot: u64,
+    /// The leadership that wrote the slot.
+    pub generation: Generation,
+    /// Which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// Path of its manifest.
+    pub path: String,
+    /// The oldest slot that still counts.
+    pub floor: u64,
+    /// Its manifest as it was then.
+    pub manifest: Result<Manifest>,
+}
+
+impl<'a> Ledger<'a> {
+    /// The ledger of a history.
+    pub fn of(history: &'a History) -> Self {
+        let mut ledger =
+            Self { objects: BTreeMap::new(), slots: Vec::new(), completed: Vec::new(), protocol: Vec::new() };
+        for (path, bytes) in &history.initial {
+            ledger.objects.insert(path, vec![Version { bytes: Some(bytes), since: None }]);
+        }
+        for (at, entry) in history.entries.iter().enumerate() {
+            match &entry.what {
+                What::Claim(event) if is_about_elements(event) => continue,
+                What::Claim(_) => {}
+                What::Fact(Fact::Written { path, bytes }) => ledger.on_written(at, path, bytes),
+                What::Fact(Fact::Deleted { path }) => {
+                    ledger.objects.entry(path).or_default().push(Version { bytes: None, since: Some(at) });
+                }
+                What::Fact(_) => {}
+            }
+            ledger.protocol.push(at);
+        }
+        ledger
+    }
+
+    fn on_written(&mut self, at: usize, path: &'a str, bytes: &'a Bytes) {
+        self.objects.entry(path).or_default().push(Version { bytes: Some(bytes), since: Some(at) });
+        let Some(number) = slot::number(path) else { return };
+        let slot = Slot::decode(path, bytes);
+        if let Ok(Slot { generation, record: SlotRecord::Completed { checkpoint, manifest, floor }, .. }) = &slot {
+            let (generation, checkpoint, floor, path) = (*generation, *checkpoint, *floor, manifest.clone());
+            let manifest = self.manifest(&path, at);
+            self.completed.push(Completed { at, slot: number, generation, checkpoint, path, floor, manifest });
+        }
+        self.slots.push(SlotFact { at, number, slot });
+    }
+
+    fn manifest(&self, path: &str, at: usize) -> Result<Manifest> {
+        cofferdam_engine::persist::reader::read_manifest(&|path| Ok(self.object_at(path, at).cloned()), path)
+    }
+
+    /// The bytes of an object at `at`.
+    pub fn object_at(&self, path: &str, at: usize) -> Option<&'a Bytes> {
+        let versions = self.objects.get(path)?;
+        let behind = versions.partition_point(|version| version.since < Some(at));
+        versions[..behind].last()?.bytes
+    }
+
+    /// Every version of an object that was written before `at`.
+    pub fn written_before(&self, path: &str, at: usize) -> impl Iterator<Item = &'a Bytes> {
+        let versions = self.objects.get(path).map_or(&[][..], Vec::as_slice);
+        versions.iter().take_while(move |version| version.since < Some(at)).filter_map(|version| version.bytes)
+    }
+
+    /// Every object under `prefix/` at the end, sorted by path.
+    pub fn objects_under(&self, prefix: &str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
+        let prefix = format!("{}/", prefix.trim_end_matches('/'));
+        let from = self.objects.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        let under = from.take_while(move |(path, _)| path.starts_with(&prefix));
+        under.filter_map(|(path, versions)| Some((*path, versions.last().expect("an object has a version").bytes?)))
+    }
+
+    /// The newest checkpoint that was durable at `at`.
+    pub fn latest_at(&self, at: usize) -> Option<&Completed> {
+        self.completed.iter().take_while(|completed| completed.at < at).max_by_key(|completed| completed.slot)
+    }
+
+    /// Whether at `at` a checkpoint at or above `checkpoint` was durable that `attempt` took.
+    pub fn durable_by(&self, attempt: Attempt, checkpoint: CheckpointId, at: usize) -> bool {
+        let mut before = self.completed.iter().take_while(|completed| completed.at < at);
+        before.any(|c| c.checkpoint >= checkpoint && c.manifest.as_ref().is_ok_and(|m| m.attempt == attempt))
+    }
+}
+
+fn is_about_elements(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::SourceEmitted { .. }
+            | Event::Consumed { .. }
+            | Event::BarrierReceived { .. }
+            | Event::CancelReceived { .. }
+            | Event::EndReceived { .. }
+    )
+}
+
+/// Whether somebody who reads the output may see this object: no segment of its path starts with a dot.
+pub fn is_visible(path: &str) -> bool {
+    path.starts_with("output/") && !path.split('/').any(|segment| segment.starts_with('.'))
+}
