@@ -1,5 +1,6 @@
 //! The command line of the simulator: `hunt`, `replay` and `bugs`.
 
+use crate::bugs::{self, BugsOptions};
 use crate::exit::{self, Exit};
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::summary::Progress;
@@ -10,6 +11,7 @@ use crate::run::Runner;
 use crate::seed::{Seed, SeedError};
 use clap::{Args, Subcommand};
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Seeds of a hunt that says nothing about its length.
@@ -24,6 +26,9 @@ pub enum Command {
     /// Run one seed again and tell what happened
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Plant known bugs into a copy of this workspace and hunt them
+    #[command(after_help = BUGS_HELP)]
+    Bugs(BugsArgs),
     /// Run the seeds that arrive on standard input
     #[command(hide = true)]
     HuntChild,
@@ -44,6 +49,15 @@ Examples:
   cofferdam replay g1:0x4d2 --trace    the whole story, one line an event
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
+
+const BUGS_HELP: &str = "\
+Examples:
+  cofferdam bugs                       all of corpus/bugs, and the table
+  cofferdam bugs --list                their stories
+  cofferdam bugs ack-before-upload     one of them
+  cofferdam bugs --repeat 9            nine hunts each, for the median
+
+Exit codes: 0 all were caught, 1 some were not, 2 wrong usage, 3 a copy does not build";
 
 /// Options of `hunt`.
 #[derive(Args, Clone, Debug)]
@@ -92,6 +106,31 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
+/// Options of `bugs`.
+#[derive(Args, Clone, Debug)]
+pub struct BugsArgs {
+    /// Which bugs [default: all]
+    pub names: Vec<String>,
+    /// How many seeds to hunt each bug with
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// The first seed [default: a random one for each hunt]
+    #[arg(long, value_name = "SEED")]
+    pub from: Option<String>,
+    /// How often to hunt each bug
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub repeat: u64,
+    /// Child processes [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Only tell their stories
+    #[arg(long)]
+    pub list: bool,
+    /// Print one line of JSON a bug
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Does what a command says.
 pub fn perform(command: &Command, runner: &Runner) -> Exit {
     match command {
@@ -100,13 +139,14 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
             Ok(seed) => replay::replay(runner, seed, args.trace, args.json),
             Err(exit) => exit,
         },
+        Command::Bugs(args) => bugs_for(args),
         Command::HuntChild => hunt::child::main(runner),
     }
 }
 
 fn hunt_for(args: &HuntArgs) -> Exit {
     let first = match &args.from {
-        None => Ok(Seed(random())),
+        None => Ok(fresh_seed()),
         Some(text) => parse_seed(text),
     };
     let (first, command) = match (first, ChildCommand::of_this_program()) {
@@ -114,7 +154,6 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         (_, Err(message)) => return complain(&message, Exit::Harness),
         (Ok(first), Ok(command)) => (first, command),
     };
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = HuntOptions {
         first,
         job: args.job,
@@ -122,7 +161,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         time: args.time,
         shard: args.shard,
         stop_after: args.stop_after,
-        jobs: args.jobs.map_or_else(cores, usize::from),
+        jobs: jobs(args.jobs),
         twice_every: args.twice_every,
         hang_after: args.hang_after,
         output: if args.json { Output::Json } else { Output::Text },
@@ -134,6 +173,39 @@ fn hunt_for(args: &HuntArgs) -> Exit {
     let hunted = hunt::pool::hunt(&options, &command, &mut progress);
     progress.finish(&options, &hunted);
     hunted.exit()
+}
+
+fn bugs_for(args: &BugsArgs) -> Exit {
+    let first = match args.from.as_deref().map(parse_seed).transpose() {
+        Ok(first) => first,
+        Err(exit) => return exit,
+    };
+    let options = BugsOptions {
+        names: args.names.clone(),
+        seeds: args.seeds,
+        first,
+        repeat: args.repeat,
+        jobs: jobs(args.jobs),
+        json: args.json,
+        list: args.list,
+    };
+    match workspace() {
+        Ok(root) => bugs::bugs(&root, &options),
+        Err(message) => complain(&message, Exit::Usage),
+    }
+}
+
+/// The workspace around the current folder.
+fn workspace() -> Result<PathBuf, String> {
+    let here = std::env::current_dir().map_err(|e| format!("the current folder cannot be read: {e}"))?;
+    let root = here.ancestors().find(|folder| folder.join("corpus/bugs").is_dir());
+    root.map(PathBuf::from).ok_or_else(|| {
+        format!("{} is not inside Cofferdam's workspace: there is no corpus/bugs above it", here.display())
+    })
+}
+
+fn jobs(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// Reads a seed, or says what is wrong with it.
@@ -153,9 +225,9 @@ pub fn complain(message: &str, exit: Exit) -> Exit {
     exit
 }
 
-/// A number nobody chose: the standard library seeds its hashers from the operating system.
-fn random() -> u64 {
-    std::hash::RandomState::new().build_hasher().finish()
+/// A seed nobody chose: the standard library seeds its hashers from the operating system.
+pub fn fresh_seed() -> Seed {
+    Seed(std::hash::RandomState::new().build_hasher().finish())
 }
 
 /// The table of exit codes, for the top-level help.

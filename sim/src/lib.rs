@@ -12,7 +12,7 @@
 //!
 //! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`].
 //!
-//! *Invariant:* real time, processes and threads exist in [`hunt`] and [`stopwatch`] only, never inside a run.
+//! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`] and [`stopwatch`] only, never inside a run.
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -23,6 +23,7 @@ compile_error!(
      rustdocflags = [\"--cfg\", \"madsim\"]\n"
 );
 
+pub mod bugs;
 pub mod cli;
 pub mod exit;
 pub mod hunt;
