@@ -99,8 +99,7 @@ fn timeout(interval_ms: u64) -> impl Strategy<Value = u64> {
 }
 
 fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
-    let records = pace.input.records().div_ceil(u64::from(pace.parallelism)).max(1);
-    let per_record_ns = pace.length_ms * 1_000_000 / records;
+    let per_record_ns = pace.length_ms * 1_000_000 / pace.input.records_each(pace.parallelism);
     let slow_peers = select(vec![0, 50, 100, 300]);
     (slow_peers, 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, 0..8_u32).prop_map(
         move |(slowness_percent, latency, half_open_one_in, window, storage)| {

@@ -13,58 +13,112 @@ use std::fmt;
 
 /// What the input looks like.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct InputShape {
-    /// Files in each input folder.
-    pub files: u16,
-    /// Lines over all files of a folder.
-    pub lines: u64,
-    /// Most words of a line.
-    pub words_max: u64,
-    /// Different words, or keys.
-    pub keys: u64,
-    /// Whether the first file lacks its last line feed.
-    pub cut_off: bool,
-    /// Whether there is a file with nothing in it.
-    pub empty_file: bool,
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum InputShape {
+    /// Text files.
+    Files {
+        /// How many.
+        files: u16,
+        /// Lines over all of them.
+        lines: u64,
+        /// Most words of a line.
+        words_max: u64,
+        /// Different words.
+        words: u64,
+        /// Whether the first file lacks its last line feed.
+        cut_off: bool,
+        /// Whether there is one more file with nothing in it.
+        empty_file: bool,
+        /// Bytes of a split.
+        split_bytes: u64,
+        /// Bytes read at a time.
+        chunk_bytes: u64,
+    },
+    /// Records made by the sources themselves.
+    Generated {
+        /// Records each subtask of a source makes.
+        records: u64,
+        /// Different keys.
+        keys: u64,
+        /// Time between bursts; 0 for none.
+        interval_ms: u64,
+        /// Records of a burst.
+        burst: usize,
+    },
 }
 
 impl InputShape {
-    /// Records that the busiest operator sees, about.
-    pub fn records(&self) -> u64 {
-        self.lines * (1 + self.words_max.div_ceil(2))
+    /// Records that the busiest subtask sees, about.
+    pub fn records_each(&self, parallelism: u16) -> u64 {
+        match self {
+            Self::Files { lines, words_max, .. } => {
+                (lines * (1 + words_max.div_ceil(2))).div_ceil(u64::from(parallelism)).max(1)
+            }
+            Self::Generated { records, .. } => records * 2,
+        }
+    }
+
+    /// The objects that are in storage before the run.
+    pub fn objects(&self, seed: Seed, folder: &str) -> BTreeMap<String, Bytes> {
+        match self {
+            Self::Files { .. } => text_files(self, seed, folder),
+            Self::Generated { .. } => BTreeMap::new(),
+        }
     }
 }
 
 impl fmt::Display for InputShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, lines, words_max, keys, .. } = self;
-        write!(f, "{lines} lines of up to {words_max} word(s), {keys} different, in {files} file(s)")?;
-        if self.cut_off {
-            write!(f, ", last line feed missing")?;
+        match self {
+            Self::Files { files, lines, words_max, words, cut_off, empty_file, split_bytes, chunk_bytes } => {
+                write!(f, "{lines} lines of up to {words_max} word(s), {words} different, in {files} file(s)")?;
+                write!(f, ", splits of {split_bytes} bytes, reads of {chunk_bytes}")?;
+                f.write_str(if *cut_off { ", last line feed missing" } else { "" })?;
+                f.write_str(if *empty_file { ", and one empty file" } else { "" })
+            }
+            Self::Generated { records, keys, interval_ms: 0, .. } => {
+                write!(f, "{records} generated records a subtask, {keys} key(s)")
+            }
+            Self::Generated { records, keys, interval_ms, burst } => {
+                write!(f, "{records} generated records a subtask, {keys} key(s), {burst} every {interval_ms} ms")
+            }
         }
-        if self.empty_file {
-            write!(f, ", and one empty file")?;
-        }
-        Ok(())
     }
 }
 
 /// Every shape for a job.
-pub fn shapes(job: JobKind) -> impl Strategy<Value = InputShape> {
-    let words_max = match job {
-        JobKind::WordCount => 1..=6_u64,
-        JobKind::Join => 1..=1,
-    };
-    (1..=4_u16, 20..=120_u64, words_max, 1..=24_u64, any::<bool>(), proptest::bool::weighted(0.2)).prop_map(
-        |(files, lines, words_max, keys, cut_off, empty_file)| InputShape {
+pub fn shapes(job: JobKind) -> BoxedStrategy<InputShape> {
+    match job {
+        JobKind::WordCount => files().boxed(),
+        JobKind::Join => generated().boxed(),
+    }
+}
+
+fn files() -> impl Strategy<Value = InputShape> {
+    let marks = (any::<bool>(), proptest::bool::weighted(0.2));
+    let bytes = (8..400_u64, 4..200_u64);
+    (1..=4_u16, 20..=120_u64, 1..=6_u64, 1..=24_u64, marks, bytes).prop_map(
+        |(files, lines, words_max, words, (cut_off, empty_file), (split_bytes, chunk_bytes))| InputShape::Files {
             files,
             lines,
             words_max,
-            keys,
+            words,
             cut_off,
             empty_file,
+            split_bytes,
+            chunk_bytes,
         },
     )
+}
+
+fn generated() -> impl Strategy<Value = InputShape> {
+    let pace = prop_oneof![2 => Just((0, 1)), 1 => (1..20_u64, 1..8_usize)];
+    (10..=120_u64, 1..=24_u64, pace).prop_map(|(records, keys, (interval_ms, burst))| InputShape::Generated {
+        records,
+        keys,
+        interval_ms,
+        burst,
+    })
 }
 
 /// Numbers from a seed, one after the other.
@@ -94,25 +148,26 @@ impl Draws {
     }
 }
 
-/// The files of `folder`, with lines made by `line`.
-fn folder(
-    shape: &InputShape,
-    seed: Seed,
-    folder: &str,
-    mut line: impl FnMut(&mut Draws, u64, &mut String),
-) -> BTreeMap<String, Bytes> {
-    let mut draws = Draws::of(seed, folder);
-    let mut texts = vec![String::new(); usize::from(shape.files)];
-    for number in 0..shape.lines {
+/// The files of a shape that has some.
+fn text_files(shape: &InputShape, seed: Seed, folder: &str) -> BTreeMap<String, Bytes> {
+    let InputShape::Files { files, lines, words_max, words, cut_off, empty_file, .. } = shape else {
+        unreachable!("asked for a shape with files only")
+    };
+    let mut draws = Draws::of(seed, "text");
+    let mut texts = vec![String::new(); usize::from(*files)];
+    for _ in 0..*lines {
         // Files of unequal length: some readers end long before others.
-        let file = draws.skewed(u64::from(shape.files)) as usize;
-        line(&mut draws, number, &mut texts[file]);
-        texts[file].push('\n');
+        let text = &mut texts[draws.skewed(u64::from(*files)) as usize];
+        for n in 0..draws.below(words_max + 1) {
+            text.push_str(if n > 0 { " " } else { "" });
+            text.push_str(&word(draws.skewed(*words)));
+        }
+        text.push('\n');
     }
-    if shape.cut_off && texts[0].ends_with('\n') {
+    if *cut_off && texts[0].ends_with('\n') {
         texts[0].pop();
     }
-    if shape.empty_file {
+    if *empty_file {
         texts.push(String::new());
     }
     let name = |n: usize| format!("{folder}/part-{n}.txt");
@@ -128,39 +183,35 @@ fn word(number: u64) -> String {
     word
 }
 
-/// Lines of words under `path`.
-pub fn words(shape: &InputShape, seed: Seed, path: &str) -> BTreeMap<String, Bytes> {
-    folder(shape, seed, path, |draws, _, text| {
-        let words = draws.below(shape.words_max + 1);
-        for n in 0..words {
-            if n > 0 {
-                text.push(' ');
-            }
-            text.push_str(&word(draws.skewed(shape.keys)));
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn shape() -> InputShape {
-        InputShape { files: 3, lines: 40, words_max: 4, keys: 6, cut_off: true, empty_file: true }
+        InputShape::Files {
+            files: 3,
+            lines: 40,
+            words_max: 4,
+            words: 6,
+            cut_off: true,
+            empty_file: true,
+            split_bytes: 64,
+            chunk_bytes: 16,
+        }
     }
 
     #[test]
     fn text_is_a_pure_function_of_seed_and_shape() {
-        assert_eq!(words(&shape(), Seed(5), "input/lines"), words(&shape(), Seed(5), "input/lines"));
-        assert_ne!(words(&shape(), Seed(5), "input/lines"), words(&shape(), Seed(6), "input/lines"));
+        assert_eq!(shape().objects(Seed(5), "input"), shape().objects(Seed(5), "input"));
+        assert_ne!(shape().objects(Seed(5), "input"), shape().objects(Seed(6), "input"));
     }
 
     #[test]
     fn shapes_are_honoured() {
-        let files = words(&shape(), Seed(5), "input/lines");
+        let files = shape().objects(Seed(5), "input");
         assert_eq!(files.len(), 4);
-        assert!(files["input/lines/part-3.txt"].is_empty());
-        assert!(!files["input/lines/part-0.txt"].ends_with(b"\n"));
+        assert!(files["input/part-3.txt"].is_empty());
+        assert!(!files["input/part-0.txt"].ends_with(b"\n"));
         let lines: usize = files.values().map(|text| text.iter().filter(|byte| **byte == b'\n').count()).sum();
         assert_eq!(lines, 39, "one of forty line feeds is missing");
     }
