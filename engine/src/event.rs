@@ -136,6 +136,8 @@ pub enum Event {
     SubtaskFinished { attempt: Attempt, subtask: SubtaskId },
     /// The subtask failed.
     SubtaskFailed { attempt: Attempt, subtask: SubtaskId, cause: String },
+    /// The worker lost its coordinator and will cancel what it runs.
+    CoordinatorLost { worker: WorkerId, cause: String },
     /// The worker stopped every task of an attempt.
     AttemptCancelled { attempt: Attempt, worker: WorkerId },
 }
