@@ -2,8 +2,8 @@
 //!
 //! A fault waits for its *trigger*: a virtual time, or a *point*, the n-th matching event that the engine
 //! announces. A point fault strikes inside the announcement, so "after it sent its ack" is exact.
-//! *Triggered* says that the trigger matched, *struck* that something was really hit; [`Fact::FaultFired`] is
-//! recorded at the first strike.
+//! *Triggered* says that the trigger matched, *struck* counts what was really hit. [`Fact::FaultFired`] is recorded
+//! when a window opens, and otherwise at the first strike.
 //!
 //! [`Fact::FaultFired`]: cofferdam_properties::history::Fact::FaultFired
 
