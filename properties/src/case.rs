@@ -1,12 +1,14 @@
 //! What is judged, and what a judgement is.
 //!
 //! A [`Case`] is one run: its history, its job and, where there is one, an independent reference of its result. What
-//! several judges need is worked out once and kept in the case: the [`Ledger`] of everything the world saw.
+//! several judges need is worked out once and kept in the case: the [`Ledger`] of everything the world saw, and the
+//! [`Account`] of the run re-executed by the witness.
 //!
 //! Does not own: the history. A case borrows it and never copies records or objects out of it.
 
 use crate::history::History;
 use crate::ledger::Ledger;
+use crate::witness::Account;
 use cofferdam_engine::graph::Job;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ pub struct Case<'a> {
     /// What should have come out, known independently of the engine's operators.
     pub reference: Option<&'a Reference>,
     ledger: OnceCell<Ledger<'a>>,
+    account: OnceCell<Account>,
 }
 
 /// The result of a job as somebody else computes it: a plain sequential program over the same input.
@@ -61,12 +64,17 @@ pub const HARNESS: &str = "harness";
 impl<'a> Case<'a> {
     /// A case.
     pub fn new(history: &'a History, job: &'a Job, reference: Option<&'a Reference>) -> Self {
-        Self { history, job, reference, ledger: OnceCell::new() }
+        Self { history, job, reference, ledger: OnceCell::new(), account: OnceCell::new() }
     }
 
     /// Everything the world saw, indexed.
     pub fn ledger(&self) -> &Ledger<'a> {
         self.ledger.get_or_init(|| Ledger::of(self.history))
+    }
+
+    /// The run, re-executed.
+    pub fn account(&self) -> &Account {
+        self.account.get_or_init(|| Account::of(self.history, self.job, self.ledger()))
     }
 }
 

@@ -8,11 +8,14 @@
 
 use crate::history::{Fact, History, What};
 use bytes::Bytes;
-use cofferdam_engine::error::Result;
+use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
+use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::persist::manifest::Manifest;
+use cofferdam_engine::persist::reader;
 use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -33,6 +36,14 @@ pub struct Version<'a> {
     pub bytes: Option<&'a Bytes>,
     /// Since this entry; `None` if it was there before the run.
     pub since: Option<usize>,
+    /// The snapshot handle it was first checked against, and what came of it.
+    checked: OnceCell<(SnapshotHandle, Result<()>)>,
+}
+
+impl<'a> Version<'a> {
+    fn new(bytes: Option<&'a Bytes>, since: Option<usize>) -> Self {
+        Self { bytes, since, checked: OnceCell::new() }
+    }
 }
 
 /// A slot that became durable.
@@ -69,7 +80,7 @@ impl<'a> Ledger<'a> {
         let mut ledger =
             Self { objects: BTreeMap::new(), slots: Vec::new(), completed: Vec::new(), protocol: Vec::new() };
         for (path, bytes) in &history.initial {
-            ledger.objects.insert(path, vec![Version { bytes: Some(bytes), since: None }]);
+            ledger.objects.insert(path, vec![Version::new(Some(bytes), None)]);
         }
         for (at, entry) in history.entries.iter().enumerate() {
             match &entry.what {
@@ -77,7 +88,7 @@ impl<'a> Ledger<'a> {
                 What::Claim(_) => {}
                 What::Fact(Fact::Written { path, bytes }) => ledger.on_written(at, path, bytes),
                 What::Fact(Fact::Deleted { path }) => {
-                    ledger.objects.entry(path).or_default().push(Version { bytes: None, since: Some(at) });
+                    ledger.objects.entry(path).or_default().push(Version::new(None, Some(at)));
                 }
                 What::Fact(_) => {}
             }
@@ -87,7 +98,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn on_written(&mut self, at: usize, path: &'a str, bytes: &'a Bytes) {
-        self.objects.entry(path).or_default().push(Version { bytes: Some(bytes), since: Some(at) });
+        self.objects.entry(path).or_default().push(Version::new(Some(bytes), Some(at)));
         let Some(number) = slot::number(path) else { return };
         let slot = Slot::decode(path, bytes);
         if let Ok(Slot { generation, record: SlotRecord::Completed { checkpoint, manifest, floor }, .. }) = &slot {
@@ -99,14 +110,18 @@ impl<'a> Ledger<'a> {
     }
 
     fn manifest(&self, path: &str, at: usize) -> Result<Manifest> {
-        cofferdam_engine::persist::reader::read_manifest(&|path| Ok(self.object_at(path, at).cloned()), path)
+        reader::read_manifest(&|path| Ok(self.object_at(path, at).cloned()), path)
     }
 
     /// The bytes of an object at `at`.
     pub fn object_at(&self, path: &str, at: usize) -> Option<&'a Bytes> {
+        self.version_at(path, at)?.bytes
+    }
+
+    fn version_at(&self, path: &str, at: usize) -> Option<&Version<'a>> {
         let versions = self.objects.get(path)?;
         let behind = versions.partition_point(|version| version.since < Some(at));
-        versions[..behind].last()?.bytes
+        versions[..behind].last()
     }
 
     /// Every version of an object that was written before `at`.
@@ -126,6 +141,38 @@ impl<'a> Ledger<'a> {
     /// The newest checkpoint that was durable at `at`.
     pub fn latest_at(&self, at: usize) -> Option<&Completed> {
         self.completed.iter().take_while(|completed| completed.at < at).max_by_key(|completed| completed.slot)
+    }
+
+    /// A checkpoint that was durable at `at`.
+    pub fn completed_at(&self, checkpoint: CheckpointId, at: usize) -> Option<&Completed> {
+        let mut before = self.completed.iter().take_while(|completed| completed.at < at);
+        before.find(|completed| completed.checkpoint == checkpoint)
+    }
+
+    /// The digest of a subtask's snapshot in a completed checkpoint, as the offline reader sees it at `at`.
+    pub fn stored_digest(&self, completed: &Completed, (uid, index): (&str, u16), at: usize) -> Result<u64> {
+        let manifest = completed.manifest.as_ref().map_err(Clone::clone)?;
+        let operator = manifest.operators.iter().find(|operator| operator.uid == uid);
+        let handle = operator.and_then(|operator| operator.subtasks.get(usize::from(index)));
+        let Some(handle) = handle else {
+            return Err(Error::corrupt(format!("{} names no snapshot of {uid}[{index}]", completed.path)));
+        };
+        self.check_snapshot(handle, at)?;
+        Ok(handle.digest)
+    }
+
+    /// Whether at `at` a snapshot can be read back and is what its handle says. Each version of an object is read
+    /// once: what it holds does not change.
+    pub fn check_snapshot(&self, handle: &SnapshotHandle, at: usize) -> Result<()> {
+        let read = |version: &Version<'a>| {
+            let fetch = |_: &str| Ok(version.bytes.cloned());
+            (handle.clone(), reader::read_snapshot(&fetch, handle).map(|_| ()))
+        };
+        let Some(version) = self.version_at(&handle.path, at) else {
+            return Err(Error::corrupt(format!("{} does not exist", handle.path)));
+        };
+        let (checked, verdict) = version.checked.get_or_init(|| read(version));
+        if checked == handle { verdict.clone() } else { read(version).1 }
     }
 
     /// Whether at `at` a checkpoint at or above `checkpoint` was durable that `attempt` took.

@@ -1,7 +1,7 @@
 //! Cofferdam's properties: pure judges over the recorded history of a run.
 //!
 //! Reading order: [`history`] (what is recorded) → [`case`](mod@case) (what is judged) → [`ledger`] (what the world saw) →
-//! [`judges`], one file per property. [`PROPERTIES`] is the table.
+//! [`witness`] (the run, re-executed) → [`judges`], one file per property. [`PROPERTIES`] is the table.
 //!
 //! *Invariant:* a judge is a pure function of the case; it decides nothing by time and nothing by chance.
 //! *Invariant:* a judge shares no code with the protocol it judges: of the engine it uses the vocabulary, the
@@ -12,6 +12,7 @@ pub mod history;
 pub mod judges;
 pub mod ledger;
 pub mod tally;
+pub mod witness;
 
 pub use case::{Case, HARNESS, Property, Reference, Violation};
 pub use judges::PROPERTIES;

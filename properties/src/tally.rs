@@ -7,8 +7,6 @@ use crate::case::Case;
 use crate::history::{Fact, Process, What};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::CheckpointId;
-use cofferdam_engine::persist::reader;
-use cofferdam_engine::state::SectionKind;
 use std::collections::BTreeSet;
 
 /// Counts of one run, or of many.
@@ -22,7 +20,7 @@ pub struct Tally {
     pub checkpoints_aborted: u64,
     /// Attempts that restored a checkpoint.
     pub restores: u64,
-    /// Of these, restores of a checkpoint that holds keyed entries or committables.
+    /// Of these, restores in which some subtask got back state that differs from a fresh one's.
     pub restores_non_empty: u64,
     /// Crashes of the coordinator.
     pub coordinator_crashes: u64,
@@ -104,9 +102,8 @@ impl Tally {
         let mut phase = Phase::default();
         for entry in &case.history.entries {
             match &entry.what {
-                What::Claim(Event::AttemptDeployed { restore: Some(checkpoint), .. }) => {
+                What::Claim(Event::AttemptDeployed { restore: Some(_), .. }) => {
                     tally.restores += 1;
-                    tally.restores_non_empty += u64::from(holds_state(case, *checkpoint));
                     phase = Phase { restoring: true, completed: phase.completed, ..Phase::default() };
                 }
                 What::Claim(event) => tally.on_claim(event, &mut phase),
@@ -119,6 +116,7 @@ impl Tally {
         }
         let completed: BTreeSet<CheckpointId> = case.ledger().completed.iter().map(|c| c.checkpoint).collect();
         tally.checkpoints_completed = completed.len() as u64;
+        tally.restores_non_empty = case.account().restores_non_empty;
         tally
     }
 
@@ -162,19 +160,4 @@ impl Tally {
         self.commits += other.commits;
         self.finished += other.finished;
     }
-}
-
-/// Decided by what the stored sections hold: a checkpoint of a job that had done nothing yet exists, too.
-fn holds_state(case: &Case<'_>, checkpoint: CheckpointId) -> bool {
-    let Some(completed) = case.ledger().completed.iter().find(|c| c.checkpoint == checkpoint) else { return false };
-    let Ok(manifest) = &completed.manifest else { return false };
-    let fetch = |path: &str| Ok(case.ledger().object_at(path, completed.at).cloned());
-    manifest.snapshots().any(|handle| {
-        let sections = reader::read_snapshot(&fetch, handle).unwrap_or_default();
-        sections.iter().any(|section| match section.kind {
-            SectionKind::Keyed => !section.bytes.is_empty(),
-            SectionKind::Sink => section.bytes.iter().any(|byte| *byte != 0),
-            SectionKind::Source => false,
-        })
-    })
 }
