@@ -1,0 +1,1 @@
+//! The builder: what it makes of good jobs, and what it says about bad ones.
