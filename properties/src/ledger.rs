@@ -44,6 +44,18 @@ impl<'a> Version<'a> {
     fn new(bytes: Option<&'a Bytes>, since: Option<usize>) -> Self {
         Self { bytes, since, checked: OnceCell::new() }
     }
+
+    /// Whether it is a snapshot that agrees with `handle`, by the offline reader. Each version of an object is read
+    /// once: what it holds does not change.
+    fn check(&self, handle: &SnapshotHandle) -> Result<()> {
+        let read = || {
+            let fetch = |_: &str| Ok(self.bytes.cloned());
+            (handle.clone(), reader::read_snapshot(&fetch, handle).map(|_| ()))
+        };
+        let (checked, verdict) = self.checked.get_or_init(read);
+        let same = (checked.bytes, checked.checksum, checked.digest) == (handle.bytes, handle.checksum, handle.digest);
+        if same { verdict.clone() } else { read().1 }
+    }
 }
 
 /// A slot that became durable.
@@ -161,18 +173,42 @@ impl<'a> Ledger<'a> {
         Ok(handle.digest)
     }
 
-    /// Whether at `at` a snapshot can be read back and is what its handle says. Each version of an object is read
-    /// once: what it holds does not change.
+    /// Whether at `at` a snapshot can be read back and is what its handle says.
     pub fn check_snapshot(&self, handle: &SnapshotHandle, at: usize) -> Result<()> {
-        let read = |version: &Version<'a>| {
-            let fetch = |_: &str| Ok(version.bytes.cloned());
-            (handle.clone(), reader::read_snapshot(&fetch, handle).map(|_| ()))
-        };
-        let Some(version) = self.version_at(&handle.path, at) else {
-            return Err(Error::corrupt(format!("{} does not exist", handle.path)));
-        };
-        let (checked, verdict) = version.checked.get_or_init(|| read(version));
-        if checked == handle { verdict.clone() } else { read(version).1 }
+        match self.version_at(&handle.path, at) {
+            Some(version) => version.check(handle),
+            None => Err(Error::corrupt(format!("{} does not exist", handle.path))),
+        }
+    }
+
+    /// Whether a blob whose state has this digest was ever stored at `path` before `at`.
+    pub fn was_stored(&self, path: &str, digest: u64, at: usize) -> bool {
+        let versions = self.objects.get(path).map_or(&[][..], Vec::as_slice);
+        versions.iter().take_while(|version| version.since < Some(at)).any(|version| {
+            let Some(bytes) = version.bytes else { return false };
+            let checksum = crc32c::crc32c(bytes);
+            let handle =
+                SnapshotHandle { path: path.to_owned(), bytes: bytes.len() as u64, checksum, digest, ended: false };
+            version.check(&handle).is_ok()
+        })
+    }
+
+    /// A slot that was durable at `at` and says what `says` wants to hear.
+    pub fn slot_says(&self, at: usize, number: u64, says: impl Fn(&Slot) -> bool) -> bool {
+        let mut before = self.slots.iter().take_while(|fact| fact.at < at).filter(|fact| fact.number == number);
+        before.any(|fact| fact.slot.as_ref().is_ok_and(&says))
+    }
+
+    /// The newest generation whose leadership was durable at `at`.
+    pub fn generation_at(&self, at: usize) -> Option<Generation> {
+        let before = self.slots.iter().take_while(|fact| fact.at < at).filter_map(|fact| fact.slot.as_ref().ok());
+        before.filter(|slot| slot.record == SlotRecord::NewGeneration).map(|slot| slot.generation).max()
+    }
+
+    /// The entry at which the job's end became durable.
+    pub fn finished(&self) -> Option<usize> {
+        let finished = |slot: &Slot| matches!(slot.record, SlotRecord::Finished { .. });
+        self.slots.iter().find(|fact| fact.slot.as_ref().is_ok_and(finished)).map(|fact| fact.at)
     }
 
     /// Whether at `at` a checkpoint at or above `checkpoint` was durable that `attempt` took.

@@ -21,15 +21,15 @@
 
 mod cuts;
 mod lane;
-mod quiet;
+pub(crate) mod quiet;
 mod reader;
-mod run;
-mod subtask;
-mod topology;
+pub(crate) mod run;
+pub(crate) mod subtask;
+pub(crate) mod topology;
 
 use crate::case::{HARNESS, Violation};
 use crate::history::{History, What};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, is_visible};
 use bytes::Bytes;
 use cofferdam_engine::door::Env;
 use cofferdam_engine::event::Event;
@@ -418,7 +418,8 @@ impl<'a> Witness<'a> {
             let live = run.live(number)?;
             Ok((live.commit(checkpoint)?, live.restored))
         })?;
-        for (path, bytes) in self.storage.take_shown() {
+        let written = self.storage.take_written().into_iter();
+        for (path, bytes) in written.filter(|(path, _)| is_visible(path)) {
             self.account.shown.entry(path).or_insert(Shown { at, subtask, checkpoint, bytes });
         }
         self.account.commits.push(Commit { at, ended: None, attempt, subtask, checkpoint, staged, restored });

@@ -614,3 +614,6 @@ fn floor(log: &BTreeMap<u64, Slot>) -> u64 {
     });
     newest.unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,3 +19,31 @@ pub const PROPERTY: Property = Property {
     source: "Chandy and Lamport 1985; Carbone et al. 2015",
     judge: |case: &Case<'_>| case.account().cut.clone(),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::CONSISTENT_CUT;
+    use crate::history::What;
+    use crate::story::Story;
+    use cofferdam_engine::event::Event;
+
+    #[test]
+    fn aligned_snapshots_cut_behind_the_same_record() {
+        assert_eq!(Story::whole().judge_by(CONSISTENT_CUT), None);
+    }
+
+    #[test]
+    fn a_producer_that_takes_its_snapshot_too_early_convicts() {
+        let mut story = Story::begun();
+        story.emit(0, 2);
+        story.consume_all();
+        story.trigger();
+        story.snapshot_all();
+        story.move_before(
+            |what| matches!(what, What::Claim(Event::SnapshotTaken { .. })),
+            |what| matches!(what, What::Claim(Event::SourceEmitted { .. })),
+        );
+        let violation = story.judge_by(CONSISTENT_CUT).expect("a conviction");
+        assert!(violation.message.contains("is cut after 0 records by its producer"), "{violation}");
+    }
+}

@@ -24,3 +24,127 @@ pub const PROPERTY: Property = Property {
     source: "design, section 6; Flink: Fault Tolerance via State Snapshots",
     judge: |case: &Case<'_>| case.account().state.clone(),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::EXACTLY_ONCE_STATE;
+    use crate::history::{Fact, What};
+    use crate::story::Story;
+    use cofferdam_engine::event::Event;
+
+    #[test]
+    fn a_run_that_restores_what_it_stored_passes() {
+        assert_eq!(Story::whole().judge(), []);
+    }
+
+    #[test]
+    fn a_live_state_that_is_not_the_stored_one_convicts() {
+        let mut story = Story::whole();
+        story.falsify(|event| match event {
+            Event::Restored { digest, .. } => {
+                *digest ^= 1;
+                true
+            }
+            _ => false,
+        });
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert_eq!(violation.subject, "out[0] of a1.2");
+        assert!(violation.message.starts_with("live state after restore is"), "{violation}");
+    }
+
+    #[test]
+    fn a_record_lost_before_the_snapshot_convicts() {
+        let mut story = Story::whole();
+        // The engine consumed one record less than it said.
+        story.falsify(|event| match event {
+            Event::Consumed { records, .. } if *records > 1 => {
+                *records -= 1;
+                true
+            }
+            _ => false,
+        });
+        assert!(story.judge_by(EXACTLY_ONCE_STATE).is_some());
+    }
+
+    #[test]
+    fn a_record_consumed_twice_convicts() {
+        let mut story = Story::begun();
+        story.emit(0, 2);
+        story.consume_all();
+        story.falsify(|event| match event {
+            Event::Consumed { records, .. } => {
+                *records += 1;
+                true
+            }
+            _ => false,
+        });
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert!(violation.message.contains("only 2 were left to take"), "{violation}");
+    }
+
+    #[test]
+    fn an_element_out_of_order_convicts() {
+        let mut story = Story::whole();
+        story.falsify(|event| match event {
+            Event::Consumed { seq, .. } => {
+                *seq += 1;
+                true
+            }
+            _ => false,
+        });
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert!(violation.message.contains("where element"), "{violation}");
+    }
+
+    #[test]
+    fn an_end_in_front_of_records_convicts() {
+        let mut story = Story::whole();
+        let end = story.drop_first(|what| matches!(what, What::Claim(Event::EndReceived { .. })));
+        let consumed = story.find(|what| matches!(what, What::Claim(Event::InputEnded { .. })));
+        story.history.entries.insert(consumed, end);
+        assert!(story.judge_by(EXACTLY_ONCE_STATE).is_some());
+    }
+
+    #[test]
+    fn a_source_that_reads_past_its_input_convicts() {
+        let mut story = Story::whole();
+        story.falsify(|event| match event {
+            Event::SourceEmitted { records, .. } => {
+                *records += 1;
+                true
+            }
+            _ => false,
+        });
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert!(violation.message.contains("emitted 1 records more than its input holds"), "{violation}");
+    }
+
+    #[test]
+    fn a_stored_snapshot_of_another_state_convicts_even_if_the_engine_believes_in_it() {
+        // The blob, its handle and every claim agree; only the witness knows better.
+        let mut story = Story::begun();
+        story.emit(0, 2);
+        story.consume_all();
+        story.trigger();
+        story.emit(0, 2);
+        story.snapshot_all();
+        // Here everything is right still.
+        assert_eq!(story.judge(), []);
+        let emitted = story.drop_first(|what| matches!(what, What::Claim(Event::SourceEmitted { .. })));
+        story.history.entries.push(emitted);
+        assert!(story.judge_by(EXACTLY_ONCE_STATE).is_some());
+    }
+
+    #[test]
+    fn a_blob_that_vanished_before_the_restore_convicts() {
+        let mut story = Story::begun();
+        story.emit(0, 4);
+        story.consume_all();
+        story.checkpoint();
+        let path = story.blobs().pop().expect("a blob");
+        story.fact(crate::story::worker(0), Fact::Deleted { path });
+        story.deploy();
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert!(violation.message.contains("cannot be read"), "{violation}");
+    }
+}

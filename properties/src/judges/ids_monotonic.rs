@@ -107,3 +107,95 @@ impl Log {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NAME;
+    use crate::history::Process;
+    use crate::story::Story;
+    use cofferdam_engine::event::Event;
+    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
+    use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+
+    fn message(story: &Story) -> String {
+        story.judge_by(NAME).expect("a conviction").message
+    }
+
+    fn trigger(story: &mut Story, generation: u64, checkpoint: u64) {
+        let attempt = Attempt { generation: Generation(generation), number: 1 };
+        let checkpoint = CheckpointId(checkpoint);
+        story.claim(Process::Coordinator, Event::CheckpointTriggered { attempt, checkpoint });
+    }
+
+    fn write(story: &mut Story, number: u64, generation: u64, ids_reserved: u64, record: SlotRecord) {
+        let (generation, ids_reserved) = (Generation(generation), CheckpointId(ids_reserved));
+        let slot = Slot { generation, token: 0, ids_reserved, record };
+        story.wrote(Process::Coordinator, &slot::path(number), slot.encode());
+    }
+
+    #[test]
+    fn rising_ids_pass() {
+        assert_eq!(Story::whole().judge_by(NAME), None);
+    }
+
+    #[test]
+    fn a_deposed_leader_may_go_on_below_its_successor() {
+        let mut story = Story::begun();
+        trigger(&mut story, 1, 1);
+        trigger(&mut story, 2, 11);
+        trigger(&mut story, 1, 2);
+        assert_eq!(story.judge_by(NAME), None);
+    }
+
+    #[test]
+    fn a_deposed_leader_that_reaches_its_successors_ids_convicts() {
+        let mut story = Story::begun();
+        trigger(&mut story, 2, 11);
+        trigger(&mut story, 1, 11);
+        assert_eq!(message(&story), "triggered by a1.1 although chk-11 was triggered before it");
+    }
+
+    #[test]
+    fn an_id_used_again_convicts() {
+        let mut story = Story::begun();
+        trigger(&mut story, 1, 4);
+        trigger(&mut story, 1, 4);
+        assert_eq!(message(&story), "triggered by a1.1 although chk-4 was triggered before it");
+    }
+
+    #[test]
+    fn an_id_used_again_after_a_fail_over_convicts() {
+        let mut story = Story::begun();
+        trigger(&mut story, 1, 4);
+        trigger(&mut story, 2, 3);
+        assert_eq!(message(&story), "triggered by a2.1 although chk-4 was triggered before it");
+    }
+
+    #[test]
+    fn a_generation_taken_twice_convicts() {
+        let mut story = Story::begun();
+        write(&mut story, 2, 1, 1000, SlotRecord::NewGeneration);
+        assert_eq!(message(&story), "g1 is taken a second time");
+    }
+
+    #[test]
+    fn a_checkpoint_that_completes_out_of_order_convicts() {
+        let mut story = Story::begun();
+        let record = |checkpoint| SlotRecord::Completed {
+            checkpoint: CheckpointId(checkpoint),
+            manifest: String::new(),
+            floor: 2,
+        };
+        write(&mut story, 2, 1, 1000, record(5));
+        write(&mut story, 3, 1, 1000, record(5));
+        assert_eq!(message(&story), "chk-5 completes after chk-5");
+    }
+
+    #[test]
+    fn a_checkpoint_beyond_the_reservation_convicts() {
+        let mut story = Story::begun();
+        let checkpoint = CheckpointId(2000);
+        write(&mut story, 2, 1, 1000, SlotRecord::Completed { checkpoint, manifest: String::new(), floor: 2 });
+        assert_eq!(message(&story), "chk-2000 completes although only ids up to chk-1000 are reserved");
+    }
+}

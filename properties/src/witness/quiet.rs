@@ -5,7 +5,6 @@
 //! Nobody listens, nothing can be spawned: an operator that needs either is never ready, which the witness reports as
 //! a fault of the harness.
 
-use crate::ledger::is_visible;
 use bytes::Bytes;
 use cofferdam_engine::door::{
     Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Schedule, Site, Spawner,
@@ -21,7 +20,7 @@ use std::task::{Context, Poll};
 
 /// The quiet world over `objects`, and its storage.
 pub fn world(objects: &BTreeMap<String, Bytes>) -> (Env, Arc<QuietStorage>) {
-    let storage = Arc::new(QuietStorage { shelf: Mutex::new(Shelf { objects: objects.clone(), shown: Vec::new() }) });
+    let storage = Arc::new(QuietStorage { shelf: Mutex::new(Shelf { objects: objects.clone(), written: Vec::new() }) });
     let env = Env {
         clock: Arc::new(QuietClock(AtomicU64::new(0))),
         network: Arc::new(Nobody),
@@ -40,8 +39,8 @@ pub struct QuietStorage {
 
 struct Shelf {
     objects: BTreeMap<String, Bytes>,
-    /// Visible objects written since the last [`QuietStorage::take_shown`].
-    shown: Vec<(String, Bytes)>,
+    /// Objects written since the last [`QuietStorage::take_written`].
+    written: Vec<(String, Bytes)>,
 }
 
 impl QuietStorage {
@@ -49,9 +48,9 @@ impl QuietStorage {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The visible objects written since the last call.
-    pub fn take_shown(&self) -> Vec<(String, Bytes)> {
-        std::mem::take(&mut self.shelf().shown)
+    /// The objects written since the last call.
+    pub fn take_written(&self) -> Vec<(String, Bytes)> {
+        std::mem::take(&mut self.shelf().written)
     }
 }
 
@@ -73,9 +72,7 @@ impl Storage for QuietStorage {
         if mode == WriteMode::Create && shelf.objects.contains_key(path) {
             return Box::pin(ready(Err(StorageError::Exists(path.to_owned()))));
         }
-        if is_visible(path) {
-            shelf.shown.push((path.to_owned(), bytes.clone()));
-        }
+        shelf.written.push((path.to_owned(), bytes.clone()));
         shelf.objects.insert(path.to_owned(), bytes);
         Box::pin(ready(Ok(())))
     }

@@ -48,6 +48,12 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// Everything, in order.
+    #[cfg(test)]
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
     /// The sections that belong to the reader.
     pub fn reader_sections(&self) -> &[Section] {
         &self.sections[..self.of_reader]
