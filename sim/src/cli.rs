@@ -9,7 +9,7 @@ use crate::plan::JobKind;
 use crate::replay;
 use crate::run::Runner;
 use crate::seed::{Seed, SeedError};
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -230,5 +230,24 @@ pub fn fresh_seed() -> Seed {
     Seed(std::hash::RandomState::new().build_hasher().finish())
 }
 
-/// The table of exit codes, for the top-level help.
-pub const EXIT_CODES: &str = exit::TABLE;
+/// `cofferdam`: the simulator on the command line.
+#[derive(Parser, Debug)]
+#[command(name = "cofferdam", version, about = ABOUT, after_help = exit::TABLE, max_term_width = 110)]
+struct Cofferdam {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ABOUT: &str = "A stream engine with Flink-style checkpoints, and the simulator that tries to break them";
+
+/// The command line, from the arguments of this process.
+pub fn main(runner: &Runner) -> Exit {
+    match Cofferdam::try_parse() {
+        Ok(parsed) => perform(&parsed.command, runner),
+        Err(error) => {
+            // Standard output may be closed; then nobody wants to know.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Clean }
+        }
+    }
+}

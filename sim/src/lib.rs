@@ -24,6 +24,7 @@ compile_error!(
 );
 
 pub mod bugs;
+pub mod builtin;
 pub mod cli;
 pub mod exit;
 pub mod hunt;

@@ -544,3 +544,6 @@ impl Pending {
 fn pending_mut(pending: &mut Option<Pending>) -> &mut Pending {
     pending.as_mut().expect("a checkpoint is pending")
 }
+
+#[cfg(test)]
+mod tests;

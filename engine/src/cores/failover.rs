@@ -434,3 +434,6 @@ impl Failover {
         assert!(gone.is_none(), "the loss of a host ends the attempt");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ names! {
     Deposed => "deposed",
     WorkerRegistered => "worker_registered",
     WorkerLost => "worker_lost",
+    CoordinatorLost => "coordinator_lost",
     RestoreRead => "restore_read",
     AttemptDeployed => "attempt_deployed",
     AttemptRunning => "attempt_running",
@@ -118,6 +119,7 @@ impl Event {
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }
+            | Self::CoordinatorLost { .. }
             | Self::AttemptRunning { .. }
             | Self::AttemptFailed { .. }
             | Self::DeleteStarted { .. }
@@ -169,6 +171,7 @@ impl Event {
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }
+            | Self::CoordinatorLost { .. }
             | Self::RestoreRead { .. }
             | Self::AttemptDeployed { .. }
             | Self::AttemptRunning { .. }
@@ -234,6 +237,7 @@ impl Event {
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }
+            | Self::CoordinatorLost { .. }
             | Self::ManifestStarted { .. }
             | Self::ManifestWritten { .. }
             | Self::CompletionStarted { .. }

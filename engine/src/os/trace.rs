@@ -53,8 +53,10 @@ pub struct Course {
     pub aborted: u64,
     /// The last one completed.
     pub last_completed: Option<Completed>,
-    /// Why the attempts that failed did.
-    pub failures: Vec<String>,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Why the last one of them did.
+    pub last_failure: Option<String>,
 }
 
 /// A completed checkpoint.
@@ -95,7 +97,10 @@ impl Progress {
                 course.attempts += 1;
                 course.attempt = Some(*attempt);
             }),
-            Event::AttemptFailed { cause, .. } => change(&|course| course.failures.push(cause.clone())),
+            Event::AttemptFailed { cause, .. } => change(&|course| {
+                course.failures += 1;
+                course.last_failure = Some(cause.clone());
+            }),
             Event::CheckpointAborted { .. } => change(&|course| course.aborted += 1),
             Event::CompletionDurable { checkpoint, bytes, duration_ms, .. } => change(&|course| {
                 let duration = Duration::from_millis(*duration_ms);

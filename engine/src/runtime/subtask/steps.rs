@@ -3,7 +3,7 @@
 //! Everything that is ready is a candidate; the door picks. A batch needs credit on every output channel first, an event does
 //! not: it produces nothing but itself. Before waiting, buffered output goes out, so nothing sits in a buffer while idle.
 
-use super::{Body, Running, Step, send};
+use super::{Body, InputChannel, Running, Step, send};
 use crate::door::Site;
 use crate::error::Result;
 use crate::runtime::channel::Front;
@@ -94,11 +94,16 @@ impl Running {
 
     async fn wait(&mut self, seen: u64, has_credit: bool) {
         let Self { control, inputs, alignment, credit, .. } = self;
+        // Decided once: what arrives while waiting must end the wait, and what lies there already (a batch without
+        // credit) must not.
+        let empty = |(channel, input): &(usize, &InputChannel)| {
+            input.queue.front().is_none() && !alignment.is_blocked(*channel)
+        };
+        let awaited: Vec<&InputChannel> = inputs.iter().enumerate().filter(empty).map(|(_, input)| input).collect();
         poll_fn(|task| {
             let mut ready = control.poll_arrived(task).is_ready();
-            for (channel, input) in inputs.iter().enumerate() {
-                let waiting = input.queue.front().is_none() && !alignment.is_blocked(channel);
-                ready |= waiting && input.queue.poll_arrived(task).is_ready();
+            for input in &awaited {
+                ready |= input.queue.poll_arrived(task).is_ready();
             }
             ready |= !has_credit && credit.poll_rung(seen, task).is_ready();
             if ready { Poll::Ready(()) } else { Poll::Pending }
