@@ -407,7 +407,7 @@ fn a_fault_whose_point_never_comes_is_recorded_as_not_triggered() {
 #[test]
 fn a_crash_breaks_connections_never_cleanly_and_sometimes_silently() {
     // The listener waits a bounded time for the end of a connection whose peer dies while sending.
-    let (mut broken, mut silent, mut lost) = (0, 0, 0);
+    let (mut broken, mut silent, mut lost, mut shortened) = (0, 0, 0, 0);
     for seed in 0..60 {
         let listening = process(Process::Coordinator, |env| async move {
             let mut listener = env.network.listen("coordinator:1".to_owned()).await.unwrap();
@@ -449,10 +449,12 @@ fn a_crash_breaks_connections_never_cleanly_and_sometimes_silently() {
         broken += usize::from(ends.iter().any(|(_, _, fact)| **fact == Fact::Ended(Ok("broken".to_owned()))));
         silent += usize::from(ends.iter().any(|(_, _, fact)| **fact == Fact::Ended(Ok("silent".to_owned()))));
         lost += usize::from(recording.counters.frames_lost > 0);
+        shortened += usize::from(words(&recording, 1).iter().any(|(_, received)| *received < 10));
     }
     assert!(broken > 10, "most breaks are noticed: {broken}");
     assert!(silent >= 1, "some connections are half-open: {silent}");
     assert!(lost > 10, "frames in flight get lost: {lost}");
+    assert!(shortened > 10, "and do not arrive: {shortened}");
 }
 
 #[test]
@@ -549,6 +551,44 @@ fn a_partition_holds_frames_back_until_it_ends() {
 }
 
 #[test]
+fn slow_windows_slow_down_and_end_when_the_run_heals() {
+    let writer = process(W0, |env| async move {
+        for n in 0..40 {
+            let path = format!("out/{n}");
+            env.storage.write(&path, Bytes::new(), WriteMode::Create).await.map_err(|e| e.to_string())?;
+            env.emit(said(7, n));
+        }
+        Ok(String::new())
+    });
+    let slowed = |factor, heal_at_ms| {
+        let mut spec = echo_world(4, 100);
+        spec.processes[1] = writer.clone();
+        spec.processes[0] = process(Process::Coordinator, |env| echo(env, 1));
+        spec.heal_at_ms = heal_at_ms;
+        let at = Trigger::Time { ms: 0 };
+        let process = Target::Process(Process::Coordinator);
+        let (prefix, for_ms) = ("out/".to_owned(), 1_000_000);
+        if factor > 1 {
+            spec.faults = vec![
+                Fault { at: at.clone(), what: FaultKind::SlowLinks { process, factor, for_ms } },
+                Fault { at, what: FaultKind::SlowStorage { prefix, factor, for_ms } },
+            ];
+        }
+        let recording = run(spec);
+        assert_eq!(recording.ended, RunEnd::AllEnded);
+        assert!(recording.faults.iter().all(|fault| fault.triggered && fault.struck > 1));
+        let ended = |lane| words(&recording, lane).last().expect("it went on").0 / 1_000_000;
+        (ended(1), ended(7))
+    };
+    let (links, storage) = slowed(1, 0);
+    let (slow_links, slow_storage) = slowed(20, 60_000);
+    assert!(slow_links > 10 * links && slow_storage > 10 * storage, "{slow_links} {links} {slow_storage} {storage}");
+    let (healed_links, healed_storage) = slowed(20, 200);
+    assert!(healed_links < 4 * links + 400 && healed_storage < 4 * storage + 400, "{healed_links} {healed_storage}");
+    assert!(healed_links > 200 && healed_storage > 200);
+}
+
+#[test]
 fn nobody_connects_to_a_process_that_is_cut_off() {
     let mut spec = echo_world(4, 1);
     let what = FaultKind::Partition { process: Target::Process(Process::Coordinator), for_ms: 2_000 };
@@ -627,7 +667,9 @@ fn the_end_of_a_run_says_why() {
             env.sleep(Duration::from_millis(100)).await;
         }
     });
-    assert_eq!(run(world(1, vec![ticking.clone()])).ended, RunEnd::TimeBudget);
+    let recording = run(world(1, vec![ticking.clone()]));
+    assert_eq!(recording.ended, RunEnd::TimeBudget);
+    assert!((119_000_000_000..=120_000_000_000).contains(&recording.virtual_ns), "{}", recording.virtual_ns);
     let mut spec = world(1, vec![ticking]);
     spec.budget.events = 100;
     let recording = run(spec);
