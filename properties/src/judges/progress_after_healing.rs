@@ -83,7 +83,12 @@ impl<'a> Standing<'a> {
             }
             Event::AttemptRunning { attempt } if self.attempt == Some(*attempt) => self.running = true,
             Event::AttemptFailed { attempt, cause } if self.attempt == Some(*attempt) => self.failure = Some(cause),
-            Event::Restored { attempt, subtask, .. } => self.add(*attempt, *subtask, |s| &mut s.restored),
+            Event::Restored { attempt, subtask, ended, .. } => {
+                self.add(*attempt, *subtask, |s| &mut s.restored);
+                if *ended {
+                    self.add(*attempt, *subtask, |s| &mut s.input_ended);
+                }
+            }
             Event::InputEnded { attempt, subtask } => self.add(*attempt, *subtask, |s| &mut s.input_ended),
             Event::SubtaskFinished { attempt, subtask } => self.add(*attempt, *subtask, |s| &mut s.done),
             Event::CheckpointTriggered { attempt, checkpoint } if self.attempt == Some(*attempt) => {
