@@ -174,3 +174,6 @@ fn attempt_of(name: &str) -> Option<Attempt> {
     let (generation, number) = attempt.strip_prefix('a')?.split_once('.')?;
     Some(Attempt { generation: Generation(generation.parse().ok()?), number: number.parse().ok()? })
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,6 @@ pub enum Mood {
     Fail,
     /// Take effect, and say that the outcome is unknown.
     LoseReply,
-    /// Never answer.
-    Hang,
 }
 
 #[derive(Default)]
@@ -122,7 +120,6 @@ impl World {
             Some(Mood::LoseReply) => {
                 effect(&mut objects).and(Err(StorageError::Unknown(format!("{path}: the reply was lost"))))
             }
-            Some(Mood::Hang) => return Box::pin(std::future::pending()),
         };
         Box::pin(std::future::ready(reply))
     }
