@@ -263,10 +263,13 @@ impl<K: Key, V: Value> KeyedBackend<K, V> for MemoryBackend<K, V> {
     }
 }
 
+/// The pages of a key group, shared with a snapshot.
+type SharedGroup<K, V> = (KeyGroup, Vec<Arc<Table<K, V>>>);
+
 /// The shared pages of one snapshot.
 struct MemoryPages<K, V> {
     name: String,
-    groups: std::vec::IntoIter<(KeyGroup, Vec<Arc<Table<K, V>>>)>,
+    groups: std::vec::IntoIter<SharedGroup<K, V>>,
 }
 
 impl<K: Key, V: Value> Pages for MemoryPages<K, V> {

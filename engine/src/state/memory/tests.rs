@@ -8,16 +8,19 @@ use std::collections::BTreeMap;
 
 const ALL: Ownership = Ownership { first: KeyGroup(0), count: 8, max_parallelism: 8 };
 
+fn bytes(value: &impl serde::Serialize) -> Vec<u8> {
+    bincode::serialize(value).expect("it serialises")
+}
+
 fn set<V: Value>(backend: &mut MemoryBackend<u32, V>, key: u32, value: Option<V>) {
     backend.update(stable_hash(&key), key, |_, slot| *slot = value);
 }
 
 /// What a snapshot of `model` must be, from first principles.
 fn expected(model: &BTreeMap<u32, String>) -> Vec<Section> {
-    let mut groups: BTreeMap<KeyGroup, Vec<(Vec<u8>, Vec<u8>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<KeyGroup, Vec<_>> = BTreeMap::new();
     for (key, value) in model {
-        let entry = (bincode::serialize(key).unwrap(), bincode::serialize(value).unwrap());
-        groups.entry(key_group(stable_hash(key), 8)).or_default().push(entry);
+        groups.entry(key_group(stable_hash(key), 8)).or_default().push((bytes(key), bytes(value)));
     }
     let section = |(group, entries)| Section {
         kind: SectionKind::Keyed,
@@ -105,7 +108,7 @@ proptest! {
             prop_assert_eq!(collect(pages), expected(&then));
         }
         let mut visited = Vec::new();
-        backend.visit_sorted(&mut |key, value| visited.push((bincode::serialize(key).unwrap(), value.clone())));
+        backend.visit_sorted(&mut |key, value| visited.push((bytes(key), value.clone())));
         prop_assert!(visited.is_sorted());
         prop_assert_eq!(visited.len(), model.len());
         prop_assert_eq!(collect(backend.snapshot()), expected(&model));
