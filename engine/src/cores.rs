@@ -4,6 +4,7 @@
 //! `validate()` after every step. Shells ([`crate::runtime`]) are the only async code.
 
 pub mod alignment;
+pub mod backoff;
 pub mod checkpointing;
 pub mod completed;
 pub mod failover;

@@ -1,6 +1,6 @@
 //! Operating errors, sorted by what to *do* about them. Bugs are not errors: they panic.
 
-use crate::door::StorageError;
+use crate::door::{NetworkError, StorageError};
 use std::fmt;
 
 /// What the one who receives an error should do.
@@ -73,5 +73,11 @@ impl From<StorageError> for Error {
             | StorageError::Failed(_)
             | StorageError::Unknown(_) => Self::restart(error.to_string()),
         }
+    }
+}
+
+impl From<NetworkError> for Error {
+    fn from(error: NetworkError) -> Self {
+        Self::restart(error.to_string())
     }
 }

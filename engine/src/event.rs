@@ -8,6 +8,8 @@
 //!
 //! An event says nothing about durability or visibility by itself: those are judged on what the doubles saw.
 
+mod coordinates;
+
 use crate::ids::{Attempt, ChannelId, CheckpointId, Generation, SubtaskId, WorkerId};
 
 /// One announcement.
@@ -134,6 +136,8 @@ pub enum Event {
     SubtaskFinished { attempt: Attempt, subtask: SubtaskId },
     /// The subtask failed.
     SubtaskFailed { attempt: Attempt, subtask: SubtaskId, cause: String },
+    /// The worker lost its coordinator and will cancel what it runs.
+    CoordinatorLost { worker: WorkerId, cause: String },
     /// The worker stopped every task of an attempt.
     AttemptCancelled { attempt: Attempt, worker: WorkerId },
 }

@@ -28,6 +28,8 @@ pub struct BuiltIn {
     pub name: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
+    /// Whether it reads `input`.
+    pub reads_input: bool,
     /// Builds it.
     pub build: fn(&JobParameters) -> Result<Job>,
     /// What its output must be.

@@ -1,8 +1,15 @@
 //! Shells: the async code that takes an event, steps a core, announces and performs each effect.
+//!
+//! *Invariant:* nothing here decides protocol; what a decision needs is a core's business.
+//! *Invariant:* a task waits only for the door (clock, connection, storage, bell), and never for two things at once but
+//! in a fixed order ([`mailbox::race`]).
 
 pub mod channel;
 pub mod coordinator;
+pub mod dial;
 pub mod link;
 pub mod mailbox;
+pub mod retry;
+pub mod snapshot;
 pub mod subtask;
 pub mod worker;

@@ -1,1 +1,619 @@
-//! To come.
+//! The completed store: the log of slots that says which checkpoints are completed, who leads, and which checkpoint
+//! ids have been used. Adding a `Completed` slot is the commit point of a checkpoint.
+//!
+//! ```text
+//! start ── read the log ── claim: Create(top + 1, NewGeneration) ── lead ── propose: Create(top + 1, …) ── …
+//!             ^   |                     |                                        |
+//!             |   └ Finished: over      └ somebody else's: read again            └ somebody else's: deposed
+//!             └────────────────────────┘
+//! ```
+//!
+//! 1. *Reading*, once per leadership: list the log, probe upwards from the highest slot listed until there is none,
+//!    then read downwards to the floor of the newest `Completed`. A slot that cannot be read or decoded fails the
+//!    recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502).
+//! 2. *Deciding* one slot, for a claim and for every proposal alike:
+//!    * `Create` done → verify;
+//!    * exists → read it back: our token → verify, another's → lost (FLINK-24543: our own retry is no conflict);
+//!    * failed, and no earlier try may land → a few tries, then definitely not added;
+//!    * unknown → read it back; if nothing is there the write may still land *later*, so the very same bytes are
+//!      created again until the slot is decided. Never given up, never deleted (order rule O7, FLINK-22494).
+//! 3. *Verifying*: list the log once more. Slots below the floor get deleted, and a delayed `Create` of a deposed
+//!    coordinator would *succeed* on the number of a deleted slot. The top of the log is never deleted, so if ours is
+//!    the top now, nothing above it was ever created, and the slot was never anybody else's:
+//!    ```text
+//!    old: Create(5) delayed ........................................ done!  list → 9: deposed
+//!    new:            Create(5) NewGeneration … Create(9) floor 8, delete 5
+//!    ```
+//! 4. Ids are reserved in blocks of [`IDS_PER_BLOCK`]; a new leadership starts with a fresh block (order rule O1).
+//!
+//! Owns: the slots at and above the floor, the next checkpoint id. Does not own: manifests, blobs, deletion.
+//! Invariants: at most one request is outstanding; the log is contiguous from the floor to the top; generations and
+//! reserved ids never decrease along the log, checkpoint ids strictly increase.
+
+mod reading;
+
+use crate::cores::backoff::backoff;
+use crate::door::StorageError;
+use crate::error::Error;
+use crate::ids::{CheckpointId, Generation};
+use crate::persist::slot::{self, Slot, SlotRecord};
+use bytes::Bytes;
+use reading::{Progress, Reading};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Checkpoint ids are reserved this many at a time.
+pub const IDS_PER_BLOCK: u64 = 100;
+
+/// A completed checkpoint's slot brings the next block along when fewer ids than this are left.
+const IDS_LEFT_MIN: u64 = 50;
+
+/// Definite failures in a row after which a proposal counts as not added.
+const CREATE_TRIES: u32 = 5;
+
+/// Failed reads in a row after which the recovery fails: a log that stays unreadable is told, not waited for
+/// (FLINK-8807).
+const READ_TRIES: u32 = 60;
+
+/// Failed listings after which a leadership counts as confirmed: we could not learn otherwise.
+const CONFIRM_TRIES: u32 = 5;
+
+/// What the store asks for. At most one of the first three is outstanding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// List the numbers of the slots that exist, after `delay`; then [`Completed::on_listed`].
+    List {
+        /// How long to wait first.
+        delay: Duration,
+    },
+    /// Read a slot, after `delay`; then [`Completed::on_read`].
+    Read {
+        /// Which slot.
+        number: u64,
+        /// How long to wait first.
+        delay: Duration,
+    },
+    /// Create a slot if there is none, after `delay`; then [`Completed::on_created`].
+    Create {
+        /// Which slot.
+        number: u64,
+        /// What it shall say.
+        slot: Slot,
+        /// How long to wait first.
+        delay: Duration,
+    },
+    /// This process leads from here on.
+    Lead {
+        /// Its leadership.
+        generation: Generation,
+        /// The slot that says so.
+        number: u64,
+    },
+    /// The proposed record is durable.
+    Accept {
+        /// In this slot.
+        number: u64,
+        /// The record.
+        record: SlotRecord,
+    },
+    /// The proposed record is not in the log and never will be.
+    Reject {
+        /// The record.
+        record: SlotRecord,
+        /// Why not.
+        cause: String,
+    },
+    /// Asked by [`Completed::confirm`]: this process still leads, as far as can be known.
+    Confirm,
+    /// The log says that the job is finished: there is nothing to lead.
+    Finish {
+        /// With this checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// Somebody newer leads: stop and touch nothing.
+    StepDown,
+    /// The store cannot be used.
+    Fail {
+        /// Why not.
+        error: Error,
+    },
+}
+
+/// A completed checkpoint that is retained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retained {
+    /// Its slot.
+    pub number: u64,
+    /// Which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// Path of its manifest.
+    pub manifest: String,
+}
+
+/// The completed store as one process sees it.
+#[derive(Debug)]
+pub struct Completed {
+    /// The writer's token of a claim.
+    token: u64,
+    stage: Stage,
+    /// The log from the floor to the top, as far as this process knows it.
+    log: BTreeMap<u64, Slot>,
+    /// The leadership, once there is one.
+    generation: Generation,
+    /// The next checkpoint id to hand out.
+    next_id: CheckpointId,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing asked yet.
+    New,
+    /// Reading the log.
+    Reading(Reading),
+    /// Deciding the slot that makes this process the leader.
+    Claiming(Proposal),
+    /// Leading, with nothing under way.
+    Leading,
+    /// Leading, and deciding a slot.
+    Proposing(Proposal),
+    /// Leading, and asking whether that is still so.
+    Confirming {
+        /// Failed listings in a row.
+        tries: u32,
+    },
+    /// Finished, deposed or failed: nothing more happens.
+    Over,
+}
+
+/// One slot being decided.
+#[derive(Debug)]
+struct Proposal {
+    number: u64,
+    slot: Slot,
+    /// Whether some try may have landed or may land yet.
+    may_land: bool,
+    /// Tries of the current step that went wrong in a row.
+    tries: u32,
+    step: Step,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Creating,
+    /// After `Exists` (`seen`) or an unknown outcome.
+    ReadingBack {
+        seen: bool,
+    },
+    Verifying,
+}
+
+/// What became of a slot being decided.
+enum Decision {
+    Open,
+    Ours,
+    Theirs,
+    NotAdded(String),
+    Broken(Error),
+}
+
+impl Completed {
+    /// A store that has asked for nothing yet. `token` is drawn by this process alone.
+    pub fn new(token: u64) -> Self {
+        Self { token, stage: Stage::New, log: BTreeMap::new(), generation: Generation(0), next_id: CheckpointId(0) }
+    }
+
+    /// Begins to read the log, in order to lead.
+    pub fn start(&mut self, out: &mut Vec<Effect>) {
+        assert!(matches!(self.stage, Stage::New), "the log is recovered once per leadership");
+        self.read_again(out);
+        self.validate();
+    }
+
+    /// Proposes the next slot. Only a leader with nothing under way may.
+    pub fn propose(&mut self, token: u64, record: SlotRecord, out: &mut Vec<Effect>) {
+        assert!(self.is_idle(), "one slot is decided at a time");
+        let ids_reserved = match &record {
+            SlotRecord::NewGeneration => panic!("a leader does not take leadership"),
+            SlotRecord::IdsReserved => self.reserved().0 + IDS_PER_BLOCK,
+            SlotRecord::Completed { checkpoint, floor, .. } => {
+                assert!(*checkpoint < self.next_id, "{checkpoint} was never handed out");
+                assert!(
+                    self.latest().is_none_or(|latest| latest.checkpoint < *checkpoint),
+                    "{checkpoint} is not newer"
+                );
+                assert!(*floor >= self.floor(), "the floor never sinks");
+                let left = self.reserved().0 + 1 - self.next_id.0;
+                if left < IDS_LEFT_MIN { self.reserved().0 + IDS_PER_BLOCK } else { self.reserved().0 }
+            }
+            SlotRecord::Finished { checkpoint } => {
+                assert!(
+                    self.latest().is_some_and(|latest| latest.checkpoint == *checkpoint),
+                    "finished with the latest"
+                );
+                self.reserved().0
+            }
+        };
+        let slot = Slot { generation: self.generation, token, ids_reserved: CheckpointId(ids_reserved), record };
+        self.stage = Stage::Proposing(Proposal::new(self.next_number(), slot, out));
+        self.validate();
+    }
+
+    /// Asks storage whether this process still leads. Only a leader with nothing under way may.
+    pub fn confirm(&mut self, out: &mut Vec<Effect>) {
+        assert!(self.is_idle(), "whoever proposes learns it from the outcome");
+        self.stage = Stage::Confirming { tries: 0 };
+        out.push(Effect::List { delay: Duration::ZERO });
+        self.validate();
+    }
+
+    /// A fresh checkpoint id, unless the reserved ones are used up: then `IdsReserved` must be proposed first.
+    pub fn allocate(&mut self) -> Option<CheckpointId> {
+        assert!(self.leads(), "only a leader hands out ids");
+        if self.next_id > self.reserved() {
+            return None;
+        }
+        let id = self.next_id;
+        self.next_id = id.next();
+        self.validate();
+        Some(id)
+    }
+
+    /// Answers [`Effect::List`] with the numbers of the slots that exist.
+    pub fn on_listed(&mut self, reply: Result<Vec<u64>, StorageError>, out: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Reading(mut reading) => {
+                let progress = reading.on_listed(reply);
+                self.progress(reading, progress, out);
+            }
+            Stage::Claiming(mut claim) => {
+                let decision = claim.on_listed(reply, out);
+                self.decide_claim(claim, decision, out);
+            }
+            Stage::Proposing(mut proposal) => {
+                let decision = proposal.on_listed(reply, out);
+                self.decide_proposal(proposal, decision, out);
+            }
+            Stage::Confirming { tries } => self.on_listed_confirming(tries, reply, out),
+            Stage::New | Stage::Leading => panic!("no listing was asked for"),
+            Stage::Over => {}
+        }
+        self.validate();
+    }
+
+    /// Answers [`Effect::Read`].
+    pub fn on_read(&mut self, number: u64, reply: Result<Bytes, StorageError>, out: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Reading(mut reading) => {
+                let progress = reading.on_read(number, reply);
+                self.progress(reading, progress, out);
+            }
+            Stage::Claiming(mut claim) => {
+                let decision = claim.on_read(number, reply, out);
+                self.decide_claim(claim, decision, out);
+            }
+            Stage::Proposing(mut proposal) => {
+                let decision = proposal.on_read(number, reply, out);
+                self.decide_proposal(proposal, decision, out);
+            }
+            Stage::New | Stage::Leading | Stage::Confirming { .. } => panic!("no read was asked for"),
+            Stage::Over => {}
+        }
+        self.validate();
+    }
+
+    /// Answers [`Effect::Create`].
+    pub fn on_created(&mut self, number: u64, reply: Result<(), StorageError>, out: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Claiming(mut claim) => {
+                let decision = claim.on_created(number, reply, out);
+                self.decide_claim(claim, decision, out);
+            }
+            Stage::Proposing(mut proposal) => {
+                let decision = proposal.on_created(number, reply, out);
+                self.decide_proposal(proposal, decision, out);
+            }
+            Stage::New | Stage::Reading(_) | Stage::Leading | Stage::Confirming { .. } => {
+                panic!("no slot was being created")
+            }
+            Stage::Over => {}
+        }
+        self.validate();
+    }
+
+    /// Whether this process leads and nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Leading)
+    }
+
+    /// The leadership of this process.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The slot that the next proposal will occupy.
+    pub fn next_number(&self) -> u64 {
+        self.log.last_key_value().map_or(0, |(number, _)| *number) + 1
+    }
+
+    /// The next checkpoint id to be handed out; every lower one has been or never will be.
+    pub fn next_id(&self) -> CheckpointId {
+        self.next_id
+    }
+
+    /// The retained checkpoints, oldest first.
+    pub fn retained(&self) -> Vec<Retained> {
+        let floor = self.floor();
+        let slots = self.log.range(floor..).filter_map(|(number, slot)| match &slot.record {
+            SlotRecord::Completed { checkpoint, manifest, .. } => {
+                Some(Retained { number: *number, checkpoint: *checkpoint, manifest: manifest.clone() })
+            }
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
+        });
+        slots.collect()
+    }
+
+    /// The newest completed checkpoint: the one to restore.
+    pub fn latest(&self) -> Option<Retained> {
+        self.retained().pop()
+    }
+
+    /// The oldest slot that counts.
+    pub fn floor(&self) -> u64 {
+        floor(&self.log)
+    }
+
+    fn leads(&self) -> bool {
+        matches!(self.stage, Stage::Leading | Stage::Proposing(_) | Stage::Confirming { .. })
+    }
+
+    fn reserved(&self) -> CheckpointId {
+        self.log.last_key_value().map_or(CheckpointId(0), |(_, slot)| slot.ids_reserved)
+    }
+
+    fn read_again(&mut self, out: &mut Vec<Effect>) {
+        self.log.clear();
+        self.stage = Stage::Reading(Reading::new());
+        out.push(Effect::List { delay: Duration::ZERO });
+    }
+
+    fn progress(&mut self, reading: Reading, progress: Progress, out: &mut Vec<Effect>) {
+        match progress {
+            Progress::Ask(effect) => {
+                self.stage = Stage::Reading(reading);
+                out.push(effect);
+            }
+            Progress::Done(log) => {
+                self.log = log;
+                self.claim(out);
+            }
+            Progress::Broken(error) => out.push(Effect::Fail { error }),
+        }
+    }
+
+    fn claim(&mut self, out: &mut Vec<Effect>) {
+        let last = self.log.last_key_value().map(|(_, slot)| slot);
+        if let Some(SlotRecord::Finished { checkpoint }) = last.map(|slot| &slot.record) {
+            out.push(Effect::Finish { checkpoint: *checkpoint });
+            self.stage = Stage::Over;
+            return;
+        }
+        let generation = Generation(last.map_or(0, |slot| slot.generation.0) + 1);
+        let boundary = self.reserved().0.next_multiple_of(IDS_PER_BLOCK);
+        let slot = Slot {
+            generation,
+            token: self.token,
+            ids_reserved: CheckpointId(boundary + IDS_PER_BLOCK),
+            record: SlotRecord::NewGeneration,
+        };
+        self.stage = Stage::Claiming(Proposal::new(self.next_number(), slot, out));
+    }
+
+    fn decide_claim(&mut self, mut claim: Proposal, decision: Decision, out: &mut Vec<Effect>) {
+        match decision {
+            Decision::Open => self.stage = Stage::Claiming(claim),
+            Decision::Ours => {
+                self.generation = claim.slot.generation;
+                self.next_id = CheckpointId(claim.slot.ids_reserved.0 - IDS_PER_BLOCK + 1);
+                out.push(Effect::Lead { generation: self.generation, number: claim.number });
+                self.log.insert(claim.number, claim.slot);
+                self.stage = Stage::Leading;
+            }
+            Decision::Theirs => self.read_again(out),
+            // A candidate has nothing else to do: it goes on until storage answers or says who leads.
+            Decision::NotAdded(cause) if claim.tries < READ_TRIES => {
+                let delay = backoff(claim.tries);
+                debug_assert!(!cause.is_empty(), "a failure has a cause");
+                claim.create(delay, out);
+                self.stage = Stage::Claiming(claim);
+            }
+            Decision::NotAdded(cause) => {
+                let path = slot::path(claim.number);
+                out.push(Effect::Fail {
+                    error: Error::restart(format!("cannot take leadership with {path}: {cause}")),
+                });
+            }
+            Decision::Broken(error) => out.push(Effect::Fail { error }),
+        }
+    }
+
+    fn decide_proposal(&mut self, proposal: Proposal, decision: Decision, out: &mut Vec<Effect>) {
+        match decision {
+            Decision::Open => self.stage = Stage::Proposing(proposal),
+            Decision::Ours => {
+                let Proposal { number, slot, .. } = proposal;
+                let record = slot.record.clone();
+                self.log.insert(number, slot);
+                let floor = self.floor();
+                self.log.retain(|number, _| *number >= floor);
+                self.stage = Stage::Leading;
+                out.push(Effect::Accept { number, record });
+            }
+            Decision::Theirs => out.push(Effect::StepDown),
+            Decision::NotAdded(cause) => {
+                assert!(!proposal.may_land, "a write that may land is never given up");
+                self.stage = Stage::Leading;
+                out.push(Effect::Reject { record: proposal.slot.record, cause });
+            }
+            Decision::Broken(error) => out.push(Effect::Fail { error }),
+        }
+    }
+
+    fn on_listed_confirming(&mut self, tries: u32, reply: Result<Vec<u64>, StorageError>, out: &mut Vec<Effect>) {
+        match reply {
+            Ok(numbers) if numbers.iter().any(|number| *number >= self.next_number()) => out.push(Effect::StepDown),
+            Ok(_) => {
+                self.stage = Stage::Leading;
+                out.push(Effect::Confirm);
+            }
+            Err(StorageError::Fenced) => out.push(Effect::Fail { error: StorageError::Fenced.into() }),
+            Err(_) if tries + 1 < CONFIRM_TRIES => {
+                self.stage = Stage::Confirming { tries: tries + 1 };
+                out.push(Effect::List { delay: backoff(tries + 1) });
+            }
+            Err(_) => {
+                self.stage = Stage::Leading;
+                out.push(Effect::Confirm);
+            }
+        }
+    }
+
+    fn validate(&self) {
+        let mut last: Option<(u64, &Slot)> = None;
+        for (number, slot) in &self.log {
+            assert!(*number >= 1, "slots count from 1");
+            if let Some((before, earlier)) = last {
+                assert_eq!(before + 1, *number, "the log has no holes");
+                assert!(earlier.generation <= slot.generation, "generations never decrease");
+                assert!(earlier.ids_reserved <= slot.ids_reserved, "reserved ids never decrease");
+            }
+            last = Some((*number, slot));
+        }
+        match &self.stage {
+            Stage::New | Stage::Reading(_) => assert!(self.log.is_empty(), "nothing counts before all is read"),
+            Stage::Claiming(claim) => {
+                assert_eq!(claim.number, self.next_number(), "the next slot is claimed");
+                assert_eq!(claim.slot.record, SlotRecord::NewGeneration, "a claim takes leadership");
+            }
+            Stage::Leading | Stage::Confirming { .. } => self.validate_leading(),
+            Stage::Proposing(proposal) => {
+                self.validate_leading();
+                assert_eq!(proposal.number, self.next_number(), "the next slot is proposed");
+                assert_eq!(proposal.slot.generation, self.generation, "a leader proposes in its own name");
+                assert!(proposal.slot.ids_reserved >= self.reserved(), "reserved ids never decrease");
+            }
+            Stage::Over => {}
+        }
+    }
+
+    fn validate_leading(&self) {
+        let (_, top) = self.log.last_key_value().expect("a leader's log has its claim");
+        assert_eq!(top.generation, self.generation, "the top of a leader's log is its own");
+        assert!(self.next_id.0 <= self.reserved().0 + 1, "no id is used that was not reserved");
+        assert!(self.latest().is_none_or(|latest| latest.checkpoint < self.next_id), "ids grow");
+    }
+}
+
+impl Proposal {
+    fn new(number: u64, slot: Slot, out: &mut Vec<Effect>) -> Self {
+        let mut proposal = Self { number, slot, may_land: false, tries: 0, step: Step::Creating };
+        proposal.create(Duration::ZERO, out);
+        proposal
+    }
+
+    fn create(&mut self, delay: Duration, out: &mut Vec<Effect>) {
+        self.step = Step::Creating;
+        out.push(Effect::Create { number: self.number, slot: self.slot.clone(), delay });
+    }
+
+    fn on_created(&mut self, number: u64, reply: Result<(), StorageError>, out: &mut Vec<Effect>) -> Decision {
+        assert_eq!((self.step, number), (Step::Creating, self.number), "the reply fits the request");
+        match reply {
+            Ok(()) => self.verify(out),
+            Err(StorageError::Exists(_)) => self.read_back(true, out),
+            Err(StorageError::Unknown(_)) => {
+                self.may_land = true;
+                self.read_back(false, out)
+            }
+            Err(StorageError::Failed(cause) | StorageError::NotFound(cause)) => {
+                self.tries += 1;
+                if !self.may_land && self.tries >= CREATE_TRIES {
+                    return Decision::NotAdded(cause);
+                }
+                self.create(backoff(self.tries), out);
+                Decision::Open
+            }
+            Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
+        }
+    }
+
+    fn on_read(&mut self, number: u64, reply: Result<Bytes, StorageError>, out: &mut Vec<Effect>) -> Decision {
+        let Step::ReadingBack { seen } = self.step else { panic!("no slot was being read back") };
+        assert_eq!(number, self.number, "the reply fits the request");
+        match reply {
+            Ok(bytes) => match Slot::decode(&slot::path(number), &bytes) {
+                Ok(found) if found.token == self.slot.token => {
+                    assert_eq!(found, self.slot, "one token, one slot");
+                    self.verify(out)
+                }
+                Ok(_) => Decision::Theirs,
+                Err(error) => Decision::Broken(error),
+            },
+            // It was there and is gone: only the floor of somebody newer can have removed it.
+            Err(StorageError::NotFound(_)) if seen => Decision::Theirs,
+            Err(StorageError::NotFound(_)) => {
+                self.tries += 1;
+                self.create(backoff(self.tries), out);
+                Decision::Open
+            }
+            Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
+            Err(StorageError::Failed(_) | StorageError::Unknown(_) | StorageError::Exists(_)) => {
+                self.tries += 1;
+                out.push(Effect::Read { number, delay: backoff(self.tries) });
+                Decision::Open
+            }
+        }
+    }
+
+    fn on_listed(&mut self, reply: Result<Vec<u64>, StorageError>, out: &mut Vec<Effect>) -> Decision {
+        assert_eq!(self.step, Step::Verifying, "a listing was asked for");
+        let path = slot::path(self.number);
+        match reply.map(|numbers| numbers.into_iter().max()) {
+            Ok(Some(top)) if top > self.number => Decision::Theirs,
+            Ok(Some(top)) if top == self.number => Decision::Ours,
+            Ok(_) => Decision::Broken(Error::corrupt(format!(
+                "{path} was created but is not listed: this storage cannot hold the log of completed checkpoints"
+            ))),
+            Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
+            Err(_) => {
+                self.tries += 1;
+                out.push(Effect::List { delay: backoff(self.tries) });
+                Decision::Open
+            }
+        }
+    }
+
+    fn verify(&mut self, out: &mut Vec<Effect>) -> Decision {
+        self.step = Step::Verifying;
+        self.tries = 0;
+        out.push(Effect::List { delay: Duration::ZERO });
+        Decision::Open
+    }
+
+    fn read_back(&mut self, seen: bool, out: &mut Vec<Effect>) -> Decision {
+        self.step = Step::ReadingBack { seen };
+        out.push(Effect::Read { number: self.number, delay: Duration::ZERO });
+        Decision::Open
+    }
+}
+
+/// The floor that a log sets: the one of its newest `Completed`, or the first slot.
+fn floor(log: &BTreeMap<u64, Slot>) -> u64 {
+    let newest = log.values().rev().find_map(|slot| match &slot.record {
+        SlotRecord::Completed { floor, .. } => Some(*floor),
+        SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
+    });
+    newest.unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests;

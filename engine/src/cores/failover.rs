@@ -1,1 +1,439 @@
-//! To come.
+//! Fail-over: which workers are there, which attempt of the job runs on them, and what follows a failure.
+//!
+//! ```text
+//! Waiting ── Reading ── Deploying ── Running ── Finishing ── Recording ── Over
+//!    ^          |           |           |           |
+//!    └──────────┴───────────┴───────────┴───────────┘ failure: restart after a delay, or give up
+//! ```
+//!
+//! 1. An attempt starts when enough workers are registered, the restart delay has passed and every completion under
+//!    way has been decided. The latest completed checkpoint is read back first, and then deployed.
+//! 2. It runs once every subtask has restored, finishes once the last checkpoint is durable, and is recorded as
+//!    finished once every subtask has said so.
+//! 3. Any failure of the live attempt ends it, once: failures carry their attempt, and a second one of the same attempt
+//!    changes nothing (FLINK-31041). `FixedDelay` counts restarts in a row; a completed checkpoint starts afresh.
+//! 4. A worker is lost when its connection is; registered anew means that the older one is lost. It fails the attempt if
+//!    it hosts subtasks that have not finished.
+//!
+//! Owns: the attempt, its number, the placement. Does not own: checkpoints, connections, heartbeats.
+//! Invariants: one live attempt; attempt numbers increase; subtask index *i* runs on the *(i mod n)*-th worker.
+
+use crate::config::RestartStrategy;
+use crate::door::Time;
+use crate::error::{Error, Reaction};
+use crate::ids::{Attempt, Generation, SubtaskId, WorkerId};
+use crate::messages::RestoreFrom;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A connection to a worker, numbered by its acceptor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.0)
+    }
+}
+
+/// What fail-over asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Close the older connection of a worker that has registered anew.
+    Disconnect {
+        /// The worker.
+        worker: WorkerId,
+        /// The older connection.
+        connection: ConnectionId,
+    },
+    /// Read the latest completed checkpoint; then [`Failover::on_restore_read`].
+    ReadRestore {
+        /// For this attempt.
+        attempt: Attempt,
+    },
+    /// Announce the attempt and send its deployments.
+    Deploy {
+        /// The attempt.
+        attempt: Attempt,
+        /// Every subtask with its worker, in order.
+        placement: Vec<(SubtaskId, WorkerId)>,
+        /// What to restore.
+        restore: Option<RestoreFrom>,
+    },
+    /// Announce that every subtask has restored; checkpoints may be triggered.
+    Run {
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Announce that the attempt is over and stop it on every worker; then [`Failover::on_settled`] once no completion
+    /// is under way.
+    Cancel {
+        /// The attempt.
+        attempt: Attempt,
+        /// Why, for people.
+        cause: String,
+    },
+    /// Record that the job is finished; then [`Failover::on_recorded`].
+    Record,
+    /// The job is over without having finished.
+    End {
+        /// Why.
+        error: Error,
+    },
+}
+
+/// The attempts of one leadership.
+#[derive(Debug)]
+pub struct Failover {
+    generation: Generation,
+    workers_needed: usize,
+    strategy: RestartStrategy,
+    subtasks: Vec<SubtaskId>,
+    workers: BTreeMap<WorkerId, ConnectionId>,
+    /// The newest attempt.
+    number: u32,
+    /// Restarts since a checkpoint last completed.
+    restarts: u32,
+    /// Whether every completion of earlier attempts is decided.
+    settled: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// For workers, for the end of the restart delay, for a completion to be decided.
+    Waiting { not_before: Time },
+    /// The latest checkpoint is being read.
+    Reading { attempt: Attempt },
+    /// Deployed; `missing` have not restored.
+    Deploying { live: Live, missing: BTreeSet<SubtaskId> },
+    /// Every subtask processes elements.
+    Running { live: Live },
+    /// The last checkpoint is durable; `missing` have not finished.
+    Finishing { live: Live, missing: BTreeSet<SubtaskId> },
+    /// Every subtask has finished, which is being made durable.
+    Recording,
+    /// Finished or failed for good.
+    Over,
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    attempt: Attempt,
+    placement: Vec<(SubtaskId, WorkerId)>,
+}
+
+impl Failover {
+    /// No worker is there yet.
+    pub fn new(
+        generation: Generation,
+        workers_needed: u16,
+        strategy: RestartStrategy,
+        subtasks: Vec<SubtaskId>,
+    ) -> Self {
+        assert!(!subtasks.is_empty(), "a job has subtasks");
+        assert!(subtasks.is_sorted(), "subtasks come in the order of the graph");
+        Self {
+            generation,
+            workers_needed: usize::from(workers_needed.max(1)),
+            strategy,
+            subtasks,
+            workers: BTreeMap::new(),
+            number: 0,
+            restarts: 0,
+            settled: true,
+            stage: Stage::Waiting { not_before: Time(0) },
+        }
+    }
+
+    /// A worker has registered.
+    pub fn on_registered(&mut self, now: Time, worker: WorkerId, connection: ConnectionId, out: &mut Vec<Effect>) {
+        if let Some(older) = self.workers.insert(worker, connection) {
+            assert!(older < connection, "connections are numbered in order");
+            out.push(Effect::Disconnect { worker, connection: older });
+            self.fail_if_hosting(now, worker, format!("{worker} registered anew"), out);
+        }
+        self.start_if_ready(now, out);
+        self.validate();
+    }
+
+    /// A connection is lost or silent. Says whose, if it was a worker's newest.
+    pub fn on_disconnected(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        cause: &str,
+        out: &mut Vec<Effect>,
+    ) -> Option<WorkerId> {
+        let found = self.workers.iter().find(|(_, current)| **current == connection);
+        let worker = found.map(|(worker, _)| *worker)?;
+        self.workers.remove(&worker);
+        self.fail_if_hosting(now, worker, format!("{worker} is lost: {cause}"), out);
+        self.validate();
+        Some(worker)
+    }
+
+    /// The earliest time at which [`Failover::on_alarm`] has something to do.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.stage {
+            Stage::Waiting { not_before } if self.has_workers() && self.settled => Some(not_before),
+            Stage::Waiting { .. }
+            | Stage::Reading { .. }
+            | Stage::Deploying { .. }
+            | Stage::Running { .. }
+            | Stage::Finishing { .. }
+            | Stage::Recording
+            | Stage::Over => None,
+        }
+    }
+
+    /// Time has passed.
+    pub fn on_alarm(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.start_if_ready(now, out);
+        self.validate();
+    }
+
+    /// Every completion that was under way when the attempt ended has been decided.
+    pub fn on_settled(&mut self, now: Time, out: &mut Vec<Effect>) {
+        assert!(!self.settled, "settled once per failure");
+        self.settled = true;
+        self.start_if_ready(now, out);
+        self.validate();
+    }
+
+    /// Answers [`Effect::ReadRestore`].
+    pub fn on_restore_read(
+        &mut self,
+        now: Time,
+        attempt: Attempt,
+        reply: Result<Option<RestoreFrom>, Error>,
+        out: &mut Vec<Effect>,
+    ) {
+        match self.stage {
+            Stage::Reading { attempt: current } if current == attempt => {}
+            Stage::Waiting { .. }
+            | Stage::Reading { .. }
+            | Stage::Deploying { .. }
+            | Stage::Running { .. }
+            | Stage::Finishing { .. }
+            | Stage::Recording
+            | Stage::Over => return,
+        }
+        match reply {
+            Ok(_) if !self.has_workers() => self.stage = Stage::Waiting { not_before: now },
+            Ok(restore) => self.deploy(attempt, restore, out),
+            Err(error) => match error.reaction {
+                Reaction::Restart => self.restart(now, error.message, out),
+                Reaction::GiveUp | Reaction::Corrupt | Reaction::Fenced => self.end(error, out),
+            },
+        }
+        self.validate();
+    }
+
+    /// A subtask has its state back.
+    pub fn on_restored(&mut self, attempt: Attempt, subtask: SubtaskId, out: &mut Vec<Effect>) {
+        match &mut self.stage {
+            Stage::Deploying { live, missing } if live.attempt == attempt => {
+                missing.remove(&subtask);
+                if missing.is_empty() {
+                    let live = live.clone();
+                    self.stage = Stage::Running { live };
+                    out.push(Effect::Run { attempt });
+                }
+            }
+            Stage::Waiting { .. }
+            | Stage::Reading { .. }
+            | Stage::Deploying { .. }
+            | Stage::Running { .. }
+            | Stage::Finishing { .. }
+            | Stage::Recording
+            | Stage::Over => {}
+        }
+        self.validate();
+    }
+
+    /// A checkpoint of `attempt` is durable.
+    pub fn on_completed(&mut self, attempt: Attempt, last: bool) {
+        self.restarts = 0;
+        if let Stage::Running { live } = &self.stage {
+            assert_eq!(live.attempt, attempt, "no attempt is deployed while a completion is under way");
+            if last {
+                let missing = self.subtasks.iter().copied().collect();
+                self.stage = Stage::Finishing { live: live.clone(), missing };
+            }
+        }
+        self.validate();
+    }
+
+    /// A subtask has committed everything and exited.
+    pub fn on_finished(&mut self, attempt: Attempt, subtask: SubtaskId, out: &mut Vec<Effect>) {
+        match &mut self.stage {
+            Stage::Finishing { live, missing } if live.attempt == attempt => {
+                missing.remove(&subtask);
+                if missing.is_empty() {
+                    self.stage = Stage::Recording;
+                    out.push(Effect::Record);
+                }
+            }
+            Stage::Waiting { .. }
+            | Stage::Reading { .. }
+            | Stage::Deploying { .. }
+            | Stage::Running { .. }
+            | Stage::Finishing { .. }
+            | Stage::Recording
+            | Stage::Over => {}
+        }
+        self.validate();
+    }
+
+    /// Answers [`Effect::Record`].
+    pub fn on_recorded(&mut self) {
+        assert!(matches!(self.stage, Stage::Recording), "the end was being recorded");
+        self.stage = Stage::Over;
+        self.validate();
+    }
+
+    /// A worker says that something of an attempt failed.
+    pub fn on_failed(&mut self, now: Time, attempt: Attempt, who: &str, error: Error, out: &mut Vec<Effect>) {
+        if self.live().is_none_or(|live| live.attempt != attempt) {
+            return;
+        }
+        let error = error.while_doing(who);
+        match error.reaction {
+            Reaction::Restart => self.fail(now, error.message, out),
+            Reaction::GiveUp | Reaction::Corrupt | Reaction::Fenced => self.end(error, out),
+        }
+        self.validate();
+    }
+
+    /// Whether `attempt` is deployed.
+    pub fn is_live(&self, attempt: Attempt) -> bool {
+        self.live().is_some_and(|live| live.attempt == attempt)
+    }
+
+    /// The workers that host subtasks of the live attempt, in order.
+    pub fn hosts(&self) -> BTreeSet<WorkerId> {
+        self.live().map(|live| live.placement.iter().map(|(_, worker)| *worker).collect()).unwrap_or_default()
+    }
+
+    /// The subtasks of the live attempt on `worker`, in order.
+    pub fn hosted(&self, worker: WorkerId) -> Vec<SubtaskId> {
+        let placement = self.live().map(|live| live.placement.as_slice()).unwrap_or_default();
+        placement.iter().filter(|(_, host)| *host == worker).map(|(subtask, _)| *subtask).collect()
+    }
+
+    /// The newest connection of every registered worker.
+    pub fn workers(&self) -> &BTreeMap<WorkerId, ConnectionId> {
+        &self.workers
+    }
+
+    fn has_workers(&self) -> bool {
+        self.workers.len() >= self.workers_needed
+    }
+
+    fn live(&self) -> Option<&Live> {
+        match &self.stage {
+            Stage::Deploying { live, .. } | Stage::Running { live } | Stage::Finishing { live, .. } => Some(live),
+            Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Recording | Stage::Over => None,
+        }
+    }
+
+    fn start_if_ready(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Stage::Waiting { not_before } = self.stage else { return };
+        if now < not_before || !self.settled || !self.has_workers() {
+            return;
+        }
+        self.number += 1;
+        let attempt = Attempt { generation: self.generation, number: self.number };
+        self.stage = Stage::Reading { attempt };
+        out.push(Effect::ReadRestore { attempt });
+    }
+
+    fn deploy(&mut self, attempt: Attempt, restore: Option<RestoreFrom>, out: &mut Vec<Effect>) {
+        let hosts: Vec<WorkerId> = self.workers.keys().copied().take(self.workers_needed).collect();
+        assert_eq!(hosts.len(), self.workers_needed, "enough workers are there");
+        let host = |subtask: &SubtaskId| (*subtask, hosts[usize::from(subtask.index) % hosts.len()]);
+        let placement: Vec<_> = self.subtasks.iter().map(host).collect();
+        let live = Live { attempt, placement: placement.clone() };
+        self.stage = Stage::Deploying { live, missing: self.subtasks.iter().copied().collect() };
+        out.push(Effect::Deploy { attempt, placement, restore });
+    }
+
+    /// The attempt fails if `worker` hosts a subtask of it that has not finished.
+    fn fail_if_hosting(&mut self, now: Time, worker: WorkerId, cause: String, out: &mut Vec<Effect>) {
+        let hosted = self.hosted(worker);
+        let needed = match &self.stage {
+            Stage::Deploying { .. } | Stage::Running { .. } => !hosted.is_empty(),
+            Stage::Finishing { missing, .. } => hosted.iter().any(|subtask| missing.contains(subtask)),
+            Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Recording | Stage::Over => false,
+        };
+        if needed {
+            self.fail(now, cause, out);
+        }
+    }
+
+    fn fail(&mut self, now: Time, cause: String, out: &mut Vec<Effect>) {
+        let attempt = self.live().expect("only a live attempt fails").attempt;
+        self.settled = false;
+        out.push(Effect::Cancel { attempt, cause: cause.clone() });
+        self.restart(now, cause, out);
+    }
+
+    fn restart(&mut self, now: Time, cause: String, out: &mut Vec<Effect>) {
+        let RestartStrategy::FixedDelay { attempts, delay } = self.strategy;
+        if self.restarts >= attempts {
+            self.stage = Stage::Over;
+            let error =
+                Error::give_up(format!("gave up after {attempts} restarts in a row; the last failure: {cause}"));
+            out.push(Effect::End { error });
+            return;
+        }
+        self.restarts += 1;
+        self.stage = Stage::Waiting { not_before: now + delay };
+    }
+
+    fn end(&mut self, error: Error, out: &mut Vec<Effect>) {
+        if let Some(Live { attempt, .. }) = self.live() {
+            out.push(Effect::Cancel { attempt: *attempt, cause: error.message.clone() });
+            self.settled = false;
+        }
+        self.stage = Stage::Over;
+        out.push(Effect::End { error });
+    }
+
+    fn validate(&self) {
+        let RestartStrategy::FixedDelay { attempts, .. } = self.strategy;
+        assert!(self.restarts <= attempts, "restarts in a row are bounded");
+        if let Some(live) = self.live() {
+            assert_eq!(live.attempt.generation, self.generation, "attempts are of this leadership");
+            assert_eq!(live.attempt.number, self.number, "the live attempt is the newest");
+            assert_eq!(live.placement.len(), self.subtasks.len(), "every subtask has a place");
+            assert!(self.settled, "an attempt starts after every completion was decided");
+        }
+        match &self.stage {
+            Stage::Reading { attempt } => {
+                assert_eq!(attempt.number, self.number, "the newest attempt is being prepared");
+                assert!(self.settled, "what to restore is chosen after every completion was decided");
+            }
+            Stage::Deploying { live, missing } => {
+                assert!(!missing.is_empty(), "an attempt runs once all have restored");
+                self.validate_hosts(live, missing);
+            }
+            Stage::Finishing { live, missing } => {
+                assert!(!missing.is_empty(), "an attempt is recorded once all have finished");
+                self.validate_hosts(live, missing);
+            }
+            Stage::Running { live } => self.validate_hosts(live, &self.subtasks.iter().copied().collect()),
+            Stage::Waiting { .. } | Stage::Recording | Stage::Over => {}
+        }
+    }
+
+    fn validate_hosts(&self, live: &Live, needed: &BTreeSet<SubtaskId>) {
+        let gone =
+            live.placement.iter().find(|(subtask, host)| needed.contains(subtask) && !self.workers.contains_key(host));
+        assert!(gone.is_none(), "the loss of a host ends the attempt");
+    }
+}
+
+#[cfg(test)]
+mod tests;

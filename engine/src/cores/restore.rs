@@ -1,1 +1,112 @@
-//! To come.
+//! Restore assignment: from a manifest and the job graph to the snapshot of every subtask, and back.
+//!
+//! State is addressed by operator uid. Whatever does not fit ends the job with one line that names the operator and
+//! both sides: no restart can make it fit, and starting from half of a checkpoint loses records.
+//!
+//! Not handled: another parallelism (key groups would have to be redistributed), state that is dropped on purpose.
+
+use crate::error::{Error, Result};
+use crate::graph::{JobGraph, OperatorNode};
+use crate::ids::{Attempt, CheckpointId, SubtaskId};
+use crate::messages::{RestoreFrom, SnapshotHandle};
+use crate::persist::manifest::{Manifest, OperatorSnapshot};
+use crate::state::StateDescriptor;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The manifest of a checkpoint to which every subtask contributed a snapshot.
+pub fn describe(
+    graph: &JobGraph,
+    checkpoint: CheckpointId,
+    attempt: Attempt,
+    triggered_ms: u64,
+    snapshots: &BTreeMap<SubtaskId, SnapshotHandle>,
+) -> Manifest {
+    assert_eq!(snapshots.len(), graph.subtasks().len(), "every subtask acknowledged, and nobody else");
+    let handle = |operator: &OperatorNode, index| {
+        let subtask = SubtaskId { operator: operator.id, index };
+        snapshots.get(&subtask).expect("every subtask acknowledged").clone()
+    };
+    let operators = graph.operators.iter().map(|operator| OperatorSnapshot {
+        uid: operator.uid.clone(),
+        states: operator.states.clone(),
+        subtasks: (0..operator.parallelism).map(|index| handle(operator, index)).collect(),
+    });
+    Manifest {
+        checkpoint,
+        attempt,
+        job: graph.name.clone(),
+        max_parallelism: graph.max_parallelism,
+        triggered_ms,
+        operators: operators.collect(),
+    }
+}
+
+/// Which subtask restores which snapshot of a checkpoint.
+pub fn assign(graph: &JobGraph, manifest: &Manifest) -> Result<RestoreFrom> {
+    let mismatch = |what: String| Err(Error::give_up(format!("cannot restore {}: {what}", manifest.checkpoint)));
+    if manifest.max_parallelism != graph.max_parallelism {
+        return mismatch(differ("the job", "max parallelism", manifest.max_parallelism, graph.max_parallelism));
+    }
+    let mut stored = BTreeMap::new();
+    for operator in &manifest.operators {
+        if stored.insert(operator.uid.as_str(), operator).is_some() {
+            return Err(Error::corrupt(format!("{} holds operator \"{}\" twice", manifest.checkpoint, operator.uid)));
+        }
+    }
+    let mut snapshots = Vec::new();
+    for operator in &graph.operators {
+        let Some(found) = stored.remove(operator.uid.as_str()) else {
+            return mismatch(format!("it holds no operator \"{}\", which the job has", operator.uid));
+        };
+        if let Err(what) = fits(operator, found) {
+            return mismatch(what);
+        }
+        let ids = (0..operator.parallelism).map(|index| SubtaskId { operator: operator.id, index });
+        snapshots.extend(ids.zip(found.subtasks.iter().cloned()));
+    }
+    if let Some(uid) = stored.keys().next() {
+        return mismatch(format!("it holds state of operator \"{uid}\", which the job does not have"));
+    }
+    assert_eq!(snapshots.len(), graph.subtasks().len(), "every subtask has a snapshot");
+    assert!(snapshots.is_sorted_by(|a, b| a.0 < b.0), "in the order of the graph");
+    Ok(RestoreFrom { checkpoint: manifest.checkpoint, snapshots })
+}
+
+fn fits(operator: &OperatorNode, found: &OperatorSnapshot) -> Result<(), String> {
+    let who = format!("operator \"{}\"", operator.uid);
+    if found.subtasks.len() != usize::from(operator.parallelism) {
+        return Err(differ(&who, "parallelism", found.subtasks.len(), usize::from(operator.parallelism)));
+    }
+    let names = |states: &[StateDescriptor]| states.iter().map(|state| state.name.clone()).collect::<BTreeSet<_>>();
+    let (held, declared) = (names(&found.states), names(&operator.states));
+    if held != declared {
+        return Err(differ(&who, "states", list(&held), list(&declared)));
+    }
+    for state in &operator.states {
+        let held = found.states.iter().find(|held| held.name == state.name).expect("the names are equal");
+        let who = format!("state \"{}\" of {who}", state.name);
+        same(&who, "kind", format!("{:?}", held.kind), format!("{:?}", state.kind))?;
+        same(&who, "key type", &held.key_type, &state.key_type)?;
+        same(&who, "value type", &held.value_type, &state.value_type)?;
+        same(&who, "codec", &held.codec, &state.codec)?;
+        same(&who, "schema version", held.schema_version, state.schema_version)?;
+    }
+    Ok(())
+}
+
+fn same<T: PartialEq + fmt::Display>(who: &str, what: &str, held: T, declared: T) -> Result<(), String> {
+    if held == declared { Ok(()) } else { Err(differ(who, what, held, declared)) }
+}
+
+fn differ<T: fmt::Display>(who: &str, what: &str, held: T, declared: T) -> String {
+    format!("{who} has {what} {held} in the checkpoint but {declared} in the job")
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 pub const JOB: BuiltIn = BuiltIn {
     name: "join",
     about: "joins generated orders and payments; each pair to output/pairs, final balances to output/balances",
+    reads_input: false,
     build,
     reference,
 };

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 pub const JOB: BuiltIn = BuiltIn {
     name: "keyed-sum",
     about: "sums generated numbers by key; the final sums to output/sums",
+    reads_input: false,
     build,
     reference,
 };

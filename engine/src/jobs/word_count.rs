@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 pub const JOB: BuiltIn = BuiltIn {
     name: "word-count",
     about: "counts the words of input; every word to output/tokens, the final counts to output/counts",
+    reads_input: true,
     build,
     reference,
 };

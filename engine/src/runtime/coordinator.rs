@@ -1,1 +1,186 @@
-//! To come.
+//! The coordinator process: one task that takes an input, steps a core, and performs the effects; everything that
+//! waits (a connection, a storage request) is a task of its own that posts what it learned.
+//!
+//! ```text
+//! acceptor ─┐                     ┌─> writer of a connection
+//! readers  ─┼─> Mailbox<Input> ─> Leader ─> storage request ─┐
+//! alarm    ─┘        ^            └──────────────────────────┘
+//! ```
+//!
+//! 1. Listen, then take leadership: recover the log of completed checkpoints and occupy its next slot. A log that ends
+//!    in `Finished` ends this process at once.
+//! 2. Accept workers, deploy, trigger, complete, fail over: [`leader`] routes between the cores.
+//! 3. The job is over when the `Finished` slot is durable, or when it failed for good *and* this process still leads: a
+//!    deposed coordinator has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12).
+//!
+//! A crash anywhere is harmless: the next incarnation runs the same function on the same storage. Nothing here decides
+//! anything; what must never happen in which order is written in the cores ([`crate::cores`]).
+
+mod connections;
+mod leader;
+mod requests;
+
+use crate::cores::completed::{Completed, Effect};
+use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
+use crate::error::{Error, Reaction, Result};
+use crate::event::Event;
+use crate::graph::Job;
+use crate::ids::{Attempt, CheckpointId};
+use crate::messages::{RestoreFrom, ToCoordinator};
+use crate::runtime::mailbox::{Mailbox, Postbox};
+use bytes::Bytes;
+use requests::Requests;
+
+pub use crate::cores::failover::ConnectionId;
+
+/// How a coordinator runs.
+pub struct CoordinatorOptions {
+    /// The address to listen on for workers.
+    pub listen: String,
+    /// How many workers the job needs.
+    pub workers: u16,
+    /// Gets the address that is listened on.
+    pub ready: Option<Postbox<String>>,
+}
+
+/// How a job ended well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JobEnd {
+    /// It finished, under this coordinator.
+    Finished {
+        /// The final checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// It had finished before this coordinator looked.
+    AlreadyFinished {
+        /// The final checkpoint.
+        checkpoint: CheckpointId,
+    },
+}
+
+/// Everything that can happen to a coordinator.
+enum Input {
+    /// A connection came in.
+    Accepted(Connection),
+    /// No more connections will.
+    NotListening(NetworkError),
+    /// A frame arrived.
+    Message(ConnectionId, ToCoordinator),
+    /// A connection is over.
+    Broken(ConnectionId, String),
+    /// Replies to the completed store.
+    LogListed(Result<Vec<u64>, StorageError>),
+    SlotRead(u64, Result<Bytes, StorageError>),
+    SlotCreated(u64, Result<(), StorageError>),
+    /// A manifest was written.
+    ManifestWritten(CheckpointId, Result<(), StorageError>),
+    /// The latest completed checkpoint was read.
+    RestoreRead(Attempt, Result<Option<RestoreFrom>>),
+    /// Replies to retention.
+    SweepListed(Option<Vec<String>>),
+    Swept(bool),
+}
+
+/// Runs the coordinator of `job` until the job is over or somebody newer leads.
+///
+/// Errors by [`Reaction`]: `Fenced`, deposed; `GiveUp` and `Corrupt`, the job has failed for good; `Restart`, storage or
+/// network kept this process from its work, and another try may succeed.
+pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobEnd> {
+    let listening = env.network.listen(options.listen).await;
+    let listener = listening.map_err(|error| Error::give_up(error.to_string()))?;
+    if let Some(ready) = &options.ready {
+        ready.post(listener.address());
+    }
+    let (inbox, mut mailbox) = Mailbox::new(&env, Site::new("coordinator", 0));
+    let mut requests = Requests::new(env.clone(), inbox.clone());
+    let store = match take_leadership(&env, &mut requests, &mut mailbox).await {
+        Ok(Leadership::Taken(store)) => store,
+        Ok(Leadership::Needless { checkpoint }) => return Ok(JobEnd::AlreadyFinished { checkpoint }),
+        Err(error) => {
+            announce_failure(&env, &error);
+            return Err(error);
+        }
+    };
+    let acceptor =
+        env.spawner.spawn(Site::new("coordinator.acceptor", 0), Box::pin(accept(env.clone(), listener, inbox)));
+    let mut leader = leader::Leader::new(requests, job, options.workers, store);
+    let end = leader.lead(&mut mailbox).await;
+    acceptor.abort();
+    leader.disconnect();
+    end
+}
+
+enum Leadership {
+    Taken(Completed),
+    /// The job has finished.
+    Needless {
+        checkpoint: CheckpointId,
+    },
+}
+
+async fn take_leadership(env: &Env, requests: &mut Requests, mailbox: &mut Mailbox<Input>) -> Result<Leadership> {
+    let mut store = Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)));
+    let mut out = Vec::new();
+    store.start(&mut out);
+    loop {
+        for effect in std::mem::take(&mut out) {
+            match effect {
+                Effect::List { delay } => requests.list_log(delay),
+                Effect::Read { number, delay } => requests.read_slot(number, delay),
+                Effect::Create { number, slot, delay } => requests.create_slot(number, &slot, delay),
+                Effect::Lead { generation, number } => {
+                    env.emit(Event::LeadershipTaken { generation, slot: number });
+                    return Ok(Leadership::Taken(store));
+                }
+                Effect::Finish { checkpoint } => return Ok(Leadership::Needless { checkpoint }),
+                Effect::Fail { error } => return Err(error),
+                Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::StepDown => {
+                    panic!("only a leader proposes")
+                }
+            }
+        }
+        match mailbox.take().await {
+            Input::LogListed(reply) => store.on_listed(reply, &mut out),
+            Input::SlotRead(number, reply) => store.on_read(number, reply, &mut out),
+            Input::SlotCreated(number, reply) => store.on_created(number, reply, &mut out),
+            Input::Accepted(_)
+            | Input::NotListening(_)
+            | Input::Message(..)
+            | Input::Broken(..)
+            | Input::ManifestWritten(..)
+            | Input::RestoreRead(..)
+            | Input::SweepListed(_)
+            | Input::Swept(_) => panic!("only the log was asked for"),
+        }
+    }
+}
+
+/// Failed accepts in a row after which the port counts as lost.
+const ACCEPT_TRIES: u32 = 10;
+
+async fn accept(env: Env, mut listener: Box<dyn Listener>, inbox: Postbox<Input>) {
+    let mut tries = 0;
+    loop {
+        match listener.accept().await {
+            Ok(connection) => {
+                tries = 0;
+                inbox.post(Input::Accepted(connection));
+            }
+            Err(error) => {
+                tries += 1;
+                if tries == ACCEPT_TRIES {
+                    return inbox.post(Input::NotListening(error));
+                }
+                env.sleep(crate::cores::backoff::backoff(tries)).await;
+            }
+        }
+    }
+}
+
+/// A failure for good is announced; one of this process alone is not the job's.
+fn announce_failure(env: &Env, error: &Error) {
+    match error.reaction {
+        Reaction::GiveUp | Reaction::Corrupt => env.emit(Event::JobFailed { cause: error.message.clone() }),
+        Reaction::Restart | Reaction::Fenced => {}
+    }
+}

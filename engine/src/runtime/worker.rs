@@ -1,1 +1,304 @@
-//! To come.
+//! A worker process: hosts the subtasks that the coordinator places here (Flink's TaskManager).
+//!
+//! 1. Listen for data, connect to the coordinator, register; again after a pause for as long as it takes.
+//! 2. On `Deploy`: cancel whatever older attempt runs, build channels, subtasks and links ([`attempt`]).
+//! 3. Pass triggers, completions and aborts to the subtasks, and their reports to the coordinator.
+//! 4. A lost or silent coordinator cancels the attempt: only a living leader may let a job run.
+//!
+//! One loop over one mailbox; connections have a reader and a writer task that know nothing but bytes and that mailbox.
+//! Inputs carry their session (one registration) so that a late message of a former connection is ignored.
+//!
+//! Owns: the attempt's tasks, the coordinator's connection. Does not own: any protocol decision.
+//! Not handled: a worker that serves several jobs.
+
+mod attempt;
+
+use super::dial::dial;
+use super::link;
+use super::mailbox::{Either, Mailbox, Postbox, race};
+use crate::door::{BoxFuture, Connection, Env, Listener, Site, TaskHandle, Time};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::graph::Job;
+use crate::ids::{Attempt, WorkerId};
+use crate::messages::{Deployment, PROTOCOL_VERSION, ToCoordinator, ToWorker, decode, encode};
+use attempt::RunningAttempt;
+use bytes::Bytes;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// How a worker starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkerOptions {
+    /// Who it is; workers count from 0.
+    pub worker: WorkerId,
+    /// Where the coordinator listens.
+    pub coordinator: String,
+    /// Where other workers shall reach this one; port 0 picks one.
+    pub listen: String,
+}
+
+/// What the loop waits for.
+enum Input {
+    /// A frame of the coordinator.
+    Message { session: u64, message: ToWorker },
+    /// The coordinator's connection is over.
+    CoordinatorLost { session: u64, cause: String },
+    /// Another worker introduced itself.
+    Peer { attempt: Attempt, from: WorkerId, connection: Connection },
+    /// A link of an attempt is over.
+    LinkBroken { attempt: Attempt, cause: Error },
+}
+
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Peers that introduced themselves before their attempt was deployed here.
+const EARLY_PEERS_MAX: usize = 1024;
+
+/// Runs a worker until the job is done. Errors: the coordinator refused it, or it cannot listen.
+pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
+    let listening = env.network.listen(options.listen.clone()).await;
+    let listener = listening.map_err(|e| Error::give_up(e.to_string()))?;
+    let (inputs, mailbox) = Mailbox::new(&env, site("worker", &options));
+    let (reports, reported) = Mailbox::new(&env, site("reports", &options));
+    let data_address = listener.address();
+    let acceptor = env.spawner.spawn(site("accept", &options), Box::pin(accept(env.clone(), listener, inputs.clone())));
+    let mut worker = Worker {
+        env,
+        job,
+        options,
+        data_address,
+        inputs,
+        mailbox,
+        reports,
+        reported,
+        session: 0,
+        attempt: None,
+        newest: Attempt::default(),
+        early_peers: Vec::new(),
+    };
+    let ended = worker.serve().await;
+    worker.cancel();
+    acceptor.abort();
+    ended
+}
+
+fn site(what: &'static str, options: &WorkerOptions) -> Site {
+    Site::new(what, u64::from(options.worker.0))
+}
+
+struct Worker {
+    env: Env,
+    job: Job,
+    options: WorkerOptions,
+    data_address: String,
+    inputs: Postbox<Input>,
+    mailbox: Mailbox<Input>,
+    /// What subtasks report; given to every subtask.
+    reports: Postbox<ToCoordinator>,
+    reported: Mailbox<ToCoordinator>,
+    session: u64,
+    attempt: Option<RunningAttempt>,
+    /// The newest attempt ever deployed here; older ones are history.
+    newest: Attempt,
+    early_peers: Vec<(Attempt, WorkerId, Connection)>,
+}
+
+/// One registration with the coordinator.
+struct Session {
+    outgoing: Postbox<Bytes>,
+    tasks: [Box<dyn TaskHandle>; 2],
+    heard: Time,
+}
+
+impl Worker {
+    /// One session after the other until the job is done.
+    async fn serve(&mut self) -> Result<()> {
+        loop {
+            let limit = self.job.config.heartbeat_timeout;
+            let Ok(connection) = dial(&self.env, &self.options.coordinator, limit).await else {
+                self.env.sleep(RECONNECT_PAUSE).await;
+                continue;
+            };
+            let mut session = self.open(connection);
+            let ended = self.attend(&mut session).await;
+            session.tasks.iter().for_each(|task| task.abort());
+            match ended? {
+                SessionEnd::JobDone => return Ok(()),
+                SessionEnd::CoordinatorLost => {
+                    self.cancel();
+                    self.env.sleep(RECONNECT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, connection: Connection) -> Session {
+        self.session += 1;
+        let session = self.session;
+        let (outgoing, frames) = Mailbox::new(&self.env, site("to-coordinator", &self.options));
+        let inputs = self.inputs.clone();
+        let read = async move {
+            let mut receiver = connection.receiver;
+            let cause = loop {
+                match receiver.receive().await.map_err(Error::from).and_then(|frame| decode(&frame)) {
+                    Ok(message) => inputs.post(Input::Message { session, message }),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            inputs.post(Input::CoordinatorLost { session, cause });
+        };
+        let inputs = self.inputs.clone();
+        let write = async move {
+            let (mut sender, mut frames): (_, Mailbox<Bytes>) = (connection.sender, frames);
+            let cause = loop {
+                if let Err(error) = sender.send(frames.take().await).await {
+                    break error.to_string();
+                }
+            };
+            inputs.post(Input::CoordinatorLost { session, cause });
+        };
+        let tasks = [
+            self.env.spawner.spawn(site("from-coordinator", &self.options), Box::pin(read)),
+            self.env.spawner.spawn(site("to-coordinator", &self.options), Box::pin(write)),
+        ];
+        outgoing.post(encode(&ToCoordinator::Register {
+            protocol: PROTOCOL_VERSION,
+            graph: self.job.graph.fingerprint(),
+            worker: self.options.worker,
+            data_address: self.data_address.clone(),
+        }));
+        Session { outgoing, tasks, heard: self.env.clock.now() }
+    }
+
+    async fn attend(&mut self, session: &mut Session) -> Result<SessionEnd> {
+        let (interval, timeout) = (self.job.config.heartbeat_interval, self.job.config.heartbeat_timeout);
+        let mut beat: BoxFuture<'static, ()> = self.env.sleep(interval);
+        loop {
+            let wake = {
+                let first = Box::pin(self.mailbox.take_before(&mut beat));
+                race(first, Box::pin(self.reported.take())).await
+            };
+            match wake {
+                Either::First(Some(input)) => {
+                    if let ControlFlow::Break(end) = self.on_input(input, session)? {
+                        return Ok(end);
+                    }
+                }
+                Either::First(None) => {
+                    if self.env.clock.now().since(session.heard) > timeout {
+                        return Ok(SessionEnd::CoordinatorLost);
+                    }
+                    session.outgoing.post(encode(&ToCoordinator::Heartbeat));
+                    beat = self.env.sleep(interval);
+                }
+                Either::Second(report) => session.outgoing.post(encode(&report)),
+            }
+        }
+    }
+
+    fn on_input(&mut self, input: Input, session: &mut Session) -> Result<ControlFlow<SessionEnd>> {
+        match input {
+            Input::Message { session: of, message } if of == self.session => {
+                session.heard = self.env.clock.now();
+                return self.on_message(message);
+            }
+            Input::CoordinatorLost { session: of, cause } if of == self.session => {
+                let worker = self.options.worker;
+                self.env.emit(Event::CoordinatorLost { worker, cause });
+                return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost));
+            }
+            Input::Message { .. } | Input::CoordinatorLost { .. } => {}
+            Input::Peer { attempt, from, connection } => self.on_peer(attempt, from, connection),
+            Input::LinkBroken { attempt, cause } => {
+                if self.attempt.as_ref().is_some_and(|running| running.id() == attempt) {
+                    self.reports.post(ToCoordinator::Failed { attempt, subtask: None, error: cause });
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn on_message(&mut self, message: ToWorker) -> Result<ControlFlow<SessionEnd>> {
+        match message {
+            ToWorker::Welcome { .. } | ToWorker::Heartbeat => {}
+            ToWorker::Refused { reason } => return Err(Error::give_up(reason)),
+            ToWorker::Deploy(deployment) => self.deploy(deployment),
+            ToWorker::Trigger { attempt, .. }
+            | ToWorker::Completed { attempt, .. }
+            | ToWorker::Aborted { attempt, .. } => {
+                if let Some(running) = self.attempt.as_ref().filter(|running| running.id() == attempt) {
+                    running.tell(&message);
+                }
+            }
+            ToWorker::Cancel { attempt } => {
+                if self.attempt.as_ref().is_some_and(|running| running.id() <= attempt) {
+                    self.cancel();
+                }
+            }
+            ToWorker::JobDone => return Ok(ControlFlow::Break(SessionEnd::JobDone)),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn deploy(&mut self, deployment: Deployment) {
+        let attempt = deployment.attempt;
+        if attempt <= self.newest {
+            return;
+        }
+        self.cancel();
+        self.newest = attempt;
+        let me = self.options.worker;
+        let mut running =
+            RunningAttempt::start(&self.env, &self.job, me, &deployment, self.reports.clone(), self.inputs.clone());
+        for (of, from, connection) in std::mem::take(&mut self.early_peers) {
+            if of == attempt {
+                running.attach(&self.env, from, connection);
+            } else if of > attempt {
+                self.early_peers.push((of, from, connection));
+            }
+        }
+        self.attempt = Some(running);
+    }
+
+    fn on_peer(&mut self, attempt: Attempt, from: WorkerId, connection: Connection) {
+        match &mut self.attempt {
+            Some(running) if running.id() == attempt => running.attach(&self.env, from, connection),
+            Some(_) | None => {
+                if attempt > self.newest && self.early_peers.len() < EARLY_PEERS_MAX {
+                    self.early_peers.push((attempt, from, connection));
+                }
+            }
+        }
+    }
+
+    fn cancel(&mut self) {
+        if let Some(running) = self.attempt.take() {
+            running.cancel();
+            self.env.emit(Event::AttemptCancelled { attempt: running.id(), worker: self.options.worker });
+        }
+    }
+}
+
+enum SessionEnd {
+    JobDone,
+    CoordinatorLost,
+}
+
+/// Accepts other workers; each introduces itself in a task of its own, so that a silent one holds up nobody.
+async fn accept(env: Env, mut listener: Box<dyn Listener>, inputs: Postbox<Input>) {
+    let mut count = 0;
+    loop {
+        let Ok(mut connection) = listener.accept().await else {
+            env.sleep(RECONNECT_PAUSE).await;
+            continue;
+        };
+        count += 1;
+        let inputs = inputs.clone();
+        let greet = async move {
+            if let Ok((attempt, from)) = link::greet(&mut connection).await {
+                inputs.post(Input::Peer { attempt, from, connection });
+            }
+        };
+        env.spawner.spawn(Site::new("greet", count), Box::pin(greet));
+    }
+}

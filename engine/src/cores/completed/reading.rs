@@ -1,0 +1,159 @@
+//! Reading the log of slots: from its top down to its floor, all of it or not at all.
+//!
+//! A slot can disappear while we read only because somebody newer raised the floor, and then the log has a higher top:
+//! so when a slot is missing the log is listed again, and read afresh if it has grown. If it has not, the slot is
+//! simply lost, and that is an error, never a shorter log.
+
+use super::{Effect, READ_TRIES, floor};
+use crate::cores::backoff::backoff;
+use crate::door::StorageError;
+use crate::error::Error;
+use crate::persist::slot::{self, Slot, SlotRecord};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A reading under way.
+#[derive(Debug)]
+pub(super) struct Reading {
+    step: Step,
+    /// The highest slot that the listing showed.
+    top: u64,
+    slots: BTreeMap<u64, Slot>,
+    /// Failed requests in a row.
+    tries: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// Which slots are there? If `missing`, it was not found although the floor does not allow that.
+    Listing { missing: Option<u64> },
+    /// Is there one above all that we know?
+    Probing(u64),
+    /// Towards the floor.
+    Descending(u64),
+}
+
+/// What a reply led to.
+pub(super) enum Progress {
+    Ask(Effect),
+    Done(BTreeMap<u64, Slot>),
+    Broken(Error),
+}
+
+impl Reading {
+    /// A reading that waits for the listing.
+    pub fn new() -> Self {
+        Self { step: Step::Listing { missing: None }, top: 0, slots: BTreeMap::new(), tries: 0 }
+    }
+
+    pub fn on_listed(&mut self, reply: Result<Vec<u64>, StorageError>) -> Progress {
+        let Step::Listing { missing } = self.step else { panic!("no listing was asked for") };
+        let top = match reply {
+            Ok(numbers) => numbers.into_iter().max().unwrap_or(0),
+            Err(error) => return self.again(slot::LOG, error, |delay| Effect::List { delay }),
+        };
+        if let Some(missing) = missing
+            && top <= self.known_top()
+        {
+            let path = slot::path(missing);
+            let floor = floor(&self.slots);
+            return Progress::Broken(Error::corrupt(format!("{path} is missing; the log counts from slot {floor} on")));
+        }
+        self.slots.clear();
+        self.top = top;
+        self.step = Step::Probing(top + 1);
+        self.ask(top + 1)
+    }
+
+    pub fn on_read(&mut self, number: u64, reply: Result<Bytes, StorageError>) -> Progress {
+        let path = slot::path(number);
+        let found = match reply {
+            Ok(bytes) => match Slot::decode(&path, &bytes) {
+                Ok(slot) => Some(slot),
+                Err(error) => return Progress::Broken(error),
+            },
+            Err(StorageError::NotFound(_)) => None,
+            Err(error) => return self.again(&path, error, |delay| Effect::Read { number, delay }),
+        };
+        match (self.step, found) {
+            (Step::Probing(expected), Some(slot)) => {
+                assert_eq!(expected, number, "the reply fits the request");
+                self.slots.insert(number, slot);
+                self.step = Step::Probing(number + 1);
+                self.ask(number + 1)
+            }
+            (Step::Probing(expected), None) => {
+                assert_eq!(expected, number, "the reply fits the request");
+                self.descend(self.top)
+            }
+            (Step::Descending(expected), Some(slot)) => {
+                assert_eq!(expected, number, "the reply fits the request");
+                self.slots.insert(number, slot);
+                self.descend(number - 1)
+            }
+            (Step::Descending(_), None) => {
+                self.step = Step::Listing { missing: Some(number) };
+                Progress::Ask(Effect::List { delay: Duration::ZERO })
+            }
+            (Step::Listing { .. }, _) => panic!("no read was asked for"),
+        }
+    }
+
+    fn known_top(&self) -> u64 {
+        self.slots.last_key_value().map_or(0, |(number, _)| *number).max(self.top)
+    }
+
+    fn ask(&mut self, number: u64) -> Progress {
+        self.tries = 0;
+        Progress::Ask(Effect::Read { number, delay: Duration::ZERO })
+    }
+
+    fn descend(&mut self, next: u64) -> Progress {
+        if next >= floor(&self.slots) {
+            self.step = Step::Descending(next);
+            return self.ask(next);
+        }
+        match check(&self.slots) {
+            Ok(()) => Progress::Done(std::mem::take(&mut self.slots)),
+            Err(error) => Progress::Broken(error),
+        }
+    }
+
+    fn again(&mut self, path: &str, error: StorageError, ask: impl FnOnce(Duration) -> Effect) -> Progress {
+        self.tries += 1;
+        if error == StorageError::Fenced || self.tries >= READ_TRIES {
+            return Progress::Broken(Error::from(error).while_doing(format_args!("cannot read {path}")));
+        }
+        Progress::Ask(ask(backoff(self.tries)))
+    }
+}
+
+/// Whether the slots can have been written by coordinators that follow the rules.
+fn check(slots: &BTreeMap<u64, Slot>) -> Result<(), Error> {
+    let mut newest_checkpoint = None;
+    let mut before: Option<&Slot> = None;
+    for (number, slot) in slots {
+        let path = slot::path(*number);
+        let broken = |what: String| Err(Error::corrupt(format!("{path} does not fit the slots before it: {what}")));
+        if let Some(before) = before {
+            if slot.generation < before.generation {
+                return broken(format!("generation {} after {}", slot.generation, before.generation));
+            }
+            if slot.ids_reserved < before.ids_reserved {
+                return broken(format!("{} reserved after {}", slot.ids_reserved, before.ids_reserved));
+            }
+            if let SlotRecord::Finished { checkpoint } = before.record {
+                return broken(format!("the job had finished with {checkpoint}"));
+            }
+        }
+        if let SlotRecord::Completed { checkpoint, .. } = slot.record {
+            if newest_checkpoint.is_some_and(|newest| newest >= checkpoint) {
+                return broken(format!("{checkpoint} is not newer than the one before"));
+            }
+            newest_checkpoint = Some(checkpoint);
+        }
+        before = Some(slot);
+    }
+    Ok(())
+}

@@ -1,0 +1,396 @@
+//! The completed store, effect by effect.
+
+mod model;
+
+use super::*;
+use crate::ids::Attempt;
+use crate::persist::manifest::Manifest;
+
+const NOW: Duration = Duration::ZERO;
+
+fn failed<T>() -> Result<T, StorageError> {
+    Err(StorageError::Failed("the disk is on fire".into()))
+}
+
+fn unknown<T>() -> Result<T, StorageError> {
+    Err(StorageError::Unknown("the reply was lost".into()))
+}
+
+fn exists() -> Result<(), StorageError> {
+    Err(StorageError::Exists("slot".into()))
+}
+
+fn absent() -> Result<Bytes, StorageError> {
+    Err(StorageError::NotFound("slot".into()))
+}
+
+fn slot(generation: u64, token: u64, ids_reserved: u64, record: SlotRecord) -> Slot {
+    Slot { generation: Generation(generation), token, ids_reserved: CheckpointId(ids_reserved), record }
+}
+
+fn manifest(checkpoint: u64) -> String {
+    Manifest::path(CheckpointId(checkpoint), Attempt { generation: Generation(1), number: 1 })
+}
+
+fn completed(checkpoint: u64, floor: u64) -> SlotRecord {
+    SlotRecord::Completed { checkpoint: CheckpointId(checkpoint), manifest: manifest(checkpoint), floor }
+}
+
+/// Takes what the last step asked for.
+fn asked(out: &mut Vec<Effect>) -> Vec<Effect> {
+    std::mem::take(out)
+}
+
+fn started() -> (Completed, Vec<Effect>) {
+    let mut out = Vec::new();
+    let mut store = Completed::new(7);
+    store.start(&mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
+    (store, out)
+}
+
+/// A store that has read `log`, slots from `first` on, and claims the next one.
+fn claiming(first: u64, log: &[Slot]) -> (Completed, Vec<Effect>) {
+    let (mut store, mut out) = started();
+    let numbers: Vec<u64> = (first..).take(log.len()).collect();
+    let top = numbers.last().copied().unwrap_or(0);
+    store.on_listed(Ok(numbers.clone()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: top + 1, delay: NOW }], "the listing is probed");
+    store.on_read(top + 1, absent(), &mut out);
+    while let [Effect::Read { number, .. }] = out[..] {
+        out.clear();
+        store.on_read(number, Ok(log[(number - first) as usize].encode()), &mut out);
+    }
+    (store, out)
+}
+
+/// A leader of a log that was empty.
+fn leading() -> (Completed, Vec<Effect>) {
+    let (mut store, mut out) = claiming(1, &[]);
+    out.clear();
+    store.on_created(1, Ok(()), &mut out);
+    store.on_listed(Ok(vec![1]), &mut out);
+    assert_eq!(out.pop(), Some(Effect::Lead { generation: Generation(1), number: 1 }));
+    out.clear();
+    (store, out)
+}
+
+/// A leader that proposes checkpoint 1 in slot 2.
+fn proposing() -> (Completed, Vec<Effect>) {
+    let (mut store, mut out) = leading();
+    assert_eq!(store.allocate(), Some(CheckpointId(1)));
+    store.propose(8, completed(1, 2), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Create { number: 2, slot: slot(1, 8, 100, completed(1, 2)), delay: NOW }]);
+    (store, out)
+}
+
+#[test]
+fn the_first_leader_of_all_occupies_slot_one_and_makes_sure_that_it_is_the_top() {
+    let (mut store, mut out) = claiming(1, &[]);
+    let claim = slot(1, 7, 100, SlotRecord::NewGeneration);
+    assert_eq!(asked(&mut out), [Effect::Create { number: 1, slot: claim, delay: NOW }]);
+    store.on_created(1, Ok(()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
+    store.on_listed(Ok(vec![1]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Lead { generation: Generation(1), number: 1 }]);
+    assert!(store.is_idle());
+    assert_eq!((store.latest(), store.next_number(), store.next_id()), (None, 2, CheckpointId(1)));
+}
+
+#[test]
+fn a_later_leader_starts_above_every_id_that_may_have_been_used() {
+    let log = [
+        slot(1, 1, 100, SlotRecord::NewGeneration),
+        slot(1, 2, 100, completed(1, 2)),
+        slot(1, 3, 200, SlotRecord::IdsReserved),
+    ];
+    let (mut store, mut out) = claiming(1, &log);
+    let claim = slot(2, 7, 300, SlotRecord::NewGeneration);
+    assert_eq!(asked(&mut out), [Effect::Create { number: 4, slot: claim, delay: NOW }]);
+    store.on_created(4, Ok(()), &mut out);
+    store.on_listed(Ok(vec![1, 2, 3, 4]), &mut out);
+    assert_eq!(store.allocate(), Some(CheckpointId(201)));
+    assert_eq!(store.latest().map(|latest| latest.checkpoint), Some(CheckpointId(1)));
+}
+
+#[test]
+fn reading_goes_down_to_the_floor_and_no_further() {
+    // Slots 1 to 4 are gone or garbage; the floor of the newest `Completed` is 5.
+    let log = [
+        slot(1, 1, 100, completed(3, 4)),
+        slot(1, 2, 100, completed(4, 5)),
+        slot(2, 3, 200, SlotRecord::NewGeneration),
+    ];
+    let (mut store, mut out) = started();
+    store.on_listed(Ok(vec![2, 5, 6, 7]), &mut out);
+    store.on_read(8, absent(), &mut out);
+    store.on_read(7, Ok(log[2].encode()), &mut out);
+    store.on_read(6, Ok(log[1].encode()), &mut out);
+    store.on_read(5, Ok(log[0].encode()), &mut out);
+    let reads: Vec<u64> =
+        out.iter().filter_map(|e| if let Effect::Read { number, .. } = e { Some(*number) } else { None }).collect();
+    assert_eq!(reads, [8, 7, 6, 5]);
+    assert!(matches!(out.last(), Some(Effect::Create { number: 8, .. })));
+}
+
+#[test]
+fn a_slot_above_the_listing_is_found_by_probing() {
+    let (mut store, mut out) = started();
+    store.on_listed(Ok(vec![]), &mut out);
+    store.on_read(1, Ok(slot(1, 1, 100, SlotRecord::NewGeneration).encode()), &mut out);
+    store.on_read(2, absent(), &mut out);
+    let claim = slot(2, 7, 200, SlotRecord::NewGeneration);
+    assert_eq!(out.last(), Some(&Effect::Create { number: 2, slot: claim, delay: NOW }));
+}
+
+#[test]
+fn a_log_that_ends_in_finished_has_nothing_to_lead() {
+    let log = [
+        slot(1, 1, 100, SlotRecord::NewGeneration),
+        slot(1, 2, 100, completed(1, 2)),
+        slot(1, 3, 100, SlotRecord::Finished { checkpoint: CheckpointId(1) }),
+    ];
+    let (_, mut out) = claiming(1, &log);
+    assert_eq!(asked(&mut out), [Effect::Finish { checkpoint: CheckpointId(1) }]);
+}
+
+#[test]
+fn a_slot_that_cannot_be_decoded_fails_the_recovery() {
+    let (mut store, mut out) = started();
+    store.on_listed(Ok(vec![1]), &mut out);
+    store.on_read(2, absent(), &mut out);
+    out.clear();
+    store.on_read(1, Ok(Bytes::from_static(b"not a slot")), &mut out);
+    let error = Error::corrupt("checkpoints/log/0000000001 is damaged: only 10 bytes long");
+    assert_eq!(asked(&mut out), [Effect::Fail { error }]);
+}
+
+#[test]
+fn a_slot_that_is_missing_fails_the_recovery_unless_the_log_has_grown() {
+    let (mut store, mut out) = started();
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    store.on_read(3, absent(), &mut out);
+    store.on_read(2, Ok(slot(1, 2, 100, SlotRecord::IdsReserved).encode()), &mut out);
+    out.clear();
+    store.on_read(1, absent(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }], "somebody newer may have raised the floor");
+    store.on_listed(Ok(vec![2]), &mut out);
+    let error = Error::corrupt("checkpoints/log/0000000001 is missing; the log counts from slot 1 on");
+    assert_eq!(asked(&mut out), [Effect::Fail { error }]);
+}
+
+#[test]
+fn a_slot_that_vanishes_because_the_floor_rose_makes_us_read_again() {
+    let (mut store, mut out) = started();
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    store.on_read(3, absent(), &mut out);
+    store.on_read(2, absent(), &mut out);
+    out.clear();
+    store.on_listed(Ok(vec![3]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 4, delay: NOW }]);
+    store.on_read(4, absent(), &mut out);
+    store.on_read(3, Ok(slot(1, 3, 100, completed(2, 3)).encode()), &mut out);
+    let claim = slot(2, 7, 200, SlotRecord::NewGeneration);
+    assert_eq!(out.last(), Some(&Effect::Create { number: 4, slot: claim, delay: NOW }));
+}
+
+#[test]
+fn an_unreadable_slot_is_read_again_for_a_while_and_never_skipped() {
+    let (mut store, mut out) = started();
+    store.on_listed(Ok(vec![1]), &mut out);
+    store.on_read(2, absent(), &mut out);
+    for _ in 1..READ_TRIES {
+        out.clear();
+        store.on_read(1, failed(), &mut out);
+        assert!(matches!(out[..], [Effect::Read { number: 1, delay }] if delay > NOW));
+    }
+    out.clear();
+    store.on_read(1, failed(), &mut out);
+    let error = Error::restart("cannot read checkpoints/log/0000000001: the disk is on fire");
+    assert_eq!(asked(&mut out), [Effect::Fail { error }]);
+}
+
+#[test]
+fn slots_that_contradict_each_other_fail_the_recovery() {
+    let log = [slot(2, 1, 200, SlotRecord::NewGeneration), slot(1, 2, 200, SlotRecord::IdsReserved)];
+    let (_, mut out) = claiming(1, &log);
+    let error = Error::corrupt("checkpoints/log/0000000002 does not fit the slots before it: generation g1 after g2");
+    assert_eq!(asked(&mut out), [Effect::Fail { error }]);
+}
+
+#[test]
+fn a_claim_that_finds_the_slot_taken_reads_again_and_tries_the_next() {
+    let (mut store, mut out) = claiming(1, &[]);
+    out.clear();
+    store.on_created(1, exists(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 1, delay: NOW }]);
+    let theirs = slot(1, 99, 100, SlotRecord::NewGeneration);
+    store.on_read(1, Ok(theirs.encode()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }], "the whole log is read again");
+    store.on_listed(Ok(vec![1]), &mut out);
+    store.on_read(2, absent(), &mut out);
+    store.on_read(1, Ok(theirs.encode()), &mut out);
+    let claim = slot(2, 7, 200, SlotRecord::NewGeneration);
+    assert_eq!(out.last(), Some(&Effect::Create { number: 2, slot: claim, delay: NOW }));
+}
+
+#[test]
+fn a_proposal_that_is_done_and_on_top_is_accepted() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, Ok(()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: completed(1, 2) }]);
+    let retained = Retained { number: 2, checkpoint: CheckpointId(1), manifest: manifest(1) };
+    assert_eq!((store.retained(), store.floor(), store.next_number()), (vec![retained], 2, 3));
+}
+
+#[test]
+fn a_create_that_finds_its_own_slot_is_accepted() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, exists(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 2, delay: NOW }]);
+    store.on_read(2, Ok(slot(1, 8, 100, completed(1, 2)).encode()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: completed(1, 2) }]);
+}
+
+#[test]
+fn a_create_that_finds_somebody_elses_slot_means_deposed() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, exists(), &mut out);
+    out.clear();
+    store.on_read(2, Ok(slot(2, 99, 200, SlotRecord::NewGeneration).encode()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::StepDown]);
+    assert!(!store.is_idle());
+}
+
+#[test]
+fn a_create_that_succeeds_on_the_number_of_a_deleted_slot_means_deposed() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, Ok(()), &mut out);
+    out.clear();
+    store.on_listed(Ok(vec![2, 8, 9]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::StepDown]);
+}
+
+#[test]
+fn a_slot_that_was_there_and_is_gone_means_deposed() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, exists(), &mut out);
+    out.clear();
+    store.on_read(2, absent(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::StepDown]);
+}
+
+#[test]
+fn an_unknown_outcome_is_read_back_and_the_same_bytes_are_created_until_it_is_decided() {
+    let (mut store, mut out) = proposing();
+    let proposed = slot(1, 8, 100, completed(1, 2));
+    for tries in 1..100 {
+        store.on_created(2, unknown(), &mut out);
+        assert_eq!(asked(&mut out), [Effect::Read { number: 2, delay: NOW }]);
+        store.on_read(2, absent(), &mut out);
+        let again = Effect::Create { number: 2, slot: proposed.clone(), delay: backoff(tries) };
+        assert_eq!(asked(&mut out), [again], "never given up, never rejected");
+    }
+    store.on_created(2, unknown(), &mut out);
+    out.clear();
+    store.on_read(2, Ok(proposed.encode()), &mut out);
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    assert_eq!(out.last(), Some(&Effect::Accept { number: 2, record: completed(1, 2) }));
+}
+
+#[test]
+fn definite_failures_reject_the_proposal_after_a_few_tries() {
+    let (mut store, mut out) = proposing();
+    for tries in 1..CREATE_TRIES {
+        store.on_created(2, failed(), &mut out);
+        let again = Effect::Create { number: 2, slot: slot(1, 8, 100, completed(1, 2)), delay: backoff(tries) };
+        assert_eq!(asked(&mut out), [again]);
+    }
+    store.on_created(2, failed(), &mut out);
+    let rejected = Effect::Reject { record: completed(1, 2), cause: "the disk is on fire".into() };
+    assert_eq!(asked(&mut out), [rejected]);
+    assert!(store.is_idle(), "the same slot can be proposed for something else");
+    assert_eq!((store.next_number(), store.latest()), (2, None));
+}
+
+#[test]
+fn a_definite_failure_after_an_unknown_outcome_decides_nothing() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, unknown(), &mut out);
+    store.on_read(2, absent(), &mut out);
+    for _ in 0..3 * CREATE_TRIES {
+        out.clear();
+        store.on_created(2, failed(), &mut out);
+        assert!(matches!(out[..], [Effect::Create { number: 2, .. }]), "the first create may land yet: {out:?}");
+    }
+}
+
+#[test]
+fn a_listing_that_fails_is_repeated_before_the_proposal_counts() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, Ok(()), &mut out);
+    out.clear();
+    store.on_listed(failed(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: backoff(1) }]);
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: completed(1, 2) }]);
+}
+
+#[test]
+fn storage_that_does_not_list_what_it_stored_is_refused() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, Ok(()), &mut out);
+    out.clear();
+    store.on_listed(Ok(vec![1]), &mut out);
+    let message = "checkpoints/log/0000000002 was created but is not listed: this storage cannot hold the log of completed checkpoints";
+    assert_eq!(asked(&mut out), [Effect::Fail { error: Error::corrupt(message) }]);
+}
+
+#[test]
+fn ids_run_out_until_more_are_reserved() {
+    let (mut store, mut out) = leading();
+    for id in 1..=100 {
+        assert_eq!(store.allocate(), Some(CheckpointId(id)));
+    }
+    assert_eq!(store.allocate(), None);
+    store.propose(8, SlotRecord::IdsReserved, &mut out);
+    let reserved = slot(1, 8, 200, SlotRecord::IdsReserved);
+    assert_eq!(asked(&mut out), [Effect::Create { number: 2, slot: reserved, delay: NOW }]);
+    assert_eq!(store.allocate(), None, "not before that is durable");
+    store.on_created(2, Ok(()), &mut out);
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    assert_eq!(store.allocate(), Some(CheckpointId(101)));
+}
+
+#[test]
+fn a_completed_checkpoint_brings_the_next_block_of_ids_along() {
+    let (mut store, mut out) = leading();
+    (1..=60).for_each(|id| assert_eq!(store.allocate(), Some(CheckpointId(id))));
+    store.propose(8, completed(60, 2), &mut out);
+    let proposed = slot(1, 8, 200, completed(60, 2));
+    assert_eq!(asked(&mut out), [Effect::Create { number: 2, slot: proposed, delay: NOW }]);
+}
+
+#[test]
+fn a_leader_that_asks_learns_whether_it_still_leads() {
+    let (mut store, mut out) = leading();
+    store.confirm(&mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
+    store.on_listed(Ok(vec![1]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Confirm]);
+    store.confirm(&mut out);
+    out.clear();
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::StepDown]);
+}
+
+#[test]
+fn a_fenced_reply_fails_the_store_at_once() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, Err(StorageError::Fenced), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Fail { error: StorageError::Fenced.into() }]);
+}

@@ -1,0 +1,145 @@
+//! Restore: what fits is assigned, and every way not to fit is told in one line.
+
+use super::*;
+use crate::error::Reaction;
+use crate::graph::{Instance, OperatorKind};
+use crate::ids::{Generation, OperatorId};
+use crate::state::{CODEC, SectionKind};
+use std::sync::Arc;
+
+fn state(name: &str) -> StateDescriptor {
+    StateDescriptor {
+        name: name.into(),
+        kind: SectionKind::Keyed,
+        key_type: "String".into(),
+        value_type: "u64".into(),
+        codec: CODEC.into(),
+        schema_version: 1,
+    }
+}
+
+fn operator(id: u16, uid: &str, parallelism: u16, kind: OperatorKind, states: &[&str]) -> OperatorNode {
+    OperatorNode {
+        id: OperatorId(id),
+        uid: uid.into(),
+        parallelism,
+        kind,
+        states: states.iter().map(|name| state(name)).collect(),
+        factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
+    }
+}
+
+fn graph() -> JobGraph {
+    JobGraph {
+        name: "words".into(),
+        max_parallelism: 8,
+        operators: vec![
+            operator(0, "lines", 1, OperatorKind::Source, &[]),
+            operator(1, "count", 2, OperatorKind::Transform, &["sums", "seen"]),
+        ],
+        edges: vec![],
+    }
+}
+
+fn handles(graph: &JobGraph) -> BTreeMap<SubtaskId, SnapshotHandle> {
+    let handle = |subtask: SubtaskId| {
+        let path = format!("checkpoints/chk-9/{subtask}");
+        (subtask, SnapshotHandle { path, bytes: 10, checksum: 1, digest: 2, ended: false })
+    };
+    graph.subtasks().into_iter().map(handle).collect()
+}
+
+fn manifest(graph: &JobGraph) -> Manifest {
+    let attempt = Attempt { generation: Generation(3), number: 2 };
+    describe(graph, CheckpointId(9), attempt, 1234, &handles(graph))
+}
+
+/// What `assign` says about a manifest after `spoil`.
+fn refusal(spoil: impl FnOnce(&mut Manifest)) -> String {
+    let graph = graph();
+    let mut manifest = manifest(&graph);
+    spoil(&mut manifest);
+    let error = assign(&graph, &manifest).expect_err("it does not fit");
+    assert_eq!(error.reaction, Reaction::GiveUp);
+    error.message
+}
+
+#[test]
+fn what_was_described_is_assigned_to_the_same_subtasks() {
+    let graph = graph();
+    let manifest = manifest(&graph);
+    assert_eq!(manifest.bytes(), 30);
+    let restore = assign(&graph, &manifest).expect("it fits");
+    assert_eq!(restore.checkpoint, CheckpointId(9));
+    assert_eq!(restore.snapshots, handles(&graph).into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn operators_are_found_by_uid_whatever_their_order() {
+    let graph = graph();
+    let mut manifest = manifest(&graph);
+    manifest.operators.reverse();
+    manifest.operators.iter_mut().for_each(|operator| operator.states.reverse());
+    let restore = assign(&graph, &manifest).expect("it fits");
+    assert_eq!(restore.snapshots, handles(&graph).into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn an_operator_that_only_one_side_knows_is_named() {
+    assert_eq!(
+        refusal(|manifest| drop(manifest.operators.remove(1))),
+        "cannot restore chk-9: it holds no operator \"count\", which the job has"
+    );
+    assert_eq!(
+        refusal(|manifest| {
+            let extra = OperatorSnapshot { uid: "window".into(), ..manifest.operators[0].clone() };
+            manifest.operators.push(extra);
+        }),
+        "cannot restore chk-9: it holds state of operator \"window\", which the job does not have"
+    );
+}
+
+#[test]
+fn another_parallelism_is_told_with_both_numbers() {
+    assert_eq!(
+        refusal(|manifest| drop(manifest.operators[1].subtasks.pop())),
+        "cannot restore chk-9: operator \"count\" has parallelism 1 in the checkpoint but 2 in the job"
+    );
+    assert_eq!(
+        refusal(|manifest| manifest.max_parallelism = 128),
+        "cannot restore chk-9: the job has max parallelism 128 in the checkpoint but 8 in the job"
+    );
+}
+
+#[test]
+fn a_state_that_only_one_side_knows_is_told_with_both_lists() {
+    assert_eq!(
+        refusal(|manifest| drop(manifest.operators[1].states.remove(0))),
+        "cannot restore chk-9: operator \"count\" has states [\"seen\"] in the checkpoint but [\"seen\", \"sums\"] in the job"
+    );
+}
+
+#[test]
+fn a_state_that_differs_is_told_with_both_sides() {
+    type Spoil = fn(&mut StateDescriptor);
+    let cases: [(Spoil, &str); 5] = [
+        (|state| state.kind = SectionKind::Sink, "kind Sink in the checkpoint but Keyed in the job"),
+        (|state| state.key_type = "u8".into(), "key type u8 in the checkpoint but String in the job"),
+        (|state| state.value_type = "u8".into(), "value type u8 in the checkpoint but u64 in the job"),
+        (|state| state.codec = "json".into(), "codec json in the checkpoint but bincode-1-fixint in the job"),
+        (|state| state.schema_version = 2, "schema version 2 in the checkpoint but 1 in the job"),
+    ];
+    for (spoil, told) in cases {
+        let message = refusal(|manifest| spoil(&mut manifest.operators[1].states[0]));
+        assert_eq!(message, format!("cannot restore chk-9: state \"sums\" of operator \"count\" has {told}"));
+    }
+}
+
+#[test]
+fn a_manifest_that_names_an_operator_twice_is_corrupt() {
+    let graph = graph();
+    let mut manifest = manifest(&graph);
+    manifest.operators.push(manifest.operators[0].clone());
+    let error = assign(&graph, &manifest).expect_err("it does not fit");
+    assert_eq!(error, Error::corrupt("chk-9 holds operator \"lines\" twice"));
+}

@@ -1,0 +1,357 @@
+//! The leading coordinator: takes inputs, steps the cores and performs their effects, in the order in which the cores
+//! ask for them. What announces, and when, is the order of the lines in [`perform`].
+
+mod perform;
+
+use super::connections::Connections;
+use super::requests::Requests;
+use super::{Input, JobEnd, announce_failure};
+use crate::cores::checkpointing::{Checkpointing, Verdict};
+use crate::cores::completed::{Completed, Retained};
+use crate::cores::failover::{ConnectionId, Failover};
+use crate::cores::retention::{Reachable, Retention};
+use crate::door::{BoxFuture, Connection, StorageError, Time};
+use crate::error::{Error, Reaction, Result};
+use crate::event::Event;
+use crate::graph::{Job, OperatorKind};
+use crate::ids::{CheckpointId, WorkerId};
+use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
+use crate::runtime::mailbox::Mailbox;
+use std::collections::BTreeSet;
+
+/// A coordinator that has taken leadership.
+pub(super) struct Leader {
+    requests: Requests,
+    job: Job,
+    store: Completed,
+    checkpoints: Checkpointing,
+    failover: Failover,
+    retention: Retention,
+    connections: Connections,
+    /// What the checkpoint being added will push out of retention.
+    falling: Vec<Retained>,
+    ending: Ending,
+}
+
+/// How near the end is.
+enum Ending {
+    /// Not in sight.
+    No,
+    /// The job has failed for good, if this process still leads.
+    Confirming(Error),
+    /// The job is over; workers are told, and given time to leave.
+    Lingering { end: Result<JobEnd>, until: Time },
+    /// Nothing more to do.
+    Now(Result<JobEnd>),
+}
+
+impl Leader {
+    pub fn new(requests: Requests, job: Job, workers: u16, store: Completed) -> Self {
+        let subtasks = job.graph.subtasks();
+        let config = &job.config;
+        let now = requests.env.clock.now();
+        let checkpoints = &config.checkpoints;
+        Self {
+            checkpoints: Checkpointing::new(
+                checkpoints.interval,
+                checkpoints.timeout,
+                subtasks.iter().copied().collect(),
+            ),
+            failover: Failover::new(store.generation(), workers, config.restart, subtasks),
+            retention: Retention::new(checkpoints.retained),
+            connections: Connections::new(now, config),
+            falling: Vec::new(),
+            ending: Ending::No,
+            requests,
+            job,
+            store,
+        }
+    }
+
+    /// Leads until the end.
+    pub async fn lead(&mut self, mailbox: &mut Mailbox<Input>) -> Result<JobEnd> {
+        let mut out = Vec::new();
+        self.retention.sweep(&mut out);
+        self.perform_retention(out);
+        let mut alarm: Option<(Time, BoxFuture<'static, ()>)> = None;
+        loop {
+            if let Some(end) = self.ended() {
+                return end;
+            }
+            let deadline = self.deadline();
+            // An alarm that is early only makes us look at the clock; arming a new one for every frame would not.
+            let armed = match &mut alarm {
+                Some((at, armed)) if *at <= deadline => armed,
+                Some(_) | None => {
+                    let (_, armed) = alarm.insert((deadline, self.requests.env.clock.sleep_until(deadline)));
+                    armed
+                }
+            };
+            match mailbox.take_before(armed).await {
+                Some(input) => self.on_input(input),
+                None => {
+                    alarm = None;
+                    self.on_alarm();
+                }
+            }
+        }
+    }
+
+    /// Drops every connection.
+    pub fn disconnect(&mut self) {
+        self.connections.close_all();
+    }
+
+    fn now(&self) -> Time {
+        self.requests.env.clock.now()
+    }
+
+    fn emit(&self, event: Event) {
+        self.requests.env.emit(event);
+    }
+
+    fn deadline(&self) -> Time {
+        let mut deadline = self.connections.deadline();
+        let working = matches!(self.ending, Ending::No);
+        let cores = [self.checkpoints.deadline(), self.failover.deadline()];
+        for core in cores.into_iter().flatten().filter(|_| working) {
+            deadline = deadline.min(core);
+        }
+        match &self.ending {
+            Ending::Lingering { until, .. } => deadline.min(*until),
+            Ending::No | Ending::Confirming(_) | Ending::Now(_) => deadline,
+        }
+    }
+
+    fn ended(&mut self) -> Option<Result<JobEnd>> {
+        let over = match &self.ending {
+            Ending::No | Ending::Confirming(_) => false,
+            Ending::Lingering { until, .. } => {
+                self.now() >= *until || (self.connections.is_empty() && self.retention.is_idle())
+            }
+            Ending::Now(_) => true,
+        };
+        if !over {
+            return None;
+        }
+        match std::mem::replace(&mut self.ending, Ending::No) {
+            Ending::Lingering { end, .. } | Ending::Now(end) => Some(end),
+            Ending::No | Ending::Confirming(_) => None,
+        }
+    }
+
+    fn on_alarm(&mut self) {
+        let now = self.now();
+        for silent in self.connections.on_alarm(now) {
+            let cause = format!("silent for {:?}", self.connections.timeout());
+            self.on_broken(silent, &cause);
+        }
+        if !matches!(self.ending, Ending::No) {
+            return;
+        }
+        let mut out = Vec::new();
+        self.checkpoints.on_alarm(now, &mut out);
+        self.perform_checkpointing(out);
+        let mut out = Vec::new();
+        self.failover.on_alarm(now, &mut out);
+        self.perform_failover(out);
+    }
+
+    fn on_input(&mut self, input: Input) {
+        if let Ending::Now(_) = self.ending {
+            return;
+        }
+        let mut out = Vec::new();
+        match input {
+            Input::Accepted(connection) => return self.on_accepted(connection),
+            Input::NotListening(error) => return self.stop(Error::restart(format!("cannot accept workers: {error}"))),
+            Input::Message(connection, message) => return self.on_message(connection, message),
+            Input::Broken(connection, cause) => return self.on_broken(connection, &cause),
+            Input::LogListed(reply) => self.store.on_listed(reply, &mut out),
+            Input::SlotRead(number, reply) => self.store.on_read(number, reply, &mut out),
+            Input::SlotCreated(number, reply) => self.store.on_created(number, reply, &mut out),
+            Input::ManifestWritten(checkpoint, reply) => return self.on_manifest_written(checkpoint, reply),
+            Input::RestoreRead(attempt, reply) => {
+                let mut out = Vec::new();
+                self.failover.on_restore_read(self.now(), attempt, reply, &mut out);
+                return self.perform_failover(out);
+            }
+            Input::SweepListed(paths) => return self.on_sweep_listed(paths.as_deref()),
+            Input::Swept(all) => {
+                let mut out = Vec::new();
+                self.retention.on_deleted(all, &mut out);
+                return self.perform_retention(out);
+            }
+        }
+        self.perform_store(out);
+    }
+
+    fn on_accepted(&mut self, connection: Connection) {
+        let inbox = self.requests.inbox();
+        self.connections.open(&self.requests.env, inbox, connection);
+    }
+
+    fn on_broken(&mut self, connection: ConnectionId, cause: &str) {
+        let Some(open) = self.connections.get(connection) else { return };
+        let cause = format!("connection to {}: {cause}", open.peer);
+        self.connections.close(connection);
+        let mut out = Vec::new();
+        if let Some(worker) = self.failover.on_disconnected(self.now(), connection, &cause, &mut out) {
+            self.emit(Event::WorkerLost { worker });
+        }
+        self.perform_failover(out);
+    }
+
+    fn on_manifest_written(&mut self, checkpoint: CheckpointId, reply: Result<(), StorageError>) {
+        if reply == Err(StorageError::Fenced) {
+            return self.stop(StorageError::Fenced.into());
+        }
+        if !matches!(self.ending, Ending::No) {
+            return;
+        }
+        if let (Ok(()), Some(path)) = (&reply, self.checkpoints.manifest()) {
+            self.emit(Event::ManifestWritten { checkpoint, path });
+        }
+        let mut out = Vec::new();
+        self.checkpoints.on_manifest_written(self.now(), checkpoint, reply.map_err(Error::from), &mut out);
+        self.perform_checkpointing(out);
+    }
+
+    fn on_sweep_listed(&mut self, paths: Option<&[String]>) {
+        let reachable = Reachable {
+            retained: self.store.retained().into_iter().map(|retained| retained.checkpoint).collect(),
+            bound: self.checkpoints.pending().unwrap_or(self.store.next_id()),
+            floor: self.store.floor(),
+        };
+        let mut out = Vec::new();
+        self.retention.on_listed(paths, &reachable, &mut out);
+        self.perform_retention(out);
+    }
+
+    fn on_message(&mut self, connection: ConnectionId, message: ToCoordinator) {
+        let now = self.now();
+        let Some(open) = self.connections.heard(now, connection) else { return };
+        let registered = open.worker.as_ref().map(|(worker, _)| *worker);
+        match (registered, message) {
+            (None, ToCoordinator::Register { protocol, graph, worker, data_address }) => {
+                self.on_register(connection, protocol, graph, worker, data_address);
+            }
+            (Some(_), ToCoordinator::Heartbeat) => {}
+            (None, _) => self.on_broken(connection, "the first frame is not a registration"),
+            (Some(_), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
+            (Some(worker), message) => {
+                if matches!(self.ending, Ending::No) {
+                    self.on_report(worker, message);
+                }
+            }
+        }
+    }
+
+    fn on_register(&mut self, id: ConnectionId, protocol: u32, graph: u64, worker: WorkerId, data_address: String) {
+        if let Some(reason) = self.misfit(protocol, graph) {
+            // The worker closes the connection; if it does not, silence will.
+            return self
+                .connections
+                .send(id, &ToWorker::Refused { reason: format!("{worker} does not fit: {reason}") });
+        }
+        let now = self.now();
+        let open = self.connections.heard(now, id).expect("the connection is open");
+        open.worker = Some((worker, data_address));
+        self.emit(Event::WorkerRegistered { worker });
+        self.connections.send(id, &ToWorker::Welcome { generation: self.store.generation() });
+        let mut out = Vec::new();
+        self.failover.on_registered(now, worker, id, &mut out);
+        self.perform_failover(out);
+        if let Ending::Lingering { .. } = self.ending {
+            self.connections.send(id, &ToWorker::JobDone);
+        }
+    }
+
+    fn misfit(&self, protocol: u32, graph: u64) -> Option<String> {
+        if protocol != PROTOCOL_VERSION {
+            return Some(format!("it speaks protocol {protocol}, the coordinator {PROTOCOL_VERSION}"));
+        }
+        let name = &self.job.graph.name;
+        let own = self.job.graph.fingerprint();
+        let differs = format!("its graph of job \"{name}\" has fingerprint {graph:016x}, the coordinator's {own:016x}");
+        (graph != own).then_some(differs)
+    }
+
+    fn on_report(&mut self, worker: WorkerId, message: ToCoordinator) {
+        let now = self.now();
+        let mut asked = Vec::new();
+        let mut failing = Vec::new();
+        match message {
+            ToCoordinator::Restored { attempt, subtask } => self.failover.on_restored(attempt, subtask, &mut failing),
+            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot } => {
+                let verdict = self.checkpoints.on_ack(attempt, checkpoint, subtask, snapshot, &mut asked);
+                if verdict == Verdict::Counts {
+                    self.emit(Event::AckReceived { attempt, checkpoint, subtask });
+                }
+            }
+            ToCoordinator::Decline { attempt, checkpoint, subtask, reason } => {
+                let reason = format!("{} {reason}", self.job.graph.show(subtask));
+                let verdict = self.checkpoints.on_decline(now, attempt, checkpoint, subtask, &reason, &mut asked);
+                if verdict == Verdict::Counts {
+                    self.emit(Event::DeclineReceived { attempt, checkpoint, subtask });
+                }
+            }
+            ToCoordinator::InputEnded { attempt, subtask } => {
+                self.checkpoints.on_input_ended(now, attempt, subtask, &mut asked);
+            }
+            ToCoordinator::Finished { attempt, subtask } => self.failover.on_finished(attempt, subtask, &mut failing),
+            ToCoordinator::Failed { attempt, subtask, error } => {
+                let who = match subtask {
+                    Some(subtask) => format!("{} on {worker}", self.job.graph.show(subtask)),
+                    None => worker.to_string(),
+                };
+                self.failover.on_failed(now, attempt, &who, error, &mut failing);
+            }
+            ToCoordinator::Register { .. } | ToCoordinator::Heartbeat => panic!("handled before"),
+        }
+        self.perform_checkpointing(asked);
+        self.perform_failover(failing);
+    }
+
+    /// Ends this process at once.
+    fn stop(&mut self, error: Error) {
+        announce_failure(&self.requests.env, &error);
+        self.ending = Ending::Now(Err(error));
+    }
+
+    /// The job is over: tells the workers, and gives them time to leave.
+    fn finish(&mut self, end: Result<JobEnd>) {
+        self.connections.broadcast(&ToWorker::JobDone);
+        self.ending = Ending::Lingering { end, until: self.now() + self.connections.timeout() };
+    }
+
+    /// The job has failed for good, unless this process was deposed and does not know it: then it is not its to say.
+    fn give_up(&mut self, error: Error) {
+        if error.reaction == Reaction::Fenced {
+            return self.stop(error);
+        }
+        self.ending = Ending::Confirming(error);
+        self.confirm_if_idle();
+    }
+
+    fn confirm_if_idle(&mut self) {
+        if matches!(self.ending, Ending::Confirming(_)) && self.store.is_idle() {
+            let mut out = Vec::new();
+            self.store.confirm(&mut out);
+            self.perform_store(out);
+        }
+    }
+
+    /// The workers that host sources, in order.
+    fn source_hosts(&self) -> BTreeSet<WorkerId> {
+        let is_source = |operator| self.job.graph.operator(operator).kind == OperatorKind::Source;
+        let hosts = self.failover.hosts().into_iter();
+        hosts.filter(|host| self.failover.hosted(*host).iter().any(|subtask| is_source(subtask.operator))).collect()
+    }
+
+    fn send(&self, worker: WorkerId, message: &ToWorker) {
+        if let Some(connection) = self.failover.workers().get(&worker) {
+            self.connections.send(*connection, message);
+        }
+    }
+}

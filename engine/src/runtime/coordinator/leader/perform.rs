@@ -1,0 +1,250 @@
+//! Performing effects: each announced before it begins or after it has ended, as [`crate::event`] demands.
+
+use super::{Ending, Leader};
+use crate::cores::checkpointing::{Completion, Effect as Checkpointing, Settlement};
+use crate::cores::completed::Effect as Store;
+use crate::cores::failover::Effect as Failover;
+use crate::cores::restore;
+use crate::cores::retention::Effect as Retention;
+use crate::door::Site;
+use crate::error::Error;
+use crate::event::Event;
+use crate::ids::{Attempt, CheckpointId, SubtaskId, WorkerId};
+use crate::messages::{Deployment, RestoreFrom, ToWorker};
+use crate::persist::manifest::Manifest;
+use crate::persist::slot::SlotRecord;
+use crate::runtime::coordinator::JobEnd;
+
+impl Leader {
+    pub(super) fn perform_store(&mut self, effects: Vec<Store>) {
+        for effect in effects {
+            match effect {
+                Store::List { delay } => self.requests.list_log(delay),
+                Store::Read { number, delay } => self.requests.read_slot(number, delay),
+                Store::Create { number, slot, delay } => self.requests.create_slot(number, &slot, delay),
+                Store::Accept { number, record } => self.accepted(number, record),
+                Store::Reject { record, cause } => self.rejected(record, &cause),
+                Store::Confirm => self.confirmed(),
+                Store::StepDown => {
+                    let generation = self.store.generation();
+                    self.emit(Event::Deposed { generation });
+                    self.stop(Error::fenced(format!("leadership {generation} is over: somebody newer leads")));
+                }
+                Store::Fail { error } => self.stop(error),
+                Store::Lead { .. } | Store::Finish { .. } => panic!("leadership was taken before"),
+            }
+        }
+        self.confirm_if_idle();
+    }
+
+    fn accepted(&mut self, number: u64, record: SlotRecord) {
+        let now = self.now();
+        match record {
+            SlotRecord::Completed { checkpoint, .. } => {
+                let mut out = Vec::new();
+                self.checkpoints.on_added(now, checkpoint, number, &mut out);
+                self.perform_checkpointing(out);
+                let mut out = Vec::new();
+                self.retention.on_completed(&std::mem::take(&mut self.falling), &mut out);
+                self.perform_retention(out);
+            }
+            SlotRecord::IdsReserved => self.request_id(),
+            SlotRecord::Finished { checkpoint } => {
+                self.failover.on_recorded();
+                self.emit(Event::JobFinished { checkpoint });
+                self.finish(Ok(JobEnd::Finished { checkpoint }));
+                let mut out = Vec::new();
+                self.retention.sweep(&mut out);
+                self.perform_retention(out);
+            }
+            SlotRecord::NewGeneration => panic!("leadership was taken before"),
+        }
+    }
+
+    fn rejected(&mut self, record: SlotRecord, cause: &str) {
+        let now = self.now();
+        match record {
+            SlotRecord::Completed { checkpoint, .. } => {
+                self.falling.clear();
+                let mut out = Vec::new();
+                self.checkpoints.on_not_added(now, checkpoint, cause, &mut out);
+                self.perform_checkpointing(out);
+            }
+            SlotRecord::IdsReserved => self.checkpoints.on_no_id(now),
+            // Nothing else is left to do, so it is tried until storage takes it.
+            SlotRecord::Finished { .. } => self.propose(record),
+            SlotRecord::NewGeneration => panic!("leadership was taken before"),
+        }
+    }
+
+    fn confirmed(&mut self) {
+        let Ending::Confirming(error) = std::mem::replace(&mut self.ending, Ending::No) else {
+            panic!("only the end of the job is confirmed")
+        };
+        self.emit(Event::JobFailed { cause: error.message.clone() });
+        self.finish(Err(error));
+    }
+
+    fn propose(&mut self, record: SlotRecord) {
+        let token = self.requests.env.schedule.token(Site::new("coordinator.slot", self.store.next_number()));
+        let mut out = Vec::new();
+        self.store.propose(token, record, &mut out);
+        self.perform_store(out);
+    }
+
+    pub(super) fn perform_checkpointing(&mut self, effects: Vec<Checkpointing>) {
+        for effect in effects {
+            match effect {
+                Checkpointing::RequestId => self.request_id(),
+                Checkpointing::Trigger { attempt, checkpoint } => self.trigger(attempt, checkpoint),
+                Checkpointing::WriteManifest { attempt, checkpoint, triggered_ms, snapshots, delay } => {
+                    let path = Manifest::path(checkpoint, attempt);
+                    if delay.is_zero() {
+                        self.emit(Event::ManifestStarted { checkpoint, path: path.clone() });
+                    }
+                    let manifest = restore::describe(&self.job.graph, checkpoint, attempt, triggered_ms, &snapshots);
+                    self.requests.write_manifest(checkpoint, path, manifest.encode(), delay);
+                }
+                Checkpointing::AddToStore { checkpoint, manifest } => self.add_to_store(checkpoint, manifest),
+                Checkpointing::Complete(completion) => self.complete(completion),
+                Checkpointing::Notify { attempt, checkpoint, last } => {
+                    for worker in self.failover.hosts() {
+                        self.emit(Event::NotifySent { attempt, checkpoint, worker });
+                        self.send(worker, &ToWorker::Completed { attempt, checkpoint, last });
+                    }
+                }
+                Checkpointing::Abort { attempt, checkpoint, reason } => {
+                    self.emit(Event::CheckpointAborted { checkpoint, reason });
+                    if self.failover.is_live(attempt) {
+                        for worker in self.failover.hosts() {
+                            self.send(worker, &ToWorker::Aborted { attempt, checkpoint });
+                        }
+                    }
+                }
+                Checkpointing::Discard { paths } => self.requests.discard(paths),
+                Checkpointing::Settle => self.settled(),
+            }
+        }
+    }
+
+    fn request_id(&mut self) {
+        let now = self.now();
+        match self.store.allocate() {
+            Some(id) => {
+                let mut out = Vec::new();
+                let wall_ms = self.requests.env.clock.wall_ms();
+                self.checkpoints.on_id(now, wall_ms, id, &mut out);
+                self.perform_checkpointing(out);
+            }
+            None if self.store.is_idle() => self.propose(SlotRecord::IdsReserved),
+            // A former attempt asked for the reservation that is under way; its outcome will answer.
+            None => {}
+        }
+    }
+
+    fn trigger(&mut self, attempt: Attempt, checkpoint: CheckpointId) {
+        self.emit(Event::CheckpointTriggered { attempt, checkpoint });
+        for worker in self.source_hosts() {
+            self.emit(Event::TriggerSent { attempt, checkpoint, worker });
+            self.send(worker, &ToWorker::Trigger { attempt, checkpoint });
+        }
+    }
+
+    fn add_to_store(&mut self, checkpoint: CheckpointId, manifest: String) {
+        let slot = self.store.next_number();
+        let retained = self.store.retained();
+        let floor = self.retention.floor(&retained, slot);
+        self.falling = retained.into_iter().filter(|retained| retained.number < floor).collect();
+        self.emit(Event::CompletionStarted { checkpoint, slot });
+        self.propose(SlotRecord::Completed { checkpoint, manifest, floor });
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        let Completion { attempt, checkpoint, number, manifest, bytes, duration, last } = completion;
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.emit(Event::CompletionDurable { checkpoint, slot: number, manifest, bytes, duration_ms, last });
+        self.failover.on_completed(attempt, last);
+    }
+
+    fn settled(&mut self) {
+        let mut out = Vec::new();
+        self.failover.on_settled(self.now(), &mut out);
+        self.perform_failover(out);
+    }
+
+    pub(super) fn perform_failover(&mut self, effects: Vec<Failover>) {
+        for effect in effects {
+            match effect {
+                Failover::Disconnect { worker, connection } => {
+                    self.emit(Event::WorkerLost { worker });
+                    self.connections.close(connection);
+                }
+                Failover::ReadRestore { attempt } => self.read_restore(attempt),
+                Failover::Deploy { attempt, placement, restore } => self.deploy(attempt, placement, restore),
+                Failover::Run { attempt } => {
+                    self.emit(Event::AttemptRunning { attempt });
+                    let mut out = Vec::new();
+                    self.checkpoints.on_running(self.now(), attempt, &mut out);
+                    self.perform_checkpointing(out);
+                }
+                Failover::Cancel { attempt, cause } => self.cancel(attempt, cause),
+                Failover::Record => {
+                    let latest = self.store.latest().expect("the last checkpoint is retained");
+                    self.propose(SlotRecord::Finished { checkpoint: latest.checkpoint });
+                }
+                Failover::End { error } => self.give_up(error),
+            }
+        }
+    }
+
+    fn read_restore(&mut self, attempt: Attempt) {
+        match self.store.latest() {
+            Some(latest) => self.requests.read_restore(attempt, latest, self.job.graph.clone()),
+            None => {
+                let mut out = Vec::new();
+                self.failover.on_restore_read(self.now(), attempt, Ok(None), &mut out);
+                self.perform_failover(out);
+            }
+        }
+    }
+
+    fn deploy(&mut self, attempt: Attempt, placement: Vec<(SubtaskId, WorkerId)>, restore: Option<RestoreFrom>) {
+        let checkpoint = restore.as_ref().map(|restore| restore.checkpoint);
+        if let Some(checkpoint) = checkpoint {
+            self.emit(Event::RestoreRead { attempt, checkpoint });
+        }
+        self.checkpoints.on_deployed(attempt);
+        self.emit(Event::AttemptDeployed { attempt, restore: checkpoint });
+        let address = |connection| {
+            let open = self.connections.get(connection).expect("a worker's newest connection is open");
+            open.worker.clone().expect("a worker's connection is registered")
+        };
+        let addresses = self.failover.workers().values().map(|connection| address(*connection)).collect();
+        let deployment = ToWorker::Deploy(Deployment { attempt, placement, addresses, restore });
+        for worker in self.failover.hosts() {
+            self.send(worker, &deployment);
+        }
+    }
+
+    fn cancel(&mut self, attempt: Attempt, cause: String) {
+        self.emit(Event::AttemptFailed { attempt, cause: cause.clone() });
+        let mut out = Vec::new();
+        let settlement = self.checkpoints.on_attempt_over(self.now(), attempt, &cause, &mut out);
+        self.perform_checkpointing(out);
+        self.connections.broadcast(&ToWorker::Cancel { attempt });
+        match settlement {
+            Settlement::Settled => self.settled(),
+            Settlement::InFlight => {}
+        }
+    }
+
+    pub(super) fn perform_retention(&mut self, effects: Vec<Retention>) {
+        for effect in effects {
+            match effect {
+                Retention::Subsume { checkpoint } => self.emit(Event::CheckpointSubsumed { checkpoint }),
+                Retention::List { delay } => self.requests.list_all(delay),
+                Retention::Delete { paths } => self.requests.sweep(paths),
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Storage requests of the coordinator, each a task of its own that posts its reply.
+//!
+//! No retries here, with one exception: reading what to restore, which changes nothing and needs no decision between
+//! tries. All other retries are decisions of a core.
+
+use super::Input;
+use crate::cores::backoff::backoff;
+use crate::cores::completed::Retained;
+use crate::cores::{restore, retention};
+use crate::door::{BoxFuture, Env, Site, StorageError, WriteMode};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::graph::JobGraph;
+use crate::ids::{Attempt, CheckpointId};
+use crate::messages::RestoreFrom;
+use crate::persist::manifest::Manifest;
+use crate::persist::slot::{self, Slot};
+use crate::runtime::mailbox::Postbox;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tries to read a manifest before the restart counts as failed.
+const RESTORE_TRIES: u32 = 20;
+
+/// Starts requests.
+pub(super) struct Requests {
+    pub env: Env,
+    inbox: Postbox<Input>,
+    /// Tells requests of the same kind apart.
+    started: u64,
+}
+
+impl Requests {
+    pub fn new(env: Env, inbox: Postbox<Input>) -> Self {
+        Self { env, inbox, started: 0 }
+    }
+
+    pub fn inbox(&self) -> Postbox<Input> {
+        self.inbox.clone()
+    }
+
+    pub fn list_log(&mut self, delay: Duration) {
+        let listing = self.env.storage.clone();
+        self.start("coordinator.log.list", delay, async move {
+            let listed = listing.list(slot::LOG).await;
+            let numbers =
+                listed.map(|objects| objects.iter().filter_map(|object| slot::number(&object.path)).collect());
+            Input::LogListed(numbers)
+        });
+    }
+
+    pub fn read_slot(&mut self, number: u64, delay: Duration) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.log.read", delay, async move {
+            Input::SlotRead(number, storage.read(&slot::path(number), None).await)
+        });
+    }
+
+    pub fn create_slot(&mut self, number: u64, slot: &Slot, delay: Duration) {
+        let storage = self.env.storage.clone();
+        let bytes = slot.encode();
+        self.start("coordinator.log.create", delay, async move {
+            Input::SlotCreated(number, storage.write(&slot::path(number), bytes, WriteMode::Create).await)
+        });
+    }
+
+    /// The path names checkpoint and attempt, so whatever is there has the same content: overwriting is idempotent.
+    pub fn write_manifest(&mut self, checkpoint: CheckpointId, path: String, bytes: Bytes, delay: Duration) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.manifest", delay, async move {
+            Input::ManifestWritten(checkpoint, storage.write(&path, bytes, WriteMode::Overwrite).await)
+        });
+    }
+
+    pub fn read_restore(&mut self, attempt: Attempt, latest: Retained, graph: Arc<JobGraph>) {
+        let env = self.env.clone();
+        self.start("coordinator.restore", Duration::ZERO, async move {
+            let read = read_restore(&env, &latest, &graph).await;
+            Input::RestoreRead(attempt, read.map(Some))
+        });
+    }
+
+    pub fn list_all(&mut self, delay: Duration) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.sweep", delay, async move {
+            let listed = storage.list(retention::ROOT).await.ok();
+            Input::SweepListed(listed.map(|objects| objects.into_iter().map(|object| object.path).collect()))
+        });
+    }
+
+    /// Deletes in order, each announced, and posts whether all are gone for certain.
+    pub fn sweep(&mut self, paths: Vec<String>) {
+        let env = self.env.clone();
+        self.start("coordinator.delete", Duration::ZERO, async move { Input::Swept(delete(&env, paths).await) });
+    }
+
+    /// Deletes without waiting for the outcome: the next sweep finds what is left.
+    pub fn discard(&mut self, paths: Vec<String>) {
+        let env = self.env.clone();
+        self.spawn("coordinator.discard", async move {
+            delete(&env, paths).await;
+        });
+    }
+
+    fn start(&mut self, what: &'static str, delay: Duration, request: impl Future<Output = Input> + Send + 'static) {
+        let inbox = self.inbox.clone();
+        let env = self.env.clone();
+        self.spawn(what, async move {
+            if !delay.is_zero() {
+                env.sleep(delay).await;
+            }
+            inbox.post(request.await);
+        });
+    }
+
+    fn spawn(&mut self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.started += 1;
+        let task: BoxFuture<'static, ()> = Box::pin(task);
+        self.env.spawner.spawn(Site::new(what, self.started), task);
+    }
+}
+
+async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<RestoreFrom> {
+    let Retained { number, checkpoint, manifest: path } = latest;
+    let mut tries = 0;
+    let bytes = loop {
+        match env.storage.read(path, None).await {
+            Ok(bytes) => break bytes,
+            Err(StorageError::NotFound(_)) => {
+                let what =
+                    format!("{checkpoint} is completed in slot {number}, but its manifest {path} does not exist");
+                return Err(Error::corrupt(what));
+            }
+            Err(error @ StorageError::Fenced) => return Err(error.into()),
+            Err(error) => {
+                tries += 1;
+                if tries == RESTORE_TRIES {
+                    return Err(Error::from(error).while_doing(format_args!("cannot read {checkpoint} to restore it")));
+                }
+                env.sleep(backoff(tries)).await;
+            }
+        }
+    };
+    let manifest = Manifest::decode(path, &bytes)?;
+    if manifest.checkpoint != *checkpoint {
+        let what = format!("{path} is the manifest of {} but slot {number} says {checkpoint}", manifest.checkpoint);
+        return Err(Error::corrupt(what));
+    }
+    restore::assign(graph, &manifest)
+}
+
+async fn delete(env: &Env, paths: Vec<String>) -> bool {
+    let mut all = true;
+    for path in paths {
+        env.emit(Event::DeleteStarted { path: path.clone() });
+        all &= env.storage.delete(&path).await.is_ok();
+    }
+    all
+}
