@@ -168,7 +168,7 @@ impl Future for Sleep {
                 id
             }
         };
-        match state.waits.poll(id, context, world.current_task()) {
+        match state.waits.poll(id, context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(_) => {
                 this.stage = Stage::Over;
@@ -197,7 +197,15 @@ impl Schedule for Port {
         let mut state = self.door.world.lock();
         state.counters.picks += 1;
         let occurrence = state.count(self.door.index, Domain::Schedule, identity(site));
-        let word = self.door.world.keyed.draw(Domain::Schedule, (self.door.key, site), occurrence);
+        let world = &self.door.world;
+        let word = world.keyed.draw(Domain::Schedule, (self.door.key, site), occurrence);
+        let favoured = word % 100 < u64::from(world.tuning.favour_percent);
+        let word = if favoured {
+            let streak = occurrence / u64::from(world.tuning.favour_for.max(1));
+            world.keyed.draw(Domain::Favour, (self.door.key, site), streak)
+        } else {
+            word / 100
+        };
         (word % choices as u64) as usize
     }
 
