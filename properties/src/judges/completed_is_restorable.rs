@@ -38,20 +38,20 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut completed = ledger.completed.iter().peekable();
     for &at in &ledger.protocol {
         let What::Fact(fact) = &case.history.entries[at].what else { continue };
-        let changed = match fact {
-            Fact::Written { path, bytes } => {
-                (ledger.object_at(path, at) != Some(bytes)).then_some((path, "overwrites"))
-            }
-            Fact::Deleted { path } => Some((path, "deletes")),
-            _ => None,
+        let (path, does) = match fact {
+            Fact::Written { path, .. } => (path, "overwrites"),
+            Fact::Deleted { path } => (path, "deletes"),
+            _ => continue,
         };
-        if let Some((path, does)) = changed
-            && let Some(slot) = protected.get(path.as_str())
-        {
-            let message = format!("{} {does} it although slot {slot} needs it", case.history.entries[at].by.process);
-            return Some(Violation::new(NAME, at, path, message));
+        if let Some(slot) = protected.get(path.as_str()) {
+            let same = matches!(fact, Fact::Written { bytes, .. } if ledger.object_at(path, at) == Some(bytes));
+            if !same {
+                let message =
+                    format!("{} {does} it although slot {slot} needs it", case.history.entries[at].by.process);
+                return Some(Violation::new(NAME, at, path, message));
+            }
         }
-        if let (Some(written), Fact::Written { path, .. }) = (slots.next_if(|slot| slot.at == at), fact) {
+        if let Some(written) = slots.next_if(|slot| slot.at == at) {
             if let Err(error) = &written.slot {
                 return Some(Violation::new(NAME, at, path, error.to_string()));
             }
