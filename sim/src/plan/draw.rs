@@ -128,7 +128,7 @@ fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
             Tuning {
                 link: scaled(ordinary.link, 1 << latency),
                 storage: scaled(ordinary.storage, storage),
-                work_per_unit: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
+                work_per_record: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
                 half_open_one_in,
                 window,
                 slowness_percent,
