@@ -21,6 +21,9 @@ use std::task::{Context, Poll};
 /// 2024-01-01, in milliseconds since 1970: when every run begins, for people.
 const RUNS_BEGIN_MS: u64 = 1_704_067_200_000;
 
+/// The site of encoding a page of state: its unit is a kilobyte, not a record.
+const ENCODE: &str = "encode";
+
 /// What all ports of one incarnation share.
 pub(crate) struct Door {
     /// The world.
@@ -123,8 +126,10 @@ impl Clock for Port {
         let world = &door.world;
         let occurrence = world.lock().count(door.index, Domain::Work, identity(site));
         let draw = |nth| world.keyed.draw(Domain::Work, (door.key, site), 2 * occurrence + nth);
-        let per_unit = world.tuning.work_per_unit.from_draw(draw(0));
-        let cost = world.tuning.work.from_draw(draw(1)).saturating_add(per_unit.saturating_mul(units));
+        let tuning = &world.tuning;
+        let per_unit = if site.what == ENCODE { &tuning.encode_per_unit } else { &tuning.work_per_unit };
+        let per_unit = per_unit.from_draw(draw(0));
+        let cost = tuning.work.from_draw(draw(1)).saturating_add(per_unit.saturating_mul(units));
         let cost = cost.saturating_mul(door.slowness_percent) / 100;
         let deadline = world.now().saturating_add(cost);
         Some(Box::pin(Sleep { door: door.clone(), deadline, stage: Stage::Unasked }))

@@ -60,8 +60,10 @@ pub struct Tuning {
     pub storage_per_kb_ns: u64,
     /// How late an effect can come that its requester no longer waits for.
     pub late_effect: Delay,
-    /// Processing of one unit of work.
+    /// Processing of one record.
     pub work_per_unit: Delay,
+    /// Encoding of one kilobyte of state.
+    pub encode_per_unit: Delay,
     /// Processing, however few units.
     pub work: Delay,
     /// For `favour_for` picks at a time, a site favours one of its choices, and picks it in so many per cent of the
@@ -90,6 +92,7 @@ impl Default for Tuning {
             storage_per_kb_ns: 10_000,
             late_effect: Delay::new(1_000_000, 200_000_000).with_tail(8, 5),
             work_per_unit: Delay::new(5_000, 10_000).with_tail(64, 10),
+            encode_per_unit: Delay::new(5_000, 10_000).with_tail(64, 10),
             work: Delay::new(2_000, 4_000),
             favour_percent: 30,
             favour_for: 16,
