@@ -148,10 +148,21 @@ impl Failover {
 
     /// A worker has registered.
     pub fn on_registered(&mut self, now: Time, worker: WorkerId, connection: ConnectionId, out: &mut Vec<Effect>) {
-        if let Some(older) = self.workers.insert(worker, connection) {
-            assert!(older < connection, "connections are numbered in order");
-            out.push(Effect::Disconnect { worker, connection: older });
-            self.fail_if_hosting(now, worker, format!("{worker} registered anew"), out);
+        match self.workers.get(&worker) {
+            // Connections are accepted in order, but the first frame of an older one may be read after that of a newer.
+            Some(newer) if *newer > connection => {
+                out.push(Effect::Disconnect { worker, connection });
+                return self.validate();
+            }
+            Some(older) => {
+                assert_ne!(*older, connection, "a connection registers once");
+                out.push(Effect::Disconnect { worker, connection: *older });
+                self.workers.insert(worker, connection);
+                self.fail_if_hosting(now, worker, format!("{worker} registered anew"), out);
+            }
+            None => {
+                self.workers.insert(worker, connection);
+            }
         }
         self.start_if_ready(now, out);
         self.validate();
