@@ -200,6 +200,8 @@ mod tests {
         story.snapshot_all();
         story.complete();
         story.crash(Process::Coordinator);
+        story.emit(0, 6);
+        story.emit(1, 6);
         story.end_input();
         story.crash(worker(1));
         let tally = tally(&story);

@@ -4,7 +4,7 @@
 //! 1. A [`WorldSpec`] decides everything; two runs of it have equal [`Recording::fingerprint`]s, in another thread,
 //!    process and build profile.
 //! 2. Everything that can wake a task is a *delivery* on one queue, ordered by virtual time, then by a keyed rank
-//!    ([`queue`]). Between two quiet moments exactly one task of the engine runs ([`driver`]), so madsim's scheduler
+//!    (`queue`). Between two quiet moments exactly one task of the engine runs (`driver`), so madsim's scheduler
 //!    never has a choice, and neither its clock nor its random numbers show.
 //! 3. Every delay, pick, token and loss is a pure function of (seed, domain, logical key, occurrence) ([`keyed`]).
 //!    There is no random stream and no global counter in any key: another task, timer or log line moves nothing.
