@@ -8,6 +8,8 @@
 //!
 //! An event says nothing about durability or visibility by itself: those are judged on what the doubles saw.
 
+mod coordinates;
+
 use crate::ids::{Attempt, ChannelId, CheckpointId, Generation, SubtaskId, WorkerId};
 
 /// One announcement.

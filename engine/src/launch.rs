@@ -1,1 +1,46 @@
-//! To come.
+//! The command line of the engine: any binary that hands its jobs to [`main`] can `run` and `inspect` them.
+//!
+//! A binary with commands of its own embeds [`Command`] in its own parser and calls [`execute`].
+//! Not here yet: coordinator and workers as processes of their own.
+
+pub mod exit;
+mod folders;
+mod inspect;
+mod run;
+mod show;
+
+use crate::jobs::BuiltIn;
+use clap::{Parser, Subcommand};
+pub use exit::Exit;
+use std::process::ExitCode;
+
+/// The engine's commands.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Run a job until its input is drained, going on from its latest completed checkpoint if there is one
+    #[command(after_help = run::HELP)]
+    Run(run::RunArgs),
+    /// Show what a checkpoint folder or a manifest holds, and check every stored byte of it
+    #[command(after_help = inspect::HELP)]
+    Inspect(inspect::InspectArgs),
+}
+
+#[derive(Parser)]
+#[command(version, about = "Runs jobs of the Cofferdam stream engine", after_help = exit::TABLE)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The whole of a binary that runs `jobs`. Wrong usage is answered and ends the process here.
+pub fn main(jobs: &[BuiltIn]) -> ExitCode {
+    execute(Cli::parse().command, jobs).into()
+}
+
+/// Performs a command. Everything that goes wrong has been said on standard error, in one line, when it returns.
+pub fn execute(command: Command, jobs: &[BuiltIn]) -> Exit {
+    match command {
+        Command::Run(args) => run::run(&args, jobs),
+        Command::Inspect(args) => inspect::inspect(&args),
+    }
+}

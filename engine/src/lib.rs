@@ -2,6 +2,7 @@
 //! through the traits of [`door`].
 
 pub mod config;
+pub mod conformance;
 pub mod connectors;
 pub mod cores;
 pub mod door;

@@ -1,1 +1,36 @@
-//! To come.
+//! The production side of the [door](crate::door): tokio, TCP and object stores.
+//!
+//! | trait | here | by |
+//! |---|---|---|
+//! | `Clock` | [`clock::TokioClock`] | tokio's timer |
+//! | `Network` | [`network::TcpNetwork`] | TCP, length-delimited frames |
+//! | `Storage` | [`storage::MountedStorage`] | one `object_store` per first path segment ([`mount`]) |
+//! | `Schedule` | [`schedule::SpreadSchedule`] | a mixed counter; operating-system randomness for tokens |
+//! | `Spawner` | [`spawner::TokioSpawner`] | `tokio::spawn`, an atomic counter per bell |
+//! | `Trace` | [`trace::TracingTrace`] | `tracing`, and [`trace::Progress`] for people |
+//!
+//! Must be used inside a tokio runtime with time and I/O enabled. Owns no protocol logic. The same bodies of
+//! [`crate::conformance`] hold this and the simulated world to the guarantees of the door.
+
+pub mod clock;
+pub mod mount;
+pub mod network;
+pub mod schedule;
+pub mod spawner;
+pub mod storage;
+pub mod trace;
+
+use crate::door::{Env, Trace};
+use std::sync::Arc;
+
+/// The production environment of this process.
+pub fn env(mounts: mount::Mounts, trace: Arc<dyn Trace>) -> Env {
+    Env {
+        clock: Arc::new(clock::TokioClock::default()),
+        network: Arc::new(network::TcpNetwork),
+        storage: Arc::new(storage::MountedStorage::new(mounts)),
+        schedule: Arc::new(schedule::SpreadSchedule::default()),
+        spawner: Arc::new(spawner::TokioSpawner::default()),
+        trace,
+    }
+}

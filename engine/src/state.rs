@@ -1,6 +1,7 @@
 //! State as the checkpoint sees it: typed sections, a copy-on-write view that yields them page by page, and the
 //! canonical digest that live state, stored state and re-executed state are compared by.
 
+pub mod backend;
 pub mod memory;
 
 use crate::ids::KeyGroup;

@@ -1,3 +1,55 @@
 //! Cofferdam's properties: pure judges over the recorded history of a run.
+//!
+//! Reading order: [`history`] (what is recorded) → [`case`](mod@case) (what is judged) → [`ledger`] (what the world saw) →
+//! [`witness`] (the run, re-executed) → [`judges`], one file per property. [`PROPERTIES`] is the table.
+//!
+//! | property | promises | source |
+//! |---|---|---|
+//! | `exactly-once-state` | after every restore the live, the stored and the re-executed state are the same | Flink: Fault Tolerance via State Snapshots |
+//! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
+//! | `consistent-cut` | a checkpoint cuts both ends of every channel behind the same record | Chandy and Lamport 1985; Carbone et al. 2015 |
+//! | `barrier-alignment` | snapshots and barriers wait for the barrier on every channel, and blocked channels are left alone | order rule O3 |
+//! | `completed-is-restorable` | a retained completed checkpoint can be read back from storage at every instant | order rules O6, O7, O8 |
+//! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
+//! | `ids-monotonic` | checkpoint ids and generations strictly increase for the life of the job | order rule O1 |
+//! | `announced-implies-stored` | what is announced as durable or visible had been stored before | order rules O4, O6 |
+//! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
+//! | `progress-after-healing` | once no fault strikes any more, the job finishes | FLIP-147 |
+//!
+//! *Invariant:* a judge is a pure function of the case; it decides nothing by time and nothing by chance.
+//! *Invariant:* a judge shares no code with the protocol it judges: of the engine it uses the vocabulary, the
+//! persisted formats, the offline reader and the operators, never cores or runtime.
 
+pub mod case;
 pub mod history;
+pub mod judges;
+pub mod ledger;
+#[cfg(test)]
+mod story;
+pub mod tally;
+pub mod witness;
+
+pub use case::{Case, HARNESS, Property, Reference, Violation};
+pub use judges::PROPERTIES;
+pub use tally::Tally;
+
+/// Every property's first violation, in the order of [`PROPERTIES`]: exactly-once state first.
+pub fn judge_all(case: &Case<'_>) -> Vec<Violation> {
+    PROPERTIES.iter().filter_map(|property| (property.judge)(case)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_the_crate_head_is_the_table() {
+        let head = include_str!("lib.rs");
+        let mut rows = head.lines().filter_map(|line| line.strip_prefix("//! | `"));
+        for property in PROPERTIES {
+            let row = rows.next().expect("a row for each property");
+            assert!(row.starts_with(&format!("{}` | {} |", property.name, property.about)), "{row}");
+        }
+        assert_eq!(rows.next(), None);
+    }
+}

@@ -1,2 +1,7 @@
-//! Skeleton.
-fn main() {}
+//! `cofferdam`: see `cofferdam --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cofferdam_sim::cli::main(&cofferdam_sim::builtin::runner()).into()
+}

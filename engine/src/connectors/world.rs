@@ -1,0 +1,251 @@
+//! For tests: a tiny world in memory whose every answer is ready at once.
+
+use crate::door::{
+    Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Schedule, Site, Spawner,
+    Storage, StorageError, TaskHandle, Time, Trace, Work, WriteMode,
+};
+use crate::event::Event;
+use crate::graph::SubtaskContext;
+use crate::ids::{Attempt, Generation, OperatorId, SubtaskId};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// What shall become of the next requests to storage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mood {
+    /// Fail before the effect.
+    Fail,
+    /// Take effect, and say that the outcome is unknown.
+    LoseReply,
+}
+
+#[derive(Default)]
+struct State {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    moods: Mutex<Vec<(String, Mood, u32)>>,
+    now: AtomicU64,
+    stopped: AtomicBool,
+    requests: AtomicU64,
+}
+
+/// The world: objects, and a clock that jumps to whatever is waited for unless it is stopped.
+#[derive(Clone, Default)]
+pub struct World(Arc<State>);
+
+impl World {
+    /// A world with these objects.
+    pub fn with(objects: &[(&str, &[u8])]) -> Self {
+        let world = Self::default();
+        objects.iter().for_each(|(path, bytes)| world.put(path, bytes));
+        world
+    }
+
+    /// The door to it.
+    pub fn env(&self) -> Env {
+        let world = Arc::new(self.clone());
+        Env {
+            clock: world.clone(),
+            network: world.clone(),
+            storage: world.clone(),
+            schedule: world.clone(),
+            spawner: world.clone(),
+            trace: world,
+        }
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.0.objects.lock().expect("no test thread died here")
+    }
+
+    fn moods(&self) -> MutexGuard<'_, Vec<(String, Mood, u32)>> {
+        self.0.moods.lock().expect("no test thread died here")
+    }
+
+    /// Stores an object.
+    pub fn put(&self, path: &str, bytes: &[u8]) {
+        self.objects().insert(path.into(), Bytes::copy_from_slice(bytes));
+    }
+
+    /// Removes an object.
+    pub fn remove(&self, path: &str) {
+        assert!(self.objects().remove(path).is_some(), "{path} was there");
+    }
+
+    /// The objects under a prefix.
+    pub fn under(&self, prefix: &str) -> BTreeMap<String, Bytes> {
+        let objects = self.objects();
+        objects.iter().filter(|(path, _)| path.starts_with(prefix)).map(|(p, b)| (p.clone(), b.clone())).collect()
+    }
+
+    /// Lets the next `times` requests whose path contains `part` go wrong.
+    pub fn upset(&self, part: &str, mood: Mood, times: u32) {
+        self.moods().push((part.into(), mood, times));
+    }
+
+    /// Takes back every [`World::upset`].
+    pub fn calm(&self) {
+        self.moods().clear();
+    }
+
+    /// How many requests storage has seen.
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// From here on time passes by [`World::advance`] only.
+    pub fn stop_clock(&self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, duration: Duration) {
+        self.0.now.fetch_add(u64::try_from(duration.as_nanos()).expect("centuries"), Ordering::Relaxed);
+    }
+
+    fn mood(&self, path: &str) -> Option<Mood> {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        let mut moods = self.moods();
+        let (_, mood, times) = moods.iter_mut().find(|(part, _, times)| *times > 0 && path.contains(part.as_str()))?;
+        *times -= 1;
+        Some(*mood)
+    }
+
+    fn answer<T: Send + 'static>(
+        &self,
+        path: &str,
+        effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> Result<T, StorageError>,
+    ) -> BoxFuture<'static, Result<T, StorageError>> {
+        let mood = self.mood(path);
+        let mut objects = self.objects();
+        let reply = match mood {
+            None => effect(&mut objects),
+            Some(Mood::Fail) => Err(StorageError::Failed(format!("{path}: it failed"))),
+            Some(Mood::LoseReply) => {
+                effect(&mut objects).and(Err(StorageError::Unknown(format!("{path}: the reply was lost"))))
+            }
+        };
+        Box::pin(std::future::ready(reply))
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Time {
+        Time(self.0.now.load(Ordering::Relaxed))
+    }
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+    fn sleep_until(&self, deadline: Time) -> BoxFuture<'static, ()> {
+        let world = self.clone();
+        Box::pin(std::future::poll_fn(move |_| {
+            if !world.0.stopped.load(Ordering::Relaxed) {
+                world.0.now.fetch_max(deadline.0, Ordering::Relaxed);
+            }
+            if world.now() >= deadline { Poll::Ready(()) } else { Poll::Pending }
+        }))
+    }
+    fn work(&self, _site: Site, _work: Work) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+}
+
+impl Storage for World {
+    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>> {
+        self.answer(path, |objects| {
+            let bytes = objects.get(path).ok_or_else(|| StorageError::NotFound(path.into()))?;
+            let all = 0..bytes.len() as u64;
+            let range = range.unwrap_or(all.clone());
+            let (start, end) = (range.start.min(all.end), range.end.min(all.end));
+            Ok(bytes.slice(start as usize..end.max(start) as usize))
+        })
+    }
+    fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
+        self.answer(path, |objects| {
+            if mode == WriteMode::Create && objects.contains_key(path) {
+                return Err(StorageError::Exists(path.into()));
+            }
+            objects.insert(path.into(), bytes);
+            Ok(())
+        })
+    }
+    fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        self.answer(path, |objects| {
+            objects.remove(path);
+            Ok(())
+        })
+    }
+    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+        self.answer(prefix, |objects| {
+            let inside =
+                |path: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let found = objects.iter().filter(|(path, _)| inside(path));
+            Ok(found.map(|(path, bytes)| ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 }).collect())
+        })
+    }
+}
+
+impl Schedule for World {
+    fn pick(&self, _site: Site, choices: usize) -> usize {
+        choices - 1
+    }
+    fn token(&self, _site: Site) -> u64 {
+        7
+    }
+}
+
+impl Network for World {
+    fn listen(&self, _address: String) -> BoxFuture<'static, Result<Box<dyn Listener>, NetworkError>> {
+        unreachable!("the data plane does not use the network")
+    }
+    fn connect(&self, _address: String) -> BoxFuture<'static, Result<Connection, NetworkError>> {
+        unreachable!("the data plane does not use the network")
+    }
+}
+
+impl Spawner for World {
+    fn spawn(&self, _site: Site, _future: BoxFuture<'static, ()>) -> Box<dyn TaskHandle> {
+        unreachable!("the data plane spawns nothing")
+    }
+    fn bell(&self, _site: Site) -> Arc<dyn Bell> {
+        struct Mute;
+        impl Bell for Mute {
+            fn ring(&self) {}
+            fn rung(&self) -> u64 {
+                0
+            }
+            fn poll_rung(&self, _seen: u64, _context: &mut Context<'_>) -> Poll<u64> {
+                Poll::Pending
+            }
+        }
+        Arc::new(Mute)
+    }
+}
+
+impl Trace for World {
+    fn emit(&self, _event: Event) {}
+}
+
+/// An attempt of the first generation.
+pub fn attempt(number: u32) -> Attempt {
+    Attempt { generation: Generation(1), number }
+}
+
+/// What subtask `index` of `parallelism` of operator `uid` is told.
+pub fn context(world: &World, uid: &str, index: u16, parallelism: u16, batch_records: usize) -> SubtaskContext {
+    let subtask = SubtaskId { operator: OperatorId(0), index };
+    let env = world.env();
+    SubtaskContext {
+        env,
+        subtask,
+        uid: uid.into(),
+        parallelism,
+        max_parallelism: 128,
+        attempt: attempt(1),
+        batch_records,
+    }
+}

@@ -1,0 +1,79 @@
+//! The exit codes of the engine's commands: one enum.
+
+use crate::error::{Error, Reaction};
+use std::process::ExitCode;
+
+/// How a command ended, for whoever started it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// 0: the job is finished, or what was inspected is sound.
+    Done,
+    /// 1: the job failed.
+    Failed,
+    /// 2: the command line, or a file or folder that it names, is wrong. Nothing was started.
+    Usage,
+    /// 3: somebody newer runs this job. Nothing is wrong with it.
+    Fenced,
+    /// 4: stored bytes are not what was written.
+    Corrupt,
+    /// 101: a bug of the engine or the job; Rust's own code for a panic. Running again goes on from the last checkpoint.
+    Panicked,
+    /// 130: interrupted. Running again goes on from the last checkpoint.
+    Interrupted,
+}
+
+/// The same as a table, for `--help`.
+pub const TABLE: &str = "\
+Exit codes:
+  0    the job is finished; what was inspected is sound
+  1    the job failed
+  2    the command line, or a file or folder that it names, is wrong; nothing was started
+  3    fenced: somebody newer runs this job
+  4    corrupt: stored bytes are not what was written
+  101  a bug: the engine or the job panicked; run again to go on from the last checkpoint
+  130  interrupted; run again to go on from the last checkpoint";
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Fenced => 3,
+            Self::Corrupt => 4,
+            Self::Panicked => 101,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The code for an error that ended a job.
+    pub fn of(error: &Error) -> Self {
+        match error.reaction {
+            Reaction::Restart | Reaction::GiveUp => Self::Failed,
+            Reaction::Corrupt => Self::Corrupt,
+            Reaction::Fenced => Self::Fenced,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_every_code() {
+        use Exit::*;
+        for exit in [Done, Failed, Usage, Fenced, Corrupt, Panicked, Interrupted] {
+            let code = exit.code().to_string();
+            let row = TABLE.lines().find(|line| line.split_whitespace().next() == Some(&code));
+            assert!(row.is_some(), "no row for {exit:?}");
+        }
+    }
+}

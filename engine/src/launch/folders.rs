@@ -1,0 +1,152 @@
+//! The folders of a run: what is refused before anything starts, because going on would lose or mix up data.
+//!
+//! * Output inside input would be read as input; output inside checkpoints would be swept away with them.
+//! * Checkpoints of another job cannot be restored, and one that is finished says nothing about this job.
+//! * Output that no checkpoint here knows of was written by something else: its files would be mixed with this run's.
+
+use crate::error::{Error, Result};
+use crate::os::mount::{Mount, Mounts, STAGING, sweep};
+use crate::persist::reader;
+use bytes::Bytes;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where a run reads and writes.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// A file, or a folder with everything in it.
+    pub input: Option<PathBuf>,
+    /// Where output goes.
+    pub output: PathBuf,
+    /// Where checkpoints go.
+    pub checkpoints: PathBuf,
+}
+
+impl Folders {
+    /// Checks the folders for `job`, makes those that are missing, and mounts them.
+    pub fn mount(&self, job: &str) -> Result<Mounts> {
+        let input = self.input.as_deref().map(Mount::input).transpose()?;
+        self.check_apart()?;
+        self.check_owner(job)?;
+        let mut mounts = Mounts::default()
+            .with("checkpoints", Mount::folder("checkpoint folder", &self.checkpoints)?)
+            .with("output", Mount::folder("output folder", &self.output)?);
+        if let Some(input) = input {
+            mounts = mounts.with("input", input);
+        }
+        sweep(&self.checkpoints)?;
+        sweep(&self.output)?;
+        Ok(mounts)
+    }
+
+    fn check_apart(&self) -> Result<()> {
+        let mut places = vec![("output", &self.output), ("checkpoints", &self.checkpoints)];
+        places.extend(self.input.as_ref().map(|input| ("input", input)));
+        let resolve = |(name, path): (&'static str, &PathBuf)| Ok((name, path.clone(), resolved(path)?));
+        let places: Vec<(&str, PathBuf, PathBuf)> = places.into_iter().map(resolve).collect::<Result<_>>()?;
+        for (inner, inner_path, inner_resolved) in &places {
+            for (outer, outer_path, outer_resolved) in &places {
+                if inner != outer && inner_resolved.starts_with(outer_resolved) {
+                    let (inner_path, outer_path) = (inner_path.display(), outer_path.display());
+                    return Err(Error::give_up(format!(
+                        "{inner} {inner_path} lies in {outer} {outer_path}: input, output and checkpoints must lie apart"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_owner(&self, job: &str) -> Result<()> {
+        let (output, checkpoints) = (self.output.display(), self.checkpoints.display());
+        let fetch = |path: &str| fetch(&self.checkpoints, path);
+        let slots = slots(&self.checkpoints)?;
+        if slots.is_empty() {
+            return match first_file(&self.output)? {
+                None => Ok(()),
+                Some(file) => Err(Error::give_up(format!(
+                    "output folder {output} holds {} already, but {checkpoints} has no checkpoint that knows of it: \
+                     choose an empty output folder, or the checkpoints that belong to this one",
+                    file.display()
+                ))),
+            };
+        }
+        // Whatever cannot be read here is for the coordinator to judge, who reads it again with patience.
+        let log = reader::read_log(&fetch, &slots).unwrap_or_default();
+        let newest = reader::retained(&log).pop();
+        let manifest = newest.and_then(|path| reader::read_manifest(&fetch, &path).ok());
+        match manifest {
+            Some(manifest) if manifest.job != job => {
+                Err(Error::give_up(format!("{checkpoints} holds checkpoints of job {}, not of {job}", manifest.job)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Reads an object of a checkpoint folder, by its path in storage.
+pub fn fetch(folder: &Path, path: &str) -> Result<Option<Bytes>> {
+    let Some(name) = path.strip_prefix("checkpoints/") else {
+        return Err(Error::corrupt(format!("{path} does not lie among the checkpoints")));
+    };
+    if name.split('/').any(|part| part == "..") {
+        return Err(Error::corrupt(format!("{path} leaves the checkpoint folder")));
+    }
+    let file = folder.join(name);
+    match fs::read(&file) {
+        Ok(bytes) => Ok(Some(bytes.into())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::give_up(format!("cannot read {}: {e}", file.display()))),
+    }
+}
+
+/// The paths in storage of everything in the log of a checkpoint folder.
+pub fn slots(folder: &Path) -> Result<Vec<String>> {
+    let log = folder.join("log");
+    let cannot = |e: io::Error| Error::give_up(format!("cannot read {}: {e}", log.display()));
+    let entries = match fs::read_dir(&log) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(cannot(e)),
+    };
+    let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names = entries.map(name).collect::<io::Result<Vec<String>>>().map_err(cannot)?;
+    let paths = names.into_iter().map(|name| format!("{}/{name}", crate::persist::slot::LOG));
+    Ok(paths.filter(|path| crate::persist::slot::number(path).is_some()).collect())
+}
+
+/// The path without links, also if its last parts do not exist yet.
+fn resolved(path: &Path) -> Result<PathBuf> {
+    let absolute =
+        std::path::absolute(path).map_err(|e| Error::give_up(format!("{} is no path: {e}", path.display())))?;
+    for existing in absolute.ancestors() {
+        if let Ok(real) = fs::canonicalize(existing) {
+            let rest = absolute.strip_prefix(existing).expect("an ancestor is a prefix");
+            return Ok(real.join(rest));
+        }
+    }
+    Ok(absolute)
+}
+
+/// Some file below `folder`, hidden ones aside.
+fn first_file(folder: &Path) -> Result<Option<PathBuf>> {
+    let cannot = |e: io::Error| Error::give_up(format!("cannot read {}: {e}", folder.display()));
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(cannot(e)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(cannot)?;
+        let name = entry.file_name();
+        if name == STAGING || name.to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let found = if entry.path().is_dir() { first_file(&entry.path())? } else { Some(entry.path()) };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,128 @@
+//! `inspect`: what a checkpoint folder or one manifest holds, with every stored byte read back and checked by the
+//! offline reader ([`crate::persist::reader`]), which shares no code with a restore.
+//!
+//! Reads only. A job may be running: a checkpoint that is subsumed while it is being read is no damage, so what looks
+//! like damage counts only if the log has not moved on meanwhile.
+
+mod report;
+mod text;
+
+use super::exit::Exit;
+use super::folders::slots;
+use crate::error::{Error, Reaction, Result};
+use clap::Args;
+use report::Report;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+pub(super) const HELP: &str = "\
+Examples:
+  inspect chk                            the log, and every checkpoint it retains
+  inspect chk/chk-7/manifest-a1.1        one checkpoint
+  inspect chk --json | jq .checkpoints
+
+Exit codes: 0 sound, 2 there is no checkpoint, 4 stored bytes are not what was written";
+
+/// Times that a moving log is read again.
+const TRIES_MAX: usize = 10;
+
+/// Options of `inspect`.
+#[derive(Args, Clone, Debug)]
+pub struct InspectArgs {
+    /// A checkpoint folder, the folder of one checkpoint, or a manifest
+    #[arg(value_name = "DIR_OR_MANIFEST")]
+    pub path: PathBuf,
+    /// Print JSON, with the entries of every key group
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the path turned out to be.
+#[derive(Clone, Debug)]
+enum Target {
+    /// A checkpoint folder, with a log.
+    Log(PathBuf),
+    /// Manifests, by their paths in storage, below a folder.
+    Manifests(PathBuf, Vec<String>),
+}
+
+/// Shows what is at a path.
+pub fn inspect(args: &InspectArgs) -> Exit {
+    let report = match target(&args.path).and_then(|target| read(&target)) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return if error.reaction == Reaction::Corrupt { Exit::Corrupt } else { Exit::Usage };
+        }
+    };
+    let shown = if args.json {
+        serde_json::to_string_pretty(&report).expect("reports serialise") + "\n"
+    } else {
+        text::render(&report)
+    };
+    // Whoever reads may have seen enough (`| head`): that is no error.
+    let _ = io::stdout().write_all(shown.as_bytes());
+    for problem in &report.problems {
+        eprintln!("error: {problem}");
+    }
+    if report.problems.is_empty() { Exit::Done } else { Exit::Corrupt }
+}
+
+fn read(target: &Target) -> Result<Report> {
+    let folder = match target {
+        Target::Log(folder) => folder,
+        Target::Manifests(folder, manifests) => return Ok(Report::of_manifests(folder, manifests)),
+    };
+    let mut before = slots(folder)?;
+    for _ in 1..TRIES_MAX {
+        let report = Report::of_log(folder, &before);
+        let after = slots(folder)?;
+        match report {
+            Ok(report) if report.problems.is_empty() => return Ok(report),
+            Ok(_) | Err(_) if after != before => before = after,
+            Ok(_) | Err(_) => return report,
+        }
+    }
+    Report::of_log(folder, &before)
+}
+
+fn target(path: &Path) -> Result<Target> {
+    let shown = path.display();
+    let cannot = |e: io::Error| Error::give_up(format!("cannot read {shown}: {e}"));
+    let meta = fs::metadata(path).map_err(cannot)?;
+    let real = fs::canonicalize(path).map_err(cannot)?;
+    if meta.is_file() {
+        let folder = real.parent().expect("a file lies in a folder");
+        return Ok(in_checkpoint(folder, vec![name(&real)]));
+    }
+    if !meta.is_dir() {
+        return Err(Error::give_up(format!("{shown} is neither a folder nor a manifest")));
+    }
+    if !slots(path)?.is_empty() {
+        return Ok(Target::Log(path.to_owned()));
+    }
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(cannot)?;
+    let mut manifests: Vec<String> = entries.iter().map(|entry| name(&entry.path())).collect();
+    manifests.retain(|name| name.starts_with("manifest-"));
+    manifests.sort_unstable();
+    if manifests.is_empty() {
+        return Err(Error::give_up(format!("{shown} is no checkpoint folder: it has neither a log nor a manifest")));
+    }
+    Ok(in_checkpoint(&real, manifests))
+}
+
+/// Manifests in the folder of a checkpoint, which lies in the folder that all paths begin from.
+fn in_checkpoint(checkpoint: &Path, manifests: Vec<String>) -> Target {
+    let folder = checkpoint.parent().unwrap_or(checkpoint);
+    let checkpoint = name(checkpoint);
+    let paths = manifests.iter().map(|manifest| format!("checkpoints/{checkpoint}/{manifest}")).collect();
+    Target::Manifests(folder.to_owned(), paths)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;

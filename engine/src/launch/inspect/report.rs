@@ -1,0 +1,201 @@
+//! What was found, as data: the source of both the text and the JSON.
+
+use crate::error::{Error, Result};
+use crate::ids::CheckpointId;
+use crate::launch::folders::fetch;
+use crate::messages::SnapshotHandle;
+use crate::persist::manifest::{Manifest, OperatorSnapshot};
+use crate::persist::reader;
+use crate::persist::slot::{Slot, SlotRecord};
+use crate::state::{Section, SectionKind, StateDescriptor, decode_entries};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Everything found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The folder that was read.
+    pub folder: String,
+    /// The log of completed checkpoints, oldest first; empty if only manifests were read.
+    pub log: Vec<SlotReport>,
+    /// The checkpoints, oldest first.
+    pub checkpoints: Vec<CheckpointReport>,
+    /// What is damaged or missing, one line each.
+    pub problems: Vec<String>,
+}
+
+/// A slot of the log.
+#[derive(Debug, Serialize)]
+pub struct SlotReport {
+    pub slot: u64,
+    pub generation: u64,
+    pub ids_reserved: CheckpointId,
+    pub record: SlotRecord,
+}
+
+/// A checkpoint.
+#[derive(Debug, Serialize)]
+pub struct CheckpointReport {
+    pub checkpoint: CheckpointId,
+    pub manifest: String,
+    pub job: String,
+    pub attempt: String,
+    pub triggered: String,
+    /// Whether the job ends with it.
+    pub last: bool,
+    pub key_groups: u16,
+    pub bytes: u64,
+    pub operators: Vec<OperatorReport>,
+}
+
+/// What a checkpoint holds of one operator.
+#[derive(Debug, Serialize)]
+pub struct OperatorReport {
+    pub uid: String,
+    pub states: Vec<StateDescriptor>,
+    pub subtasks: Vec<SubtaskReport>,
+}
+
+/// What a checkpoint holds of one subtask.
+#[derive(Debug, Serialize)]
+pub struct SubtaskReport {
+    pub index: usize,
+    pub file: String,
+    pub bytes: u64,
+    pub checksum: String,
+    pub digest: String,
+    pub ended: bool,
+    /// Empty if the file is damaged or missing.
+    pub sections: Vec<SectionReport>,
+}
+
+/// A section of a snapshot.
+#[derive(Debug, Serialize)]
+pub struct SectionReport {
+    pub kind: SectionKind,
+    pub name: String,
+    pub key_group: Option<u16>,
+    pub bytes: usize,
+    /// Entries of keyed state, committables of a sink.
+    pub entries: Option<usize>,
+}
+
+impl Report {
+    /// The log of a checkpoint folder, and every checkpoint that it retains.
+    pub fn of_log(folder: &Path, slots: &[String]) -> Result<Self> {
+        let log = reader::read_log(&|path: &str| fetch(folder, path), slots).map_err(|e| in_folder(folder, e))?;
+        let mut report = Self::of_manifests(folder, &reader::retained(&log));
+        report.log = log.into_iter().map(SlotReport::of).collect();
+        Ok(report)
+    }
+
+    /// The checkpoints of these manifests.
+    pub fn of_manifests(folder: &Path, manifests: &[String]) -> Self {
+        let mut report = Self {
+            folder: folder.display().to_string(),
+            log: Vec::new(),
+            checkpoints: Vec::new(),
+            problems: Vec::new(),
+        };
+        for path in manifests {
+            match reader::read_manifest(&|path: &str| fetch(folder, path), path) {
+                Ok(manifest) => report.add(folder, path, manifest),
+                Err(error) => report.problem(folder, error),
+            }
+        }
+        report
+    }
+
+    fn add(&mut self, folder: &Path, path: &str, manifest: Manifest) {
+        let (last, bytes) = (manifest.last(), manifest.bytes());
+        let operators = manifest.operators.into_iter().map(|operator| self.operator(folder, operator)).collect();
+        let triggered = UNIX_EPOCH + Duration::from_millis(manifest.triggered_ms);
+        self.checkpoints.push(CheckpointReport {
+            checkpoint: manifest.checkpoint,
+            manifest: file(folder, path),
+            job: manifest.job,
+            attempt: manifest.attempt.to_string(),
+            triggered: humantime::format_rfc3339_millis(triggered).to_string(),
+            last,
+            key_groups: manifest.max_parallelism,
+            bytes,
+            operators,
+        });
+    }
+
+    fn operator(&mut self, folder: &Path, operator: OperatorSnapshot) -> OperatorReport {
+        let subtasks = operator.subtasks.iter().enumerate();
+        let subtasks = subtasks.map(|(index, handle)| self.subtask(folder, index, handle)).collect();
+        OperatorReport { uid: operator.uid, states: operator.states, subtasks }
+    }
+
+    fn subtask(&mut self, folder: &Path, index: usize, handle: &SnapshotHandle) -> SubtaskReport {
+        let read = reader::read_snapshot(&|path: &str| fetch(folder, path), handle);
+        let sections = read.unwrap_or_else(|error| {
+            self.problem(folder, error);
+            Vec::new()
+        });
+        let file = file(folder, &handle.path);
+        let sections = sections.into_iter().map(|section| {
+            let report = SectionReport::of(&section);
+            if report.entries.is_none() && section.kind != SectionKind::Source {
+                self.problems.push(format!("{file}: section {} cannot be decoded", section.name));
+            }
+            report
+        });
+        SubtaskReport {
+            index,
+            sections: sections.collect(),
+            file,
+            bytes: handle.bytes,
+            checksum: format!("{:08x}", handle.checksum),
+            digest: format!("{:016x}", handle.digest),
+            ended: handle.ended,
+        }
+    }
+
+    fn problem(&mut self, folder: &Path, error: Error) {
+        self.problems.push(in_folder(folder, error).message);
+    }
+}
+
+impl SlotReport {
+    fn of((slot, content): (u64, Slot)) -> Self {
+        let Slot { generation, ids_reserved, record, token: _ } = content;
+        Self { slot, generation: generation.0, ids_reserved, record }
+    }
+}
+
+impl SectionReport {
+    fn of(section: &Section) -> Self {
+        let entries = match section.kind {
+            SectionKind::Keyed => decode_entries(&section.bytes).map(|entries| entries.len()),
+            SectionKind::Sink => {
+                bincode::deserialize::<BTreeMap<CheckpointId, Vec<u8>>>(&section.bytes).ok().map(|map| map.len())
+            }
+            SectionKind::Source => None,
+        };
+        Self {
+            kind: section.kind,
+            name: section.name.clone(),
+            key_group: section.group.map(|group| group.0),
+            bytes: section.bytes.len(),
+            entries,
+        }
+    }
+}
+
+/// The file on disk of a path in storage.
+fn file(folder: &Path, path: &str) -> String {
+    folder.join(path.strip_prefix("checkpoints/").unwrap_or(path)).display().to_string()
+}
+
+/// The same error, naming the file on disk: messages of the reader begin with the path in storage.
+fn in_folder(folder: &Path, error: Error) -> Error {
+    match error.message.strip_prefix("checkpoints/") {
+        Some(rest) => Error { message: format!("{}/{rest}", folder.display()), ..error },
+        None => error,
+    }
+}

@@ -1,0 +1,100 @@
+//! A report as text for people.
+
+use super::report::{CheckpointReport, OperatorReport, Report, SectionReport, SlotReport};
+use crate::persist::slot::SlotRecord;
+use crate::state::SectionKind;
+use indicatif::{HumanBytes, HumanCount};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The report as text.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    write(&mut text, report).expect("strings take everything");
+    text
+}
+
+fn write(out: &mut String, report: &Report) -> std::fmt::Result {
+    if !report.log.is_empty() {
+        writeln!(
+            out,
+            "{}: a log of {} slots, {} checkpoints retained",
+            report.folder,
+            report.log.len(),
+            report.checkpoints.len()
+        )?;
+        for slot in &report.log {
+            writeln!(out, "  slot {:>4}  generation {:>3}  {}", slot.slot, slot.generation, record(slot))?;
+        }
+    }
+    for checkpoint in &report.checkpoints {
+        write_checkpoint(out, checkpoint)?;
+    }
+    Ok(())
+}
+
+fn record(slot: &SlotReport) -> String {
+    match &slot.record {
+        SlotRecord::NewGeneration => format!("leadership taken, ids up to {} reserved", slot.ids_reserved),
+        SlotRecord::IdsReserved => format!("ids up to {} reserved", slot.ids_reserved),
+        SlotRecord::Completed { checkpoint, floor, .. } => {
+            format!("{checkpoint} completed, slots below {floor} no longer count")
+        }
+        SlotRecord::Finished { checkpoint } => format!("the job is finished, with {checkpoint}"),
+    }
+}
+
+fn write_checkpoint(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt::Result {
+    let CheckpointReport { job, attempt, triggered, key_groups, .. } = checkpoint;
+    let last = if checkpoint.last { " (the final one)" } else { "" };
+    writeln!(out, "\n{}{last}: {}", checkpoint.checkpoint, checkpoint.manifest)?;
+    let bytes = HumanBytes(checkpoint.bytes);
+    writeln!(out, "  job {job}, attempt {attempt}, triggered {triggered}, {key_groups} key groups, {bytes}")?;
+    checkpoint.operators.iter().try_for_each(|operator| write_operator(out, operator))
+}
+
+fn write_operator(out: &mut String, operator: &OperatorReport) -> std::fmt::Result {
+    writeln!(out, "  operator {}, parallelism {}", operator.uid, operator.subtasks.len())?;
+    for state in &operator.states {
+        let key = if state.key_type.is_empty() { String::new() } else { format!("{} -> ", state.key_type) };
+        let (name, value, codec, version) = (&state.name, &state.value_type, &state.codec, state.schema_version);
+        writeln!(out, "    state {name:?}: {:?} {key}{value}, codec {codec}, schema version {version}", state.kind)?;
+    }
+    for subtask in &operator.subtasks {
+        let ended = if subtask.ended { ", input ended" } else { "" };
+        writeln!(
+            out,
+            "    [{}] {}, digest {}{ended}: {}",
+            subtask.index,
+            HumanBytes(subtask.bytes),
+            subtask.digest,
+            subtask.file
+        )?;
+        for line in sections(&subtask.sections) {
+            writeln!(out, "        {line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// One line a state: the key groups of a keyed state together.
+fn sections(sections: &[SectionReport]) -> Vec<String> {
+    let mut states: BTreeMap<(SectionKind, &str), Vec<&SectionReport>> = BTreeMap::new();
+    for section in sections {
+        states.entry((section.kind, &section.name)).or_default().push(section);
+    }
+    let lines = states.into_iter().map(|((kind, name), parts)| {
+        let bytes = HumanBytes(parts.iter().map(|part| part.bytes as u64).sum());
+        let entries = HumanCount(parts.iter().filter_map(|part| part.entries).sum::<usize>() as u64);
+        match kind {
+            SectionKind::Keyed => {
+                let most = HumanCount(parts.iter().filter_map(|part| part.entries).max().unwrap_or_default() as u64);
+                let groups = parts.len();
+                format!("keyed {name:?}: {entries} entries in {groups} key groups (at most {most} in one), {bytes}")
+            }
+            SectionKind::Source => format!("source {name:?}: {bytes}"),
+            SectionKind::Sink => format!("sink {name:?}: {entries} committables, {bytes}"),
+        }
+    });
+    lines.collect()
+}

@@ -1,0 +1,142 @@
+//! Progress for people: a line that is redrawn on a terminal, a line every few seconds elsewhere, both on standard
+//! error. Also the way log lines get past the redrawn one.
+
+use crate::os::trace::{Completed, Course, Progress};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Time between two looks.
+pub const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Shows a [`Progress`]. Told the time by whoever owns a clock.
+pub struct Show {
+    progress: Arc<Progress>,
+    bar: Option<ProgressBar>,
+    last_look: Duration,
+    last_line: Duration,
+    last_records: u64,
+    /// Records a second, smoothed over a few looks.
+    rate: f64,
+    failures_shown: u64,
+}
+
+impl Show {
+    /// A display on standard error.
+    pub fn new(progress: Arc<Progress>) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is well formed"));
+            bar
+        });
+        Self {
+            progress,
+            bar,
+            last_look: Duration::ZERO,
+            last_line: Duration::ZERO,
+            last_records: 0,
+            rate: 0.0,
+            failures_shown: 0,
+        }
+    }
+
+    /// Where log lines go.
+    pub fn log_writer(&self) -> LogWriter {
+        LogWriter { bar: self.bar.clone() }
+    }
+
+    /// Looks again, `since_start` after the start.
+    pub fn look(&mut self, since_start: Duration) {
+        let (records, course) = (self.progress.records(), self.progress.course());
+        let passed = since_start.saturating_sub(self.last_look).as_secs_f64();
+        if passed > 0.0 {
+            let now = (records - self.last_records) as f64 / passed;
+            self.rate = if self.last_look.is_zero() { now } else { 0.8 * self.rate + 0.2 * now };
+            (self.last_look, self.last_records) = (since_start, records);
+        }
+        if let Some(cause) = course.last_failure.as_ref().filter(|_| course.failures > self.failures_shown) {
+            let line = format!("attempt failed, going on from the last checkpoint: {cause}");
+            self.failures_shown = course.failures;
+            // A display that cannot be written to must not stop the job.
+            let _ = writeln!(self.log_writer(), "{line}");
+        }
+        let line = describe(records, self.rate, &course);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(line);
+                bar.tick();
+            }
+            None if since_start.saturating_sub(self.last_line) >= LINE_EVERY => {
+                self.last_line = since_start;
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the line off the terminal.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn describe(records: u64, rate: f64, course: &Course) -> String {
+    let mut line = format!("{} records, {}/s", HumanCount(records), HumanCount(rate as u64));
+    match &course.last_completed {
+        Some(Completed { checkpoint, bytes, duration }) => {
+            line += &format!(", {checkpoint} ({} in {} ms)", HumanBytes(*bytes), duration.as_millis());
+        }
+        None => line += ", no checkpoint yet",
+    }
+    match course.attempt {
+        Some(attempt) => line += &format!(", attempt {attempt}"),
+        None => line += ", starting",
+    }
+    if course.failures > 0 {
+        line += &format!(", {} failed", course.failures);
+    }
+    line
+}
+
+/// Writes to standard error, above the progress line if there is one.
+#[derive(Clone, Debug)]
+pub struct LogWriter {
+    bar: Option<ProgressBar>,
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| io::stderr().write_all(bytes))?,
+            None => io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Attempt, CheckpointId, Generation};
+
+    #[test]
+    fn a_line_tells_records_rate_checkpoint_and_attempt() {
+        let mut course = Course::default();
+        assert_eq!(describe(0, 0.0, &course), "0 records, 0/s, no checkpoint yet, starting");
+        course.attempt = Some(Attempt { generation: Generation(2), number: 3 });
+        course.failures = 2;
+        course.last_completed =
+            Some(Completed { checkpoint: CheckpointId(7), bytes: 2048, duration: Duration::from_millis(41) });
+        let line = describe(1_234_567, 1000.9, &course);
+        assert_eq!(line, "1,234,567 records, 1,000/s, chk-7 (2.00 KiB in 41 ms), attempt a2.3, 2 failed");
+    }
+}

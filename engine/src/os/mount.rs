@@ -1,0 +1,198 @@
+//! What is mounted where: the first segment of a path names a mount, and a mount is an object store.
+//!
+//! Production mounts `checkpoints` and `output` as folders that are made if need be, and `input` as a folder or a
+//! single file that must exist. Another store (S3, GCS, HDFS) plugs in with [`Mount::atomic`].
+//!
+//! Owns the checks made *before* a job starts: every error here is one clear line that names the file. Symbolic
+//! links are followed, also out of the folder; loops of them are refused.
+//!
+//! Not handled: input that changes while the job runs.
+
+use super::storage::is_staging;
+use crate::error::{Error, Result};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::RwLock;
+
+/// The hidden folder in which a file is written before it is published under its name.
+pub const STAGING: &str = ".cofferdam-staging";
+
+/// Mounts by name.
+#[derive(Clone, Debug, Default)]
+pub struct Mounts {
+    by_name: BTreeMap<String, Arc<Mount>>,
+}
+
+impl Mounts {
+    /// These mounts and one more.
+    pub fn with(mut self, name: &str, mount: Mount) -> Self {
+        assert!(!name.is_empty() && !name.contains('/'), "a mount's name is one path segment, not {name:?}");
+        let before = self.by_name.insert(name.to_owned(), Arc::new(mount));
+        assert!(before.is_none(), "two mounts at {name}");
+        self
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<Mount>> {
+        self.by_name.get(name)
+    }
+}
+
+/// An object store and how to write to it.
+#[derive(Debug)]
+pub struct Mount {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) layout: Layout,
+}
+
+/// How a mount is written.
+#[derive(Debug)]
+pub(super) enum Layout {
+    /// The store's `put` is atomic and leaves nothing behind.
+    Atomic,
+    /// A folder on disk: files are staged, synced and then published.
+    Folder {
+        /// The same folder, without the removal of emptied folders: the staging folder stays.
+        disk: LocalFileSystem,
+        /// Read by those who publish, written by those who delete and thereby may remove folders.
+        publishing: RwLock<()>,
+    },
+    /// Files on disk that are only read.
+    Input {
+        /// The one file that counts, if it is not the whole folder.
+        only: Option<ObjectPath>,
+    },
+}
+
+impl Mount {
+    /// Any store whose `put` is atomic and, with `PutMode::Create`, exclusive. Its client must not retry by itself:
+    /// a retry of a `Create` whose reply was lost finds its own object.
+    pub fn atomic(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, layout: Layout::Atomic }
+    }
+
+    /// A folder to read and write, made if it does not exist. `purpose` names it in errors.
+    pub fn folder(purpose: &str, folder: &Path) -> Result<Self> {
+        let cannot = |e: io::Error| Error::give_up(format!("cannot write to {purpose} {}: {e}", folder.display()));
+        let staging = folder.join(STAGING);
+        create_folders(&staging).map_err(cannot)?;
+        // Found out now rather than at the first checkpoint: a read-only or full disk, missing rights.
+        let probe = staging.join(format!("probe-{:016x}", rand::random::<u64>()));
+        fs::write(&probe, b"probe").and_then(|()| fs::remove_file(&probe)).map_err(cannot)?;
+        let disk = LocalFileSystem::new_with_prefix(folder)
+            .map_err(|e| Error::give_up(format!("cannot open {purpose} {}: {e}", folder.display())))?
+            .with_fsync(true);
+        let store = Arc::new(disk.clone().with_automatic_cleanup(true));
+        Ok(Self { store, layout: Layout::Folder { disk, publishing: RwLock::default() } })
+    }
+
+    /// A file, or a folder with everything in it, to read. Checked file by file: what could not be read later, or would be
+    /// passed over in silence, is refused now.
+    pub fn input(path: &Path) -> Result<Self> {
+        let about = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", path.display()));
+        let absolute = fs::canonicalize(path).map_err(about)?;
+        let (root, only) = if absolute.is_dir() {
+            check_folder(path, &mut vec![absolute.clone()])?;
+            (absolute.as_path(), None)
+        } else {
+            check_file(path)?;
+            // The name as given: a link's own name, not the one of the file it points to.
+            let (Some(name), Some(folder)) = (path.file_name(), path.parent()) else {
+                return Err(Error::give_up(format!("input {} has no file name", path.display())));
+            };
+            let name = name.to_str().and_then(|name| ObjectPath::parse(name).ok());
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            (folder, Some(name.expect("the file's name was checked")))
+        };
+        let disk = LocalFileSystem::new_with_prefix(root)
+            .map_err(|e| Error::give_up(format!("cannot open input {}: {e}", path.display())))?;
+        Ok(Self { store: Arc::new(disk), layout: Layout::Input { only } })
+    }
+
+    /// Whether an object of the store is one of the mount.
+    pub(super) fn shows(&self, name: &ObjectPath) -> bool {
+        match &self.layout {
+            Layout::Atomic => !name.is_root(),
+            Layout::Folder { .. } => !name.is_root() && !is_staging(name),
+            Layout::Input { only } => !name.is_root() && only.as_ref().is_none_or(|only| only == name),
+        }
+    }
+}
+
+/// Removes what killed processes left unpublished in `folder`. A process that is still publishing there sees its write
+/// fail, so this is for whoever is about to take the job over.
+pub fn sweep(folder: &Path) -> Result<()> {
+    let staging = folder.join(STAGING);
+    let cannot = |e: io::Error| Error::give_up(format!("cannot clear {}: {e}", staging.display()));
+    for entry in fs::read_dir(&staging).map_err(cannot)? {
+        match fs::remove_file(entry.map_err(cannot)?.path()) {
+            // Published meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(cannot)?,
+        }
+    }
+    Ok(())
+}
+
+/// Like `create_dir_all`, and the new entries are durable: a checkpoint in a folder that a power failure
+/// forgets is lost.
+fn create_folders(folder: &Path) -> io::Result<()> {
+    let missing: Vec<PathBuf> =
+        folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
+    fs::create_dir_all(folder)?;
+    for made in &missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn check_folder(folder: &Path, above: &mut Vec<PathBuf>) -> Result<()> {
+    let cannot = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", folder.display()));
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let about = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", path.display()));
+        if fs::metadata(&path).map_err(about)?.is_dir() {
+            check_name(&path)?;
+            let absolute = fs::canonicalize(&path).map_err(about)?;
+            if above.contains(&absolute) {
+                return Err(Error::give_up(format!("input {} is a link to a folder above it", path.display())));
+            }
+            above.push(absolute);
+            check_folder(&path, above)?;
+            above.pop();
+        } else {
+            check_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_file(path: &Path) -> Result<()> {
+    let cannot = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", path.display()));
+    // Before opening it: opening a pipe waits for its writer.
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(Error::give_up(format!("input {} is neither a file nor a folder", path.display())));
+    }
+    check_name(path)?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // object_store keeps such names for its own unfinished writes, and would not show the file.
+    let numbered = name.split_once('#').is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if numbered {
+        return Err(Error::give_up(format!("input {}: a file name may not end in # and a number", path.display())));
+    }
+    File::open(path).map(drop).map_err(cannot)
+}
+
+fn check_name(path: &Path) -> Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    if name.is_some_and(|name| ObjectPath::parse(name).is_ok()) {
+        return Ok(());
+    }
+    Err(Error::give_up(format!("input {:?}: a name must be UTF-8 without control characters", path)))
+}

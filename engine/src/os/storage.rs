@@ -1,0 +1,269 @@
+//! Storage over object stores: the first segment of a path chooses the mount, the rest is the name in it.
+//!
+//! How a write ends, which decides whether the engine may repeat it:
+//! * *a store with atomic puts* (memory; S3, GCS and Azure later): one `put`. Errors that say why nothing was tried are
+//!   `Failed`; all others may have reached the store and are `Unknown`.
+//! * *a folder on disk*: the bytes go to a file of a hidden staging folder and are synced there, then one link (`Create`)
+//!   or rename (`Overwrite`) publishes them, and the folder is synced. Before the publishing step an error is
+//!   `Failed`, for nothing can have become visible. In it an error is `Unknown`: the entry may exist and only the
+//!   sync of its folder may have failed. (Rejected: `put` straight to the destination; it stages beside it under `name#1`, and
+//!   a kill would leave half a file where the user looks for output. Its errors also do not tell the two cases apart.)
+//!
+//! Invariants: a path never leaves its mount (`.` and `..` are refused); names are taken as they are, nothing is
+//! percent-encoded; files that object_store cannot name (`name#123`) are invisible, which is why a mount of input
+//! refuses them ([`mount`](super::mount)).
+
+use super::mount::{Layout, Mount, Mounts, STAGING};
+use crate::door::{BoxFuture, ObjectMeta, Storage, StorageError, WriteMode};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The mounts of this process as one storage.
+#[derive(Debug)]
+pub struct MountedStorage {
+    mounts: Mounts,
+}
+
+impl MountedStorage {
+    /// Storage over these mounts.
+    pub fn new(mounts: Mounts) -> Self {
+        Self { mounts }
+    }
+
+    fn place(&self, path: &str) -> Result<Place, StorageError> {
+        let (mount, name) = path.split_once('/').unwrap_or((path, ""));
+        let Some(found) = self.mounts.get(mount) else {
+            return Err(StorageError::Failed(format!("{path}: nothing is mounted at {mount}")));
+        };
+        let name = Path::parse(name).map_err(|e| StorageError::Failed(format!("{path}: {e}")))?;
+        Ok(Place { mount: found.clone(), name, path: path.to_owned() })
+    }
+
+    /// Runs `request` on the place that `path` names.
+    fn at<T, F>(&self, path: &str, request: impl FnOnce(Place) -> F) -> BoxFuture<'static, Result<T, StorageError>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StorageError>> + Send + 'static,
+    {
+        match self.place(path) {
+            Ok(place) => Box::pin(request(place)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+}
+
+impl Storage for MountedStorage {
+    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>> {
+        self.at(path, |place| async move { place.read(range).await })
+    }
+
+    fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
+        self.at(path, move |place| async move { place.write(bytes, mode).await })
+    }
+
+    fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        self.at(path, |place| async move { place.delete().await })
+    }
+
+    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+        self.at(prefix, |place| async move { place.list().await })
+    }
+}
+
+/// One path, looked up.
+struct Place {
+    mount: Arc<Mount>,
+    /// Within the mount.
+    name: Path,
+    /// As the engine knows it.
+    path: String,
+}
+
+impl Place {
+    async fn read(&self, range: Option<Range<u64>>) -> Result<Bytes, StorageError> {
+        if !self.mount.shows(&self.name) {
+            return Err(StorageError::NotFound(self.path.clone()));
+        }
+        let Some(range) = range else {
+            let whole = self.mount.store.get(&self.name).await.map_err(|e| self.read_error(e))?;
+            return whole.bytes().await.map_err(|e| self.read_error(e));
+        };
+        // Stores refuse empty ranges and ranges past the end, each in its own words. The door says: no bytes.
+        let meta = self.mount.store.head(&self.name).await.map_err(|e| self.read_error(e))?;
+        let range = range.start..range.end.min(meta.size);
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let part = self.mount.store.get_opts(&self.name, options).await.map_err(|e| self.read_error(e))?;
+        part.bytes().await.map_err(|e| self.read_error(e))
+    }
+
+    async fn write(&self, bytes: Bytes, mode: WriteMode) -> Result<(), StorageError> {
+        if self.name.is_root() || is_staging(&self.name) {
+            return Err(StorageError::Failed(format!("{}: not a name for an object", self.path)));
+        }
+        match &self.mount.layout {
+            Layout::Atomic => self.put(bytes, mode).await,
+            Layout::Folder { disk, publishing } => {
+                let _others_may_publish_too = publishing.read().await;
+                self.publish(disk, bytes, mode).await
+            }
+            Layout::Input { .. } => Err(StorageError::Failed(format!("{}: input is only read", self.path))),
+        }
+    }
+
+    async fn put(&self, bytes: Bytes, mode: WriteMode) -> Result<(), StorageError> {
+        let put_mode = match mode {
+            WriteMode::Create => PutMode::Create,
+            WriteMode::Overwrite => PutMode::Overwrite,
+        };
+        match self.mount.store.put_opts(&self.name, bytes.into(), PutOptions::from(put_mode)).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) if mode == WriteMode::Create => {
+                Err(StorageError::Exists(self.path.clone()))
+            }
+            // Refused before anything was written: bad names, missing rights, no such bucket.
+            Err(
+                e @ (StoreError::InvalidPath { .. }
+                | StoreError::NotFound { .. }
+                | StoreError::NotSupported { .. }
+                | StoreError::NotImplemented { .. }
+                | StoreError::PermissionDenied { .. }
+                | StoreError::Unauthenticated { .. }
+                | StoreError::UnknownConfigurationKey { .. }),
+            ) => Err(self.failed(e)),
+            Err(e) => Err(StorageError::Unknown(self.say(e))),
+        }
+    }
+
+    async fn publish(&self, disk: &LocalFileSystem, bytes: Bytes, mode: WriteMode) -> Result<(), StorageError> {
+        let staged = Path::from_iter([STAGING.to_owned(), format!("{:016x}", rand::random::<u64>())]);
+        if let Err(e) = disk.put(&staged, bytes.into()).await {
+            return Err(self.failed(e));
+        }
+        let published = match mode {
+            WriteMode::Create => disk.copy_if_not_exists(&staged, &self.name).await,
+            WriteMode::Overwrite => disk.rename(&staged, &self.name).await,
+        };
+        if mode == WriteMode::Create || published.is_err() {
+            // If this fails a hidden file stays behind until the next sweep; the object itself is not concerned.
+            let _ = disk.delete(&staged).await;
+        }
+        match published {
+            Ok(()) => Ok(()),
+            Err(StoreError::AlreadyExists { .. }) => Err(StorageError::Exists(self.path.clone())),
+            // The staged file was swept away by a newer process, so there was nothing to publish.
+            Err(e @ StoreError::NotFound { .. }) => Err(self.failed(e)),
+            Err(e) => Err(StorageError::Unknown(self.say(e))),
+        }
+    }
+
+    async fn delete(&self) -> Result<(), StorageError> {
+        if !self.mount.shows(&self.name) {
+            return Ok(());
+        }
+        let deleted = match &self.mount.layout {
+            Layout::Atomic => self.mount.store.delete(&self.name).await,
+            Layout::Folder { disk, publishing } => {
+                // Deleting removes folders that became empty, so nobody may be about to put something into one.
+                let _alone = publishing.write().await;
+                let deleted = self.mount.store.delete(&self.name).await;
+                let file = disk.path_to_filesystem(&self.name).map_err(|e| self.failed(e))?;
+                sync_nearest_folder(file).await.map_err(|e| StorageError::Unknown(format!("{}: {e}", self.path)))?;
+                deleted
+            }
+            Layout::Input { .. } => {
+                return Err(StorageError::Failed(format!("{}: input is only read", self.path)));
+            }
+        };
+        match deleted {
+            Ok(()) => Ok(()),
+            Err(e) if is_absent(&e) => Ok(()),
+            Err(e) => Err(StorageError::Unknown(self.say(e))),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<ObjectMeta>, StorageError> {
+        let mut found = Vec::new();
+        let mut listing = self.mount.store.list(Some(&self.name));
+        while let Some(meta) = listing.next().await {
+            match meta {
+                Ok(meta) => found.push(meta),
+                Err(e) if is_absent(&e) => break,
+                Err(e) => return Err(self.failed(e)),
+            }
+        }
+        // Stores list what lies below the prefix; the object that is the prefix itself belongs to it as well.
+        if !self.name.is_root() {
+            match self.mount.store.head(&self.name).await {
+                Ok(meta) => found.push(meta),
+                Err(e) if is_absent(&e) => {}
+                Err(e) => return Err(self.failed(e)),
+            }
+        }
+        let (mount, _) = self.path.split_once('/').unwrap_or((&self.path, ""));
+        let shown = found.into_iter().filter(|meta| self.mount.shows(&meta.location));
+        let mut objects: Vec<ObjectMeta> =
+            shown.map(|meta| ObjectMeta { path: format!("{mount}/{}", meta.location), bytes: meta.size }).collect();
+        objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(objects)
+    }
+
+    fn read_error(&self, error: StoreError) -> StorageError {
+        if is_absent(&error) { StorageError::NotFound(self.path.clone()) } else { self.failed(error) }
+    }
+
+    fn failed(&self, error: StoreError) -> StorageError {
+        StorageError::Failed(self.say(error))
+    }
+
+    /// One line naming the object, without object_store's own preamble.
+    fn say(&self, error: StoreError) -> String {
+        match error {
+            StoreError::Generic { source, .. } => format!("{}: {source}", self.path),
+            other => format!("{}: {other}", self.path),
+        }
+    }
+}
+
+/// Whether the name lies in the folder for unpublished files.
+pub(super) fn is_staging(name: &Path) -> bool {
+    name.parts().next().is_some_and(|part| part.as_ref() == STAGING)
+}
+
+/// Whether the error says that there is no such object. On disk also: a folder of the path is a file.
+fn is_absent(error: &StoreError) -> bool {
+    if matches!(error, StoreError::NotFound { .. }) {
+        return true;
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::NotADirectory) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Makes the absence of `file` durable: object_store syncs what it writes but not what it deletes.
+async fn sync_nearest_folder(file: std::path::PathBuf) -> io::Result<()> {
+    let sync = move || {
+        for folder in file.ancestors().skip(1) {
+            match std::fs::File::open(folder) {
+                Ok(folder) => return folder.sync_all(),
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(sync).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,152 @@
+//! What people see of a run: `tracing` events of target `cofferdam`, and counters for a progress line.
+//!
+//! Levels: elements and barriers at trace, the steps of a checkpoint at debug, what changes the course of the job at
+//! info, failures at warn. While a level is off, its events cost one comparison.
+
+use crate::door::Trace;
+use crate::event::Event;
+use crate::ids::{Attempt, CheckpointId};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tracing::{debug, info, trace, warn};
+
+/// Sends events to `tracing` and counts them.
+#[derive(Debug, Default)]
+pub struct TracingTrace {
+    progress: Arc<Progress>,
+}
+
+impl TracingTrace {
+    /// A trace that also feeds `progress`.
+    pub fn feeding(progress: Arc<Progress>) -> Self {
+        Self { progress }
+    }
+}
+
+impl Trace for TracingTrace {
+    fn emit(&self, event: Event) {
+        log(&event);
+        self.progress.note(&event);
+    }
+}
+
+/// How far a run has come. Written by every task of the process, read by whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    records: AtomicU64,
+    course: Mutex<Course>,
+}
+
+/// What happened to the job as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    /// The newest attempt.
+    pub attempt: Option<Attempt>,
+    /// Attempts deployed.
+    pub attempts: u32,
+    /// The checkpoint the first attempt of this process started from.
+    pub resumed_from: Option<CheckpointId>,
+    /// Checkpoints completed.
+    pub completed: u64,
+    /// Checkpoints aborted.
+    pub aborted: u64,
+    /// The last one completed.
+    pub last_completed: Option<Completed>,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Why the last one of them did.
+    pub last_failure: Option<String>,
+}
+
+/// A completed checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Completed {
+    /// Its id.
+    pub checkpoint: CheckpointId,
+    /// Bytes in its snapshots.
+    pub bytes: u64,
+    /// From trigger to commit point.
+    pub duration: Duration,
+}
+
+impl Progress {
+    /// Records emitted by the sources of this process. Records that a restart reads again count again.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// The course of the job so far.
+    pub fn course(&self) -> Course {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, event: &Event) {
+        if let Event::SourceEmitted { records, .. } = event {
+            self.records.fetch_add(*records, Ordering::Relaxed);
+            return;
+        }
+        let change = |change: &dyn Fn(&mut Course)| {
+            change(&mut self.course.lock().unwrap_or_else(PoisonError::into_inner));
+        };
+        match event {
+            Event::AttemptDeployed { attempt, restore } => change(&|course| {
+                if course.attempts == 0 {
+                    course.resumed_from = *restore;
+                }
+                course.attempts += 1;
+                course.attempt = Some(*attempt);
+            }),
+            Event::AttemptFailed { cause, .. } => change(&|course| {
+                course.failures += 1;
+                course.last_failure = Some(cause.clone());
+            }),
+            Event::CheckpointAborted { .. } => change(&|course| course.aborted += 1),
+            Event::CompletionDurable { checkpoint, bytes, duration_ms, .. } => change(&|course| {
+                let duration = Duration::from_millis(*duration_ms);
+                course.completed += 1;
+                course.last_completed = Some(Completed { checkpoint: *checkpoint, bytes: *bytes, duration });
+            }),
+            _ => {}
+        }
+    }
+}
+
+fn log(event: &Event) {
+    use Event as E;
+    match event {
+        E::LeadershipTaken { generation, slot } => info!(target: "cofferdam", "leading as {generation} (slot {slot})"),
+        E::Deposed { generation } => warn!(target: "cofferdam", "deposed: somebody newer leads than {generation}"),
+        E::WorkerRegistered { worker } => info!(target: "cofferdam", "{worker} registered"),
+        E::WorkerLost { worker } => warn!(target: "cofferdam", "{worker} is lost"),
+        E::AttemptDeployed { attempt, restore: Some(checkpoint) } => {
+            info!(target: "cofferdam", "attempt {attempt} starts from {checkpoint}");
+        }
+        E::AttemptDeployed { attempt, restore: None } => {
+            info!(target: "cofferdam", "attempt {attempt} starts from the beginning");
+        }
+        E::AttemptRunning { attempt } => info!(target: "cofferdam", "attempt {attempt} runs"),
+        E::AttemptFailed { attempt, cause } => warn!(target: "cofferdam", "attempt {attempt} failed: {cause}"),
+        E::CompletionDurable { checkpoint, bytes, duration_ms, .. } => {
+            info!(target: "cofferdam", "{checkpoint} completed: {bytes} bytes in {duration_ms} ms");
+        }
+        E::CheckpointAborted { checkpoint, reason } => warn!(target: "cofferdam", "{checkpoint} aborted: {reason}"),
+        E::SubtaskFailed { subtask, cause, .. } => warn!(target: "cofferdam", "subtask {subtask} failed: {cause}"),
+        E::UploadFailed { subtask, checkpoint, cause, .. } => {
+            warn!(target: "cofferdam", "subtask {subtask} could not store its snapshot of {checkpoint}: {cause}");
+        }
+        E::PrepareFailed { subtask, checkpoint, cause, .. } => {
+            warn!(target: "cofferdam", "subtask {subtask} could not stage its output of {checkpoint}: {cause}");
+        }
+        E::JobFinished { checkpoint } => info!(target: "cofferdam", "the job finished with {checkpoint}"),
+        E::JobFailed { cause } => warn!(target: "cofferdam", "the job failed: {cause}"),
+        E::SourceEmitted { .. }
+        | E::Consumed { .. }
+        | E::BarrierReceived { .. }
+        | E::BarrierEmitted { .. }
+        | E::CancelReceived { .. }
+        | E::CancelEmitted { .. }
+        | E::EndReceived { .. } => trace!(target: "cofferdam", "{event:?}"),
+        _ => debug!(target: "cofferdam", "{event:?}"),
+    }
+}

@@ -1,0 +1,28 @@
+//! One file a property. The table is [`PROPERTIES`]; its order is the order of judgement.
+
+pub mod announced_implies_stored;
+pub mod barrier_alignment;
+pub mod completed_is_restorable;
+pub mod consistent_cut;
+pub mod exactly_once_output;
+pub mod exactly_once_state;
+pub mod ids_monotonic;
+pub mod one_live_owner;
+pub mod progress_after_healing;
+pub mod restore_uses_latest;
+
+use crate::case::Property;
+
+/// Every property.
+pub const PROPERTIES: &[Property] = &[
+    exactly_once_state::PROPERTY,
+    exactly_once_output::PROPERTY,
+    consistent_cut::PROPERTY,
+    barrier_alignment::PROPERTY,
+    completed_is_restorable::PROPERTY,
+    restore_uses_latest::PROPERTY,
+    ids_monotonic::PROPERTY,
+    announced_implies_stored::PROPERTY,
+    one_live_owner::PROPERTY,
+    progress_after_healing::PROPERTY,
+];

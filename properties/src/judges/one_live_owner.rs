@@ -1,0 +1,250 @@
+//! One live owner: of the job there is one leader, of the leader one live attempt, of a subtask one process, and only
+//! those act.
+//!
+//! Source: order rule O12 and the fencing of attempts and generations (design, section 4); SPARK-51714, FLINK-25486.
+//!
+//! 1. Each slot is written once, and never by a generation older than the newest durable one.
+//! 2. Attempts are deployed by a durable leadership, with rising numbers, and by the process that took it.
+//! 3. A leader triggers, and counts acks, for its newest attempt only.
+//! 4. A subtask restores and takes its snapshots in one process per attempt.
+//! 5. A sink commits what it has staged or was restored with, and only what a durable checkpoint *of its own line*
+//!    covers: one that its attempt took, or the one it was restored from. A later attempt's checkpoint covers nothing
+//!    that an older attempt staged.
+//!
+//! Does not check who consumes elements (re-execution would stop at it), nor splits and key groups, which move with
+//! their subtasks.
+
+use crate::case::{Case, Property, Violation};
+use crate::history::{Incarnation, What};
+use crate::ledger::SlotFact;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
+use cofferdam_engine::persist::slot::SlotRecord;
+use std::collections::BTreeMap;
+
+const NAME: &str = "one-live-owner";
+
+/// The property.
+pub const PROPERTY: Property = Property {
+    name: NAME,
+    about: "only the newest leader, its newest attempt and one process per subtask act",
+    source: "order rule O12; design, section 4 (fencing); SPARK-51714, FLINK-25486",
+    judge,
+};
+
+fn judge(case: &Case<'_>) -> Option<Violation> {
+    let found = [judge_slots(&case.ledger().slots), judge_claims(case), judge_commits(case)];
+    found.into_iter().flatten().min_by_key(|violation| violation.at)
+}
+
+fn judge_slots(slots: &[SlotFact]) -> Option<Violation> {
+    let mut newest = Generation(0);
+    for (nth, fact) in slots.iter().enumerate() {
+        let violation = |message| Some(Violation::new(NAME, fact.at, format!("slot {}", fact.number), message));
+        if slots[..nth].iter().any(|before| before.number == fact.number) {
+            return violation("is written a second time".to_owned());
+        }
+        let Ok(slot) = &fact.slot else { continue };
+        if slot.generation < newest {
+            return violation(format!("is written by {}, which {newest} has deposed", slot.generation));
+        }
+        if slot.record == SlotRecord::NewGeneration {
+            newest = slot.generation;
+        }
+    }
+    None
+}
+
+/// Who has acted as what.
+#[derive(Default)]
+struct Owners {
+    leaders: BTreeMap<Generation, Incarnation>,
+    attempts: BTreeMap<Generation, Attempt>,
+    subtasks: BTreeMap<(Attempt, SubtaskId), Incarnation>,
+}
+
+fn judge_claims(case: &Case<'_>) -> Option<Violation> {
+    let ledger = case.ledger();
+    let mut owners = Owners::default();
+    ledger.protocol.iter().find_map(|&at| {
+        let entry = &case.history.entries[at];
+        let What::Claim(event) = &entry.what else { return None };
+        let (subject, message) = match event {
+            Event::AttemptDeployed { attempt, .. } => {
+                let leads = ledger.generation_at(at) >= Some(attempt.generation);
+                let message = owners.on_deployed(*attempt, entry.by, leads)?;
+                (attempt.to_string(), message)
+            }
+            Event::CheckpointTriggered { attempt, checkpoint } => {
+                let message = owners.on_led(*attempt, entry.by, "is triggered")?;
+                (checkpoint.to_string(), message)
+            }
+            Event::AckReceived { attempt, checkpoint, .. } => {
+                let message = owners.on_led(*attempt, entry.by, "has an ack counted")?;
+                (checkpoint.to_string(), message)
+            }
+            Event::Restored { attempt, subtask, .. } | Event::SnapshotTaken { attempt, subtask, .. } => {
+                let owner = *owners.subtasks.entry((*attempt, *subtask)).or_insert(entry.by);
+                if owner == entry.by {
+                    return None;
+                }
+                (format!("{subtask} of {attempt}"), format!("runs in {} {} as well", owner.process, owner.number))
+            }
+            _ => return None,
+        };
+        Some(Violation::new(NAME, at, subject, message))
+    })
+}
+
+impl Owners {
+    fn on_deployed(&mut self, attempt: Attempt, by: Incarnation, leads: bool) -> Option<String> {
+        if !leads {
+            return Some(format!("is deployed although {} is not durable", attempt.generation));
+        }
+        let leader = *self.leaders.entry(attempt.generation).or_insert(by);
+        if leader != by {
+            return Some(format!("is deployed by {} {}, which does not lead", by.process, by.number));
+        }
+        let newest = self.attempts.entry(attempt.generation).or_default();
+        if *newest >= attempt {
+            return Some(format!("is deployed after {newest}"));
+        }
+        *newest = attempt;
+        None
+    }
+
+    fn on_led(&self, attempt: Attempt, by: Incarnation, what: &str) -> Option<String> {
+        match self.attempts.get(&attempt.generation) {
+            Some(newest) if *newest != attempt => Some(format!("{what} for {attempt} although {newest} is deployed")),
+            None => Some(format!("{what} for {attempt}, which was never deployed")),
+            Some(_) if self.leaders.get(&attempt.generation) != Some(&by) => {
+                Some(format!("{what} by {} {}, which does not lead", by.process, by.number))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+fn judge_commits(case: &Case<'_>) -> Option<Violation> {
+    let ledger = case.ledger();
+    case.account().commits.iter().find_map(|commit| {
+        let message = if !commit.staged {
+            "commits what it has not staged"
+        } else if commit.restored >= Some(commit.checkpoint)
+            || ledger.durable_by(commit.attempt, commit.checkpoint, commit.at)
+        {
+            return None;
+        } else {
+            "commits what no durable checkpoint of its own covers"
+        };
+        let subject = format!("{} of {}", case.job.graph.show(commit.subtask), commit.attempt);
+        Some(Violation::new(NAME, commit.at, subject, format!("{message}: {}", commit.checkpoint)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NAME;
+    use crate::history::{Process, What};
+    use crate::story::{Story, worker};
+    use cofferdam_engine::event::Event;
+    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
+    use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+
+    fn message(story: &Story) -> String {
+        story.judge_by(NAME).expect("a conviction").message
+    }
+
+    #[test]
+    fn one_leader_with_one_attempt_at_a_time_passes() {
+        let mut story = Story::begun();
+        story.checkpoint();
+        story.crash(Process::Coordinator);
+        story.start(Process::Coordinator);
+        story.lead();
+        story.deploy();
+        story.finish();
+        assert_eq!(story.judge(), []);
+    }
+
+    #[test]
+    fn a_slot_of_a_deposed_leader_convicts() {
+        let mut story = Story::begun();
+        story.lead();
+        let record = SlotRecord::IdsReserved;
+        let slot = Slot { generation: Generation(1), token: 9, ids_reserved: CheckpointId(2000), record };
+        story.wrote(Process::Coordinator, &slot::path(3), slot.encode());
+        assert_eq!(message(&story), "is written by g1, which g2 has deposed");
+    }
+
+    #[test]
+    fn a_slot_written_twice_convicts() {
+        let mut story = Story::begun();
+        story.write_slot(SlotRecord::IdsReserved);
+        let again = story.history.entries.last().expect("the slot").clone();
+        story.history.entries.push(again);
+        assert_eq!(message(&story), "is written a second time");
+    }
+
+    #[test]
+    fn a_trigger_for_an_older_attempt_convicts() {
+        let mut story = Story::begun();
+        let older = story.attempt();
+        story.deploy();
+        let trigger = Event::CheckpointTriggered { attempt: older, checkpoint: CheckpointId(7) };
+        story.claim(Process::Coordinator, trigger);
+        assert_eq!(message(&story), "is triggered for a1.1 although a1.2 is deployed");
+    }
+
+    #[test]
+    fn an_attempt_of_nobody_convicts() {
+        let mut story = Story::begun();
+        let attempt = Attempt { generation: Generation(5), number: 1 };
+        story.claim(Process::Coordinator, Event::AttemptDeployed { attempt, restore: None });
+        assert_eq!(message(&story), "is deployed although g5 is not durable");
+    }
+
+    #[test]
+    fn a_second_process_that_leads_the_same_generation_convicts() {
+        let mut story = Story::begun();
+        story.crash(Process::Coordinator);
+        story.start(Process::Coordinator);
+        story.deploy();
+        assert_eq!(message(&story), "is deployed by coordinator 2, which does not lead");
+    }
+
+    #[test]
+    fn a_subtask_in_two_processes_convicts() {
+        let mut story = Story::begun();
+        story.trigger();
+        story.snapshot(0);
+        let snapshot = story.find(|what| matches!(what, What::Claim(Event::SnapshotTaken { .. })));
+        story.history.entries[snapshot].by.process = worker(1);
+        assert_eq!(message(&story), "runs in worker-0 1 as well");
+    }
+
+    #[test]
+    fn a_commit_before_the_checkpoint_is_durable_convicts() {
+        let mut story = Story::begun();
+        story.emit(0, 2);
+        let checkpoint = story.trigger();
+        story.snapshot_all();
+        let (attempt, subtask) = (story.attempt(), story.subtask(4));
+        story.claim(worker(0), Event::CommitStarted { attempt, subtask, checkpoint });
+        assert_eq!(message(&story), "commits what no durable checkpoint of its own covers: chk-1");
+    }
+
+    #[test]
+    fn a_zombie_that_commits_on_a_newer_attempts_checkpoint_convicts() {
+        let mut story = Story::begun();
+        story.emit(0, 2);
+        let staged = story.trigger();
+        story.snapshot_all();
+        let (zombie, subtask) = (story.attempt(), story.subtask(4));
+        story.deploy();
+        let covering = story.checkpoint();
+        assert!(covering > staged);
+        story.claim(worker(0), Event::CommitStarted { attempt: zombie, subtask, checkpoint: staged });
+        assert_eq!(message(&story), "commits what no durable checkpoint of its own covers: chk-1");
+    }
+}

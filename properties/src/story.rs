@@ -1,0 +1,488 @@
+//! Histories for the judges' tests, told step by step: a small engine that does everything right, one thing after the
+//! other, and records claims and facts as the real one would.
+//!
+//! A test that convicts takes such a story and falsifies it: see [`Story::falsify`], [`Story::drop_first`] and
+//! [`Story::insert_before`].
+
+pub mod job;
+
+use crate::case::{Case, Reference, Violation};
+use crate::history::{Entry, Fact, History, Incarnation, Process, What};
+use crate::witness::quiet::{self, QuietStorage};
+use crate::witness::run::Run;
+use crate::witness::subtask::{Live, Taken};
+use crate::witness::topology::Topology;
+use bytes::Bytes;
+use cofferdam_engine::door::Env;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::graph::{Job, OperatorKind, SubtaskContext};
+use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
+use cofferdam_engine::messages::SnapshotHandle;
+use cofferdam_engine::persist::blob::{self, BlobBuilder};
+use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
+use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A history in the making.
+pub struct Story {
+    pub history: History,
+    pub job: Job,
+    topology: Topology,
+    env: Env,
+    storage: Arc<QuietStorage>,
+    generation: Generation,
+    attempt: Attempt,
+    run: Run,
+    /// Elements put on each channel's far end so far.
+    seqs: Vec<u64>,
+    slots: u64,
+    checkpoints: u64,
+    pub pending: Option<Pending>,
+    completed: Option<Completed>,
+    numbers: BTreeMap<Process, u32>,
+}
+
+/// A checkpoint under way.
+pub struct Pending {
+    pub id: CheckpointId,
+    taken: Vec<Option<(Rc<Taken>, SnapshotHandle)>>,
+}
+
+struct Completed {
+    id: CheckpointId,
+    taken: Vec<Rc<Taken>>,
+    handles: Vec<SnapshotHandle>,
+}
+
+const EVERY_ID: CheckpointId = CheckpointId(1000);
+
+impl Story {
+    /// A leader and nothing deployed.
+    pub fn of(numbers: [&[u64]; 2]) -> Self {
+        let job = job::job();
+        let topology = Topology::of(&job.graph);
+        let history = History { initial: job::input(numbers), entries: Vec::new() };
+        let (env, storage) = quiet::world(&history.initial);
+        let run = Run::new(Attempt::default(), None, &topology);
+        let mut story = Self {
+            history,
+            env,
+            storage,
+            generation: Generation(0),
+            attempt: Attempt::default(),
+            run,
+            seqs: vec![0; topology.channels.len()],
+            slots: 0,
+            checkpoints: 0,
+            pending: None,
+            completed: None,
+            numbers: BTreeMap::new(),
+            topology,
+            job,
+        };
+        [Process::Coordinator, worker(0), worker(1)].into_iter().for_each(|process| story.start(process));
+        story.lead();
+        story
+    }
+
+    /// A story of twelve numbers, deployed.
+    pub fn begun() -> Self {
+        let mut story = Self::of([&[1, 2, 3, 4, 5, 6], &[7, 8, 9, 10, 11, 12]]);
+        story.deploy();
+        story
+    }
+
+    /// A whole run with a checkpoint, a crash, a restore from it, and a finish.
+    pub fn whole() -> Self {
+        let mut story = Self::begun();
+        story.emit(0, 2);
+        story.emit(1, 4);
+        story.consume_all();
+        story.checkpoint();
+        story.emit(0, 2);
+        story.consume_all();
+        story.crash(worker(0));
+        story.start(worker(0));
+        story.deploy();
+        story.finish();
+        story
+    }
+
+    // --- what is recorded ---
+
+    pub fn record(&mut self, process: Process, what: What) {
+        let number = self.numbers.get(&process).copied().unwrap_or(1);
+        let time = self.history.entries.len() as u64 * 1000;
+        self.history.entries.push(Entry { time, by: Incarnation { process, number }, what });
+    }
+
+    pub fn claim(&mut self, process: Process, event: Event) {
+        self.record(process, What::Claim(event));
+    }
+
+    pub fn fact(&mut self, process: Process, fact: Fact) {
+        self.record(process, What::Fact(fact));
+    }
+
+    pub fn wrote(&mut self, process: Process, path: &str, bytes: Bytes) {
+        self.fact(process, Fact::Written { path: path.to_owned(), bytes });
+    }
+
+    pub fn start(&mut self, process: Process) {
+        *self.numbers.entry(process).or_default() += 1;
+        self.fact(process, Fact::Started);
+    }
+
+    pub fn crash(&mut self, process: Process) {
+        self.fact(process, Fact::Crashed);
+    }
+
+    // --- the coordinator ---
+
+    pub fn lead(&mut self) {
+        self.generation.0 += 1;
+        self.attempt = Attempt { generation: self.generation, number: 0 };
+        let slot = self.write_slot(SlotRecord::NewGeneration);
+        self.claim(Process::Coordinator, Event::LeadershipTaken { generation: self.generation, slot });
+    }
+
+    pub fn write_slot(&mut self, record: SlotRecord) -> u64 {
+        self.slots += 1;
+        let slot = Slot { generation: self.generation, token: self.slots, ids_reserved: EVERY_ID, record };
+        self.wrote(Process::Coordinator, &slot::path(self.slots), slot.encode());
+        self.slots
+    }
+
+    pub fn deploy(&mut self) {
+        self.pending = None;
+        self.attempt.number += 1;
+        let (attempt, restore) = (self.attempt, self.completed.as_ref().map(|completed| completed.id));
+        self.run = Run::new(attempt, restore, &self.topology);
+        self.seqs.fill(0);
+        self.claim(Process::Coordinator, Event::AttemptDeployed { attempt, restore });
+        for number in 0..self.topology.subtasks.len() {
+            self.restore(number);
+        }
+        self.claim(Process::Coordinator, Event::AttemptRunning { attempt });
+    }
+
+    fn restore(&mut self, number: usize) {
+        let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+        let node = self.topology.graph.operator(subtask.operator);
+        let context = SubtaskContext {
+            env: self.env.clone(),
+            subtask,
+            uid: node.uid.clone(),
+            parallelism: node.parallelism,
+            max_parallelism: self.topology.graph.max_parallelism,
+            attempt,
+            batch_records: job::BATCH,
+        };
+        let mut live = Live::new(&node.factory, &context, node.kind);
+        let at = place(subtask);
+        if let Some(completed) = &self.completed {
+            let checkpoint = completed.id;
+            live.restore(checkpoint, &completed.taken[number]).expect("its own snapshot");
+            self.claim(at, Event::RestoreStarted { attempt, subtask, checkpoint });
+        }
+        let (digest, ended) = {
+            let taken = live.snapshot();
+            (taken.digest, taken.ended)
+        };
+        let checkpoint = self.run.restore;
+        self.claim(at, Event::Restored { attempt, subtask, checkpoint, digest, ended });
+        self.run.lives[number] = Some(live);
+        self.commit(number, EVERY_ID);
+    }
+
+    // --- elements ---
+
+    pub fn subtask(&self, number: usize) -> SubtaskId {
+        self.topology.subtasks[number]
+    }
+
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// Source `index` emits `records`.
+    pub fn emit(&mut self, index: usize, records: u64) {
+        let (attempt, subtask) = (self.attempt, self.topology.subtasks[index]);
+        self.claim(place(subtask), Event::SourceEmitted { attempt, subtask, records });
+        self.run.on_emitted(&self.topology, index, records).expect("there are as many");
+        self.run.flush(&self.topology, index);
+    }
+
+    /// Takes the next element of a channel.
+    fn next_seq(&mut self, lane: usize) -> u64 {
+        let seq = self.seqs[lane];
+        self.seqs[lane] += 1;
+        seq
+    }
+
+    fn consumer(&self, lane: usize) -> usize {
+        self.topology.inputs.iter().position(|inputs| inputs.contains(&lane)).expect("a channel that is used")
+    }
+
+    /// Everything on a channel is consumed.
+    pub fn consume(&mut self, lane: usize) {
+        let records = self.run.lanes[lane].queued();
+        let number = self.consumer(lane);
+        if records > 0 {
+            let (seq, channel) = (self.next_seq(lane), self.topology.channels[lane]);
+            let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+            self.claim(place(subtask), Event::Consumed { attempt, subtask, channel, seq, records });
+            self.run.on_consumed(&self.topology, number, (channel, seq), records).expect("they are there");
+            self.run.flush(&self.topology, number);
+        }
+    }
+
+    /// Everything on all channels is consumed.
+    pub fn consume_all(&mut self) {
+        (0..self.topology.channels.len()).for_each(|lane| self.consume(lane));
+    }
+
+    // --- a checkpoint ---
+
+    /// Triggers a checkpoint at all sources.
+    pub fn trigger(&mut self) -> CheckpointId {
+        self.checkpoints += 1;
+        let (attempt, checkpoint) = (self.attempt, CheckpointId(self.checkpoints));
+        self.claim(Process::Coordinator, Event::CheckpointTriggered { attempt, checkpoint });
+        self.pending = Some(Pending { id: checkpoint, taken: vec![None; self.topology.subtasks.len()] });
+        checkpoint
+    }
+
+    /// The barrier passes all subtasks, in order: each consumes what is in front of it and takes its snapshot.
+    pub fn snapshot_all(&mut self) {
+        (0..self.topology.subtasks.len()).for_each(|number| self.snapshot(number));
+    }
+
+    /// The barrier passes one subtask.
+    pub fn snapshot(&mut self, number: usize) {
+        let checkpoint = self.pending.as_ref().expect("triggered").id;
+        let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+        let (at, lanes) = (place(subtask), self.topology.inputs[number].clone());
+        if lanes.is_empty() {
+            self.claim(at, Event::TriggerReceived { attempt, subtask, checkpoint });
+        }
+        for lane in &lanes {
+            self.consume(*lane);
+        }
+        for (nth, lane) in lanes.iter().enumerate() {
+            let (seq, channel) = (self.next_seq(*lane), self.topology.channels[*lane]);
+            self.claim(at, Event::BarrierReceived { attempt, subtask, channel, seq, checkpoint });
+            self.run.next_element(&self.topology, number, channel, seq).expect("the next element");
+            if nth == 0 {
+                self.claim(at, Event::AlignmentStarted { attempt, subtask, checkpoint });
+            }
+        }
+        if !lanes.is_empty() {
+            self.claim(at, Event::AlignmentEnded { attempt, subtask, checkpoint });
+        }
+        self.run.flush(&self.topology, number);
+        self.claim(at, Event::BarrierEmitted { attempt, subtask, checkpoint });
+        if self.topology.graph.operator(subtask.operator).kind == OperatorKind::Sink {
+            self.run.live(number).expect("restored").prepare(checkpoint).expect("staged");
+            for (path, bytes) in self.storage.take_written() {
+                self.wrote(at, &path, bytes);
+            }
+            self.claim(at, Event::Prepared { attempt, subtask, checkpoint });
+        }
+        let taken = self.run.live(number).expect("restored").snapshot();
+        self.claim(at, Event::SnapshotTaken { attempt, subtask, checkpoint, ended: taken.ended });
+        self.upload(number, taken);
+    }
+
+    fn upload(&mut self, number: usize, taken: Rc<Taken>) {
+        let checkpoint = self.pending.as_ref().expect("triggered").id;
+        let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+        let mut builder = BlobBuilder::default();
+        taken.sections().iter().for_each(|section| {
+            builder.add(section);
+        });
+        let (bytes, digest) = builder.finish();
+        let path = blob::path(checkpoint, &self.topology.graph.operator(subtask.operator).uid, subtask.index, attempt);
+        let (at, size) = (place(subtask), bytes.len() as u64);
+        let handle = SnapshotHandle {
+            path: path.clone(),
+            bytes: size,
+            checksum: crc32c::crc32c(&bytes),
+            digest,
+            ended: taken.ended,
+        };
+        self.claim(at, Event::UploadStarted { attempt, subtask, checkpoint, path: path.clone(), bytes: size });
+        self.wrote(at, &path, bytes);
+        self.claim(at, Event::UploadEnded { attempt, subtask, checkpoint, path, digest });
+        self.claim(at, Event::AckSent { attempt, subtask, checkpoint, digest });
+        self.claim(Process::Coordinator, Event::AckReceived { attempt, checkpoint, subtask });
+        self.pending.as_mut().expect("triggered").taken[number] = Some((taken, handle));
+    }
+
+    /// The manifest and the slot are written: the commit point.
+    pub fn complete(&mut self) {
+        let Pending { id: checkpoint, taken } = self.pending.take().expect("triggered");
+        let (taken, handles): (Vec<_>, Vec<_>) = taken.into_iter().map(|taken| taken.expect("all acks are in")).unzip();
+        let mut rest = handles.clone().into_iter();
+        let operator = |node: &cofferdam_engine::graph::OperatorNode| OperatorSnapshot {
+            uid: node.uid.clone(),
+            states: Vec::new(),
+            subtasks: rest.by_ref().take(usize::from(node.parallelism)).collect(),
+        };
+        let manifest = Manifest {
+            checkpoint,
+            attempt: self.attempt,
+            job: self.topology.graph.name.clone(),
+            max_parallelism: self.topology.graph.max_parallelism,
+            triggered_ms: 0,
+            operators: self.topology.graph.operators.iter().map(operator).collect(),
+        };
+        let (path, last) = (Manifest::path(checkpoint, self.attempt), manifest.last());
+        self.claim(Process::Coordinator, Event::ManifestStarted { checkpoint, path: path.clone() });
+        self.wrote(Process::Coordinator, &path, manifest.encode());
+        self.claim(Process::Coordinator, Event::ManifestWritten { checkpoint, path: path.clone() });
+        let floor = self.slots + 1;
+        self.claim(Process::Coordinator, Event::CompletionStarted { checkpoint, slot: floor });
+        let slot = self.write_slot(SlotRecord::Completed { checkpoint, manifest: path.clone(), floor });
+        let (bytes, duration_ms) = (manifest.bytes(), 1);
+        let durable = Event::CompletionDurable { checkpoint, slot, manifest: path, bytes, duration_ms, last };
+        self.claim(Process::Coordinator, durable);
+        self.completed = Some(Completed { id: checkpoint, taken, handles });
+    }
+
+    /// The sinks are notified and commit.
+    pub fn notify(&mut self) {
+        let upto = self.completed.as_ref().expect("completed").id;
+        (0..self.topology.subtasks.len()).for_each(|number| self.commit(number, upto));
+    }
+
+    fn commit(&mut self, number: usize, upto: CheckpointId) {
+        let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+        let pending: Vec<_> = self.run.live(number).expect("restored").pending.keys().copied().collect();
+        for checkpoint in pending.into_iter().filter(|checkpoint| *checkpoint <= upto) {
+            self.claim(place(subtask), Event::CommitStarted { attempt, subtask, checkpoint });
+            let live = self.run.live(number).expect("restored");
+            live.commit(checkpoint).expect("committed");
+            live.pending.remove(&checkpoint);
+            for (path, bytes) in self.storage.take_written() {
+                self.wrote(place(subtask), &path, bytes);
+            }
+            self.claim(place(subtask), Event::CommitEnded { attempt, subtask, checkpoint });
+        }
+    }
+
+    /// A whole checkpoint.
+    pub fn checkpoint(&mut self) -> CheckpointId {
+        let checkpoint = self.trigger();
+        self.snapshot_all();
+        self.complete();
+        self.notify();
+        checkpoint
+    }
+
+    /// The rest of the input is processed, the final checkpoint completes, the job finishes.
+    pub fn finish(&mut self) {
+        for source in 0..2 {
+            while self.has_more(source) {
+                self.emit(source, 1);
+            }
+        }
+        self.end_input();
+        let checkpoint = self.checkpoint();
+        self.write_slot(SlotRecord::Finished { checkpoint });
+        self.claim(Process::Coordinator, Event::JobFinished { checkpoint });
+        self.fact(Process::Coordinator, Fact::Ended(Ok("finished".to_owned())));
+    }
+
+    fn has_more(&mut self, source: usize) -> bool {
+        let text = &self.history.initial[&format!("input/numbers-{source}")];
+        let lines = text.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let position = self.run.live(source).expect("restored").snapshot();
+        u64::from_le_bytes(position.sections()[0].bytes[..].try_into().expect("eight bytes")) < lines
+    }
+
+    /// The end of the input passes all subtasks.
+    pub fn end_input(&mut self) {
+        for number in 0..self.topology.subtasks.len() {
+            let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+            for lane in self.topology.inputs[number].clone() {
+                self.consume(lane);
+                let (seq, channel) = (self.next_seq(lane), self.topology.channels[lane]);
+                self.claim(place(subtask), Event::EndReceived { attempt, subtask, channel, seq });
+                self.run.on_end_received(&self.topology, number, (channel, seq)).expect("its turn");
+            }
+            self.claim(place(subtask), Event::InputEnded { attempt, subtask });
+            self.run.on_input_ended(&self.topology, number).expect("its turn");
+            self.run.flush(&self.topology, number);
+        }
+    }
+
+    // --- judgement and falsification ---
+
+    /// What every property says.
+    pub fn judge(&self) -> Vec<Violation> {
+        crate::judge_all(&Case::new(&self.history, &self.job, None))
+    }
+
+    /// What every property says, given a reference.
+    pub fn judge_against(&self, reference: &Reference) -> Vec<Violation> {
+        crate::judge_all(&Case::new(&self.history, &self.job, Some(reference)))
+    }
+
+    /// What one property says.
+    pub fn judge_by(&self, property: &str) -> Option<Violation> {
+        let property = crate::PROPERTIES.iter().find(|p| p.name == property).expect("a property");
+        (property.judge)(&Case::new(&self.history, &self.job, None))
+    }
+
+    /// The first entry that `which` selects.
+    pub fn find(&self, which: impl Fn(&What) -> bool) -> usize {
+        self.history.entries.iter().position(|entry| which(&entry.what)).expect("such an entry")
+    }
+
+    /// Changes the last claim that `change` agrees to change.
+    pub fn falsify(&mut self, mut change: impl FnMut(&mut Event) -> bool) {
+        let claims = self.history.entries.iter_mut().rev().filter_map(|entry| match &mut entry.what {
+            What::Claim(event) => Some(event),
+            What::Fact(_) => None,
+        });
+        assert!(claims.into_iter().any(|event| change(event)), "there is nothing to falsify");
+    }
+
+    /// Removes the first entry that `which` selects.
+    pub fn drop_first(&mut self, which: impl Fn(&What) -> bool) -> Entry {
+        let at = self.find(which);
+        self.history.entries.remove(at)
+    }
+
+    /// Moves the first entry that `which` selects in front of the first that `target` selects.
+    pub fn move_before(&mut self, which: impl Fn(&What) -> bool, target: impl Fn(&What) -> bool) {
+        let entry = self.drop_first(which);
+        let at = self.find(target);
+        self.history.entries.insert(at, entry);
+    }
+
+    /// Inserts an entry before another.
+    pub fn insert_before(&mut self, at: usize, process: Process, what: What) {
+        self.record(process, what);
+        let entry = self.history.entries.pop().expect("just recorded");
+        self.history.entries.insert(at, entry);
+    }
+
+    /// Paths of the newest completed checkpoint's snapshots.
+    pub fn blobs(&self) -> Vec<String> {
+        self.completed.iter().flat_map(|completed| &completed.handles).map(|handle| handle.path.clone()).collect()
+    }
+}
+
+/// A worker.
+pub fn worker(number: u16) -> Process {
+    Process::Worker(WorkerId(number))
+}
+
+/// Which worker runs a subtask.
+pub fn place(subtask: SubtaskId) -> Process {
+    worker(subtask.index % 2)
+}

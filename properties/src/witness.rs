@@ -1,0 +1,453 @@
+//! The witness: re-executes a recorded run sequentially, through the same operators, in a world where nothing fails.
+//!
+//! The claims of a history say in which order every subtask took how many records from which channel. The witness
+//! follows them, one after the other:
+//!
+//! 1. `AttemptDeployed` opens an attempt: fresh subtasks, empty channels. Attempts may overlap; each has its own.
+//! 2. `Restored` makes a subtask, restores *the witness's own* snapshot (never the engine's bytes) and compares: the
+//!    digest of the live state, the stored snapshot as the offline reader sees it, and the witness's.
+//! 3. `SourceEmitted` reads so many records from the input, `Consumed` takes so many from a channel. What is not there
+//!    cannot have been consumed: that, a wrong order or an early end is illegal, and re-execution stops.
+//! 4. `SnapshotTaken` takes the witness's snapshot and cuts the channels; `UploadEnded` and `AckSent` are compared.
+//!    Positions of a source agree if they stand before the same record: a reader may write that down in several ways.
+//! 5. `Prepared` stages, `CommitStarted` makes visible in the witness's storage, `CommitEnded` forgets the committable.
+//!
+//! Each record of the input prefix exactly once, first in first out per channel: this follows from re-execution.
+//!
+//! Not re-executed: `recover` of sinks. It removes what older attempts staged, and whether it removed too much shows
+//! in the output. Not checked: what a reader or writer does outside the storage of its environment.
+//!
+//! Owns: the re-executed state. Does not own: verdicts on output and ownership, which judges draw from [`Account`].
+//! Memory is bounded by the attempts of the run and the newest few checkpoints.
+
+mod cuts;
+mod lane;
+pub(crate) mod quiet;
+mod reader;
+pub(crate) mod run;
+pub(crate) mod subtask;
+pub(crate) mod topology;
+
+use crate::case::{HARNESS, Violation};
+use crate::history::{History, What};
+use crate::ledger::{Ledger, is_visible};
+use bytes::Bytes;
+use cofferdam_engine::door::Env;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::graph::{Job, SubtaskContext};
+use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
+use cofferdam_engine::persist::blob;
+use cofferdam_engine::state;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cuts::Cuts;
+use quiet::QuietStorage;
+use run::{Refusal, Run};
+use subtask::{Live, Taken};
+use topology::Topology;
+
+/// The property that the witness itself convicts of.
+pub const EXACTLY_ONCE_STATE: &str = "exactly-once-state";
+/// The property that its cuts convict of.
+pub const CONSISTENT_CUT: &str = "consistent-cut";
+
+/// Completed checkpoints of which snapshots are kept.
+const KEPT: usize = 4;
+
+/// What came of the re-execution.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// The first claim that is illegal, or whose digest is not the re-executed one.
+    pub state: Option<Violation>,
+    /// The first inconsistent cut.
+    pub cut: Option<Violation>,
+    /// The entry at which re-execution could not go on. What follows it is unknown.
+    pub stopped: Option<usize>,
+    /// Every commit that was started, in order.
+    pub commits: Vec<Commit>,
+    /// What those commits make visible.
+    pub shown: BTreeMap<String, Shown>,
+    /// Attempts that restored state which differs from a fresh subtask's.
+    pub restores_non_empty: u64,
+}
+
+/// A commit that was started.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The entry of its start.
+    pub at: usize,
+    /// The entry of its end.
+    pub ended: Option<usize>,
+    /// By which incarnation of the job.
+    pub attempt: Attempt,
+    /// By which sink.
+    pub subtask: SubtaskId,
+    /// What was staged for which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// Whether the witness had anything staged for it.
+    pub staged: bool,
+    /// What the subtask was restored from.
+    pub restored: Option<CheckpointId>,
+}
+
+/// An object that a commit makes visible.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The entry of the first commit that did.
+    pub at: usize,
+    /// By which sink.
+    pub subtask: SubtaskId,
+    /// Staged for which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// Its content.
+    pub bytes: Bytes,
+}
+
+impl Account {
+    /// Re-executes a run.
+    pub fn of(history: &History, job: &Job, ledger: &Ledger<'_>) -> Self {
+        let mut witness = Witness::new(history, job, ledger);
+        for (at, entry) in history.entries.iter().enumerate() {
+            let What::Claim(event) = &entry.what else { continue };
+            if let Err(violation) = witness.on_claim(at, event) {
+                witness.account.stopped = Some(at);
+                witness.account.state.get_or_insert(violation);
+                break;
+            }
+        }
+        witness.finish()
+    }
+}
+
+/// The re-execution under way.
+struct Witness<'a> {
+    job: &'a Job,
+    ledger: &'a Ledger<'a>,
+    topology: Topology,
+    env: Env,
+    storage: Arc<QuietStorage>,
+    runs: Vec<Run>,
+    /// By checkpoint and the attempt that took it: the snapshot of each subtask.
+    snapshots: BTreeMap<(CheckpointId, Attempt), Vec<Option<Rc<Taken>>>>,
+    /// Digest of each subtask that has processed nothing.
+    fresh: Vec<Option<u64>>,
+    completed: Vec<CheckpointId>,
+    cuts: Cuts,
+    account: Account,
+}
+
+impl<'a> Witness<'a> {
+    fn new(history: &History, job: &'a Job, ledger: &'a Ledger<'a>) -> Self {
+        let (env, storage) = quiet::world(&history.initial);
+        let topology = Topology::of(&job.graph);
+        Self {
+            job,
+            ledger,
+            env,
+            storage,
+            runs: Vec::new(),
+            snapshots: BTreeMap::new(),
+            fresh: vec![None; topology.subtasks.len()],
+            completed: Vec::new(),
+            cuts: Cuts::default(),
+            account: Account::default(),
+            topology,
+        }
+    }
+
+    fn finish(mut self) -> Account {
+        self.account.restores_non_empty = self.runs.iter().filter(|run| run.non_empty).count() as u64;
+        self.account
+    }
+
+    /// Re-executes one claim. An error ends the re-execution.
+    fn on_claim(&mut self, at: usize, event: &Event) -> Result<(), Violation> {
+        match *event {
+            Event::AttemptDeployed { attempt, restore } => {
+                self.runs.push(Run::new(attempt, restore, &self.topology));
+                Ok(())
+            }
+            Event::CompletionDurable { checkpoint, .. } => {
+                self.on_completed(checkpoint);
+                Ok(())
+            }
+            Event::Restored { attempt, subtask, checkpoint, digest, ended } => {
+                self.on_restored(at, (attempt, subtask), checkpoint, (digest, ended))
+            }
+            Event::SourceEmitted { attempt, subtask, records } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| run.on_emitted(topology, subtask, records))
+            }
+            Event::Consumed { attempt, subtask, channel, seq, records } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| {
+                    run.on_consumed(topology, subtask, (channel, seq), records)
+                })
+            }
+            Event::BarrierReceived { attempt, subtask, channel, seq, .. }
+            | Event::CancelReceived { attempt, subtask, channel, seq, .. } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| {
+                    run.next_element(topology, subtask, channel, seq).map(|_| ())
+                })
+            }
+            Event::EndReceived { attempt, subtask, channel, seq } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| {
+                    run.on_end_received(topology, subtask, (channel, seq))
+                })
+            }
+            Event::InputEnded { attempt, subtask } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| run.on_input_ended(topology, subtask))
+            }
+            Event::SnapshotTaken { attempt, subtask, checkpoint, ended } => {
+                self.on_snapshot_taken(at, (attempt, subtask), checkpoint, ended)
+            }
+            Event::UploadEnded { attempt, subtask, checkpoint, ref path, digest } => {
+                self.recognise(at, (attempt, subtask), checkpoint, (path, digest))?;
+                self.compare(at, (attempt, subtask), checkpoint, ("uploads", digest))
+            }
+            Event::AckSent { attempt, subtask, checkpoint, digest } => {
+                self.compare(at, (attempt, subtask), checkpoint, ("acknowledges", digest))
+            }
+            Event::Prepared { attempt, subtask, checkpoint } => {
+                self.with(at, attempt, subtask, |_, run, subtask| Ok(run.live(subtask)?.prepare(checkpoint)?))
+            }
+            Event::CommitStarted { attempt, subtask, checkpoint } => {
+                self.on_commit_started(at, (attempt, subtask), checkpoint)
+            }
+            Event::CommitEnded { attempt, subtask, checkpoint } => {
+                let mut commits = self.account.commits.iter_mut().rev();
+                let of_it = |c: &&mut Commit| (c.attempt, c.subtask, c.checkpoint) == (attempt, subtask, checkpoint);
+                if let Some(commit) = commits.find(of_it) {
+                    commit.ended = Some(at);
+                }
+                self.with(at, attempt, subtask, |_, run, subtask| {
+                    run.live(subtask)?.pending.remove(&checkpoint);
+                    Ok(())
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a subtask of an attempt do something; what it refuses becomes a violation.
+    fn with<T>(
+        &mut self,
+        at: usize,
+        attempt: Attempt,
+        subtask: SubtaskId,
+        act: impl FnOnce(&Topology, &mut Run, usize) -> Result<T, Refusal>,
+    ) -> Result<T, Violation> {
+        let run = self.runs.iter_mut().rev().find(|run| run.attempt == attempt);
+        let acted = match (run, self.topology.subtask(subtask)) {
+            (Some(run), Some(number)) => act(&self.topology, run, number),
+            (None, _) => Err(Refusal::Illegal(format!("runs in {attempt}, which was never deployed"))),
+            (_, None) => Err(Refusal::Illegal("is no subtask of the job".to_owned())),
+        };
+        acted.map_err(|refusal| match refusal {
+            Refusal::Illegal(message) => Violation::new(EXACTLY_ONCE_STATE, at, self.show(attempt, subtask), message),
+            Refusal::Harness(message) => Violation::new(HARNESS, at, self.show(attempt, subtask), message),
+        })
+    }
+
+    fn show(&self, attempt: Attempt, subtask: SubtaskId) -> String {
+        match self.topology.subtask(subtask) {
+            Some(_) => format!("{} of {attempt}", self.topology.graph.show(subtask)),
+            None => format!("{subtask} of {attempt}"),
+        }
+    }
+
+    /// A wrong state, from which re-execution can go on.
+    fn convict(&mut self, at: usize, (attempt, subtask): (Attempt, SubtaskId), message: String) {
+        if self.account.state.is_none() {
+            let subject = self.show(attempt, subtask);
+            self.account.state = Some(Violation::new(EXACTLY_ONCE_STATE, at, subject, message));
+        }
+    }
+
+    fn on_completed(&mut self, checkpoint: CheckpointId) {
+        self.completed.push(checkpoint);
+        if let Some(oldest) = self.completed.len().checked_sub(KEPT) {
+            let floor = self.completed[oldest];
+            self.snapshots = self.snapshots.split_off(&(floor, Attempt::default()));
+            self.cuts.forget_below(floor);
+        }
+    }
+
+    fn on_snapshot_taken(
+        &mut self,
+        at: usize,
+        (attempt, subtask): (Attempt, SubtaskId),
+        checkpoint: CheckpointId,
+        ended: bool,
+    ) -> Result<(), Violation> {
+        let mut cuts = std::mem::take(&mut self.cuts);
+        let (number, taken, cut) = self.with(at, attempt, subtask, |topology, run, number| {
+            run.flush(topology, number);
+            let taken = run.live(number)?.snapshot();
+            let cut = cuts.on_snapshot(topology, run, number, checkpoint);
+            Ok((number, taken, cut))
+        })?;
+        self.cuts = cuts;
+        if let Some(message) = cut {
+            let subject = format!("{checkpoint} of {attempt}");
+            self.account.cut.get_or_insert_with(|| Violation::new(CONSISTENT_CUT, at, subject, message));
+        }
+        if taken.ended != ended {
+            let message = format!("{checkpoint}: says ended = {ended}, re-executed it is {}", taken.ended);
+            self.convict(at, (attempt, subtask), message);
+        }
+        let none = || vec![None; self.topology.subtasks.len()];
+        let snapshots = self.snapshots.entry((checkpoint, attempt)).or_insert_with(none);
+        if snapshots[number].replace(taken).is_some() {
+            self.convict(at, (attempt, subtask), format!("takes a second snapshot of {checkpoint}"));
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        at: usize,
+        who: (Attempt, SubtaskId),
+        checkpoint: CheckpointId,
+        (what, digest): (&str, u64),
+    ) -> Result<(), Violation> {
+        let (attempt, subtask) = who;
+        let number = self.with(at, attempt, subtask, |_, _, number| Ok(number))?;
+        let taken = self.snapshots.get(&(checkpoint, attempt)).and_then(|snapshots| snapshots[number].as_ref());
+        let message = match taken {
+            // Forgotten long ago: an upload that outlived several completed checkpoints changes nothing.
+            None if self.completed.iter().any(|completed| *completed > checkpoint) => return Ok(()),
+            None => format!("{what} a snapshot of {checkpoint} that it never took"),
+            Some(taken) if taken.agrees_with(digest) => return Ok(()),
+            Some(taken) => {
+                format!("{what} state {digest:016x} for {checkpoint}, re-executed it is {:016x}", taken.digest)
+            }
+        };
+        self.convict(at, who, message);
+        Ok(())
+    }
+
+    /// A source's position may be written down in several ways: if the bytes differ, the stored snapshot is looked at.
+    fn recognise(
+        &mut self,
+        at: usize,
+        (attempt, subtask): (Attempt, SubtaskId),
+        checkpoint: CheckpointId,
+        (path, digest): (&str, u64),
+    ) -> Result<(), Violation> {
+        let (ledger, snapshots) = (self.ledger, std::mem::take(&mut self.snapshots));
+        let recognised = self.with(at, attempt, subtask, |_, run, number| {
+            let taken = snapshots.get(&(checkpoint, attempt)).and_then(|snapshots| snapshots[number].as_ref());
+            let Some(taken) = taken.filter(|taken| !taken.agrees_with(digest)) else { return Ok(()) };
+            let stored = ledger.object_at(path, at).and_then(|bytes| blob::decode(path, bytes).ok());
+            let Some(stored) = stored.filter(|stored| state::digest(stored) == digest) else { return Ok(()) };
+            run.live(number)?.recognises(taken, &stored, digest)?;
+            Ok(())
+        });
+        self.snapshots = snapshots;
+        recognised
+    }
+
+    fn on_restored(
+        &mut self,
+        at: usize,
+        who: (Attempt, SubtaskId),
+        checkpoint: Option<CheckpointId>,
+        (digest, ended): (u64, bool),
+    ) -> Result<(), Violation> {
+        let (attempt, subtask) = who;
+        let live = self.fresh_subtask(attempt, subtask);
+        let (number, deployed, again) = self.with(at, attempt, subtask, |_, run, number| {
+            let again = run.lives[number].replace(live).is_some();
+            Ok((number, run.restore, again))
+        })?;
+        if again {
+            self.convict(at, who, "restores a second time".to_owned());
+        }
+        if deployed != checkpoint {
+            let show = |checkpoint: Option<CheckpointId>| checkpoint.map_or("nothing".to_owned(), |c| c.to_string());
+            self.convict(at, who, format!("restores {}, deployed with {}", show(checkpoint), show(deployed)));
+        }
+        let expected = match checkpoint {
+            None => self.with(at, attempt, subtask, |_, run, number| Ok(run.live(number)?.snapshot()))?,
+            Some(checkpoint) => self.restore(at, who, number, checkpoint)?,
+        };
+        if checkpoint.is_none() {
+            self.fresh[number] = Some(expected.digest);
+        }
+        if !expected.agrees_with(digest) || expected.ended != ended {
+            let message = format!(
+                "live state after restore is {digest:016x} (ended = {ended}), re-executed it is {:016x} (ended = {})",
+                expected.digest, expected.ended
+            );
+            self.convict(at, who, message);
+        }
+        Ok(())
+    }
+
+    fn fresh_subtask(&self, attempt: Attempt, subtask: SubtaskId) -> Live {
+        let node = self.topology.graph.operator(subtask.operator);
+        let context = SubtaskContext {
+            env: self.env.clone(),
+            subtask,
+            uid: node.uid.clone(),
+            parallelism: node.parallelism,
+            max_parallelism: self.topology.graph.max_parallelism,
+            attempt,
+            batch_records: self.job.config.batch_records,
+        };
+        Live::new(&node.factory, &context, node.kind)
+    }
+
+    /// Restores the witness's own snapshot and compares the stored one with it.
+    fn restore(
+        &mut self,
+        at: usize,
+        who: (Attempt, SubtaskId),
+        number: usize,
+        checkpoint: CheckpointId,
+    ) -> Result<Rc<Taken>, Violation> {
+        let (attempt, subtask) = who;
+        let completed = self.ledger.completed_at(checkpoint, at);
+        let taker = completed.and_then(|completed| Some(completed.manifest.as_ref().ok()?.attempt));
+        let taken = taker.and_then(|taker| self.snapshots.get(&(checkpoint, taker))?[number].clone());
+        let fresh = self.fresh[number];
+        let taken = self.with(at, attempt, subtask, |_, run, number| {
+            let taken = taken.ok_or_else(|| {
+                Refusal::Illegal(format!("restores {checkpoint}, of which it never took a snapshot that was completed"))
+            })?;
+            run.live(number)?.restore(checkpoint, &taken)?;
+            run.non_empty |= fresh != Some(taken.digest);
+            Ok(taken)
+        })?;
+        let completed = completed.expect("it has a taker");
+        let uid = &self.topology.graph.operator(subtask.operator).uid;
+        match self.ledger.stored_digest(completed, (uid, subtask.index), at) {
+            Ok(stored) if taken.agrees_with(stored) => {}
+            Ok(stored) => {
+                let message = format!("{checkpoint} holds {stored:016x}, re-executed it is {:016x}", taken.digest);
+                self.convict(at, who, message);
+            }
+            Err(error) => self.convict(at, who, format!("{checkpoint} cannot be read: {error}")),
+        }
+        Ok(taken)
+    }
+
+    fn on_commit_started(
+        &mut self,
+        at: usize,
+        (attempt, subtask): (Attempt, SubtaskId),
+        checkpoint: CheckpointId,
+    ) -> Result<(), Violation> {
+        let (staged, restored) = self.with(at, attempt, subtask, |_, run, number| {
+            let live = run.live(number)?;
+            Ok((live.commit(checkpoint)?, live.restored))
+        })?;
+        let written = self.storage.take_written().into_iter();
+        for (path, bytes) in written.filter(|(path, _)| is_visible(path)) {
+            self.account.shown.entry(path).or_insert(Shown { at, subtask, checkpoint, bytes });
+        }
+        self.account.commits.push(Commit { at, ended: None, attempt, subtask, checkpoint, staged, restored });
+        Ok(())
+    }
+}

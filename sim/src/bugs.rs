@@ -1,0 +1,130 @@
+//! Planted bugs: real bugs of real engines, re-created in a copy of this workspace, to prove that a hunt convicts.
+//!
+//! 1. [`planted`] reads `corpus/bugs/*.toml`: the story, the edits, the property that must convict.
+//! 2. [`plant`] applies edits to source text. Most become `if planted::active("NAME") { … } else { … }`, so that one
+//!    build serves most bugs; the others get a build of their own.
+//! 3. [`copy`] mirrors the workspace under `target/bugs`, edited, and builds it there.
+//! 4. Each bug is hunted until the first failure, and how it was caught is a line of the table.
+//!
+//! The engine's own source contains no planted code, and this program runs no edited code in its own process.
+
+pub mod copy;
+pub mod plant;
+pub mod planted;
+pub mod table;
+
+use crate::cli::{complain, fresh_seed};
+use crate::exit::Exit;
+use crate::hunt::pool::{ChildCommand, hunt};
+use crate::hunt::summary::Progress;
+use crate::hunt::{HuntOptions, Output, Shard};
+use crate::seed::Seed;
+use crate::verdict::Verdict;
+use planted::PlantedBug;
+use std::path::Path;
+use std::time::Duration;
+use table::{Catch, Row};
+
+/// The variable that switches a planted bug on in the edited copy.
+pub const SWITCH: &str = "COFFERDAM_PLANTED";
+
+/// How to hunt planted bugs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BugsOptions {
+    /// Only these; all if empty.
+    pub names: Vec<String>,
+    /// Seeds for each bug.
+    pub seeds: u64,
+    /// The first seed; a fresh one for each hunt if `None`.
+    pub first: Option<Seed>,
+    /// Hunts for each bug, for the median.
+    pub repeat: u64,
+    /// Child processes.
+    pub jobs: usize,
+    /// Machine-readable output.
+    pub json: bool,
+    /// Only list them.
+    pub list: bool,
+}
+
+/// Hunts the planted bugs of the workspace at `root`.
+pub fn bugs(root: &Path, options: &BugsOptions) -> Exit {
+    let all = match planted::load(&root.join("corpus/bugs")) {
+        Ok(all) => all,
+        Err(message) => return complain(&message, Exit::Usage),
+    };
+    let unknown = options.names.iter().find(|name| all.iter().all(|bug| bug.name != **name));
+    if let Some(name) = unknown {
+        let known: Vec<&str> = all.iter().map(|bug| bug.name.as_str()).collect();
+        return complain(&format!("no planted bug is called `{name}`; there are {}", known.join(", ")), Exit::Usage);
+    }
+    let chosen: Vec<PlantedBug> =
+        all.into_iter().filter(|bug| options.names.is_empty() || options.names.contains(&bug.name)).collect();
+    if options.list {
+        print!("{}", table::list(&chosen));
+        return Exit::Clean;
+    }
+    match hunt_all(root, options, &chosen) {
+        Ok(rows) => {
+            print!("{}", if options.json { table::json(&rows) } else { table::text(&rows) });
+            let missed = rows.iter().any(Row::missed);
+            if missed { Exit::Violation } else { Exit::Clean }
+        }
+        Err(message) => complain(&message, Exit::Harness),
+    }
+}
+
+fn hunt_all(root: &Path, options: &BugsOptions, chosen: &[PlantedBug]) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for build in plant::builds(root, chosen)? {
+        let names: Vec<&str> = build.bugs.iter().map(|bug| bug.name.as_str()).collect();
+        eprintln!("building a copy with {}", names.join(", "));
+        let program = copy::build(root, &build)?;
+        for bug in &build.bugs {
+            let command = ChildCommand {
+                program: program.clone(),
+                arguments: vec!["hunt-child".into()],
+                environment: vec![(SWITCH.into(), bug.name.clone())],
+            };
+            let row = hunt_one(options, bug, &command)?;
+            eprintln!("{}", table::line(&row));
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+fn hunt_one(options: &BugsOptions, bug: &PlantedBug, command: &ChildCommand) -> Result<Row, String> {
+    let mut row = Row { bug: bug.clone(), hunts: options.repeat, seeds: options.seeds, catches: Vec::new() };
+    for _ in 0..options.repeat {
+        let hunting = HuntOptions {
+            first: options.first.unwrap_or_else(fresh_seed),
+            job: None,
+            seeds: Some(options.seeds),
+            time: None,
+            shard: Shard::WHOLE,
+            stop_after: 1,
+            jobs: options.jobs,
+            twice_every: 0,
+            hang_after: Duration::from_secs(60),
+            output: Output::Quiet,
+        };
+        let hunted = hunt(&hunting, command, &mut Progress::new(&hunting));
+        if hunted.interrupted {
+            return Err("interrupted".to_owned());
+        }
+        if let Some(trouble) = hunted.trouble {
+            return Err(format!("{}: {trouble}", bug.name));
+        }
+        let Some(failure) = hunted.ledger.failures.first() else { continue };
+        if let Verdict::HarnessError { message } = &failure.report.verdict {
+            return Err(format!("{}: the harness failed on {}: {message}", bug.name, failure.report.seed));
+        }
+        row.catches.push(Catch {
+            seed: failure.report.seed,
+            verdict: failure.report.verdict.clone(),
+            runs: failure.report.seed.0.wrapping_sub(hunting.first.0) + 1,
+        });
+    }
+    Ok(row)
+}

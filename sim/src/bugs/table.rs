@@ -1,0 +1,193 @@
+//! The table of planted bugs: which were caught, by what, and how soon.
+
+use super::planted::PlantedBug;
+use crate::seed::Seed;
+use crate::verdict::Verdict;
+use serde_json::json;
+
+/// A line of the table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Which bug.
+    pub bug: PlantedBug,
+    /// How often it was hunted.
+    pub hunts: u64,
+    /// With how many seeds each time.
+    pub seeds: u64,
+    /// How it was caught, in each hunt that did.
+    pub catches: Vec<Catch>,
+}
+
+/// How a bug was caught.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Catch {
+    /// The seed that convicts.
+    pub seed: Seed,
+    /// The verdict on it.
+    pub verdict: Verdict,
+    /// Which seed of the hunt it was, from 1.
+    pub runs: u64,
+}
+
+impl Catch {
+    fn by_assertion(&self) -> bool {
+        matches!(self.verdict, Verdict::EngineAssertion { .. } | Verdict::Died { .. })
+    }
+
+    /// The name of what convicted.
+    fn by(&self) -> String {
+        match &self.verdict {
+            Verdict::Violation { property, .. } => property.clone(),
+            other => other.label().to_owned(),
+        }
+    }
+}
+
+impl Row {
+    /// Whether some hunt did not find it.
+    pub fn missed(&self) -> bool {
+        (self.catches.len() as u64) < self.hunts
+    }
+
+    fn median_runs(&self) -> Option<u64> {
+        let mut runs: Vec<u64> = self.catches.iter().map(|catch| catch.runs).collect();
+        runs.sort_unstable();
+        runs.get(runs.len() / 2).copied()
+    }
+
+    /// By whom it was caught, the most frequent first.
+    fn convicted_by(&self, assertion: bool) -> String {
+        let mut names: Vec<(u64, String)> = Vec::new();
+        for catch in self.catches.iter().filter(|catch| catch.by_assertion() == assertion) {
+            let name = catch.by();
+            match names.iter_mut().find(|(_, known)| *known == name) {
+                Some((times, _)) => *times += 1,
+                None => names.push((1, name)),
+            }
+        }
+        names.sort_by_key(|(times, _)| std::cmp::Reverse(*times));
+        let unexpected =
+            |name: &str| if self.bug.properties.iter().any(|p| p == name) || assertion { "" } else { " (!)" };
+        let shown: Vec<String> = names.iter().map(|(_, name)| format!("{name}{}", unexpected(name))).collect();
+        if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+    }
+}
+
+/// One line, as it is found.
+pub fn line(row: &Row) -> String {
+    match (row.median_runs(), row.catches.first()) {
+        (Some(runs), Some(catch)) => {
+            format!(
+                "{}: caught {}/{} by {} after {runs} run(s)",
+                row.bug.name,
+                row.catches.len(),
+                row.hunts,
+                catch.by()
+            )
+        }
+        _ => format!("{}: NOT caught in {} runs", row.bug.name, row.seeds),
+    }
+}
+
+/// The table.
+pub fn text(rows: &[Row]) -> String {
+    let head = ["bug", "source", "caught", "by property", "by assertion", "runs", "seed"];
+    let mut table: Vec<[String; 7]> = vec![head.map(str::to_owned)];
+    for row in rows {
+        table.push([
+            row.bug.name.clone(),
+            row.bug.source.clone(),
+            format!("{}/{}", row.catches.len(), row.hunts),
+            row.convicted_by(false),
+            row.convicted_by(true),
+            row.median_runs().map_or("-".to_owned(), |runs| runs.to_string()),
+            row.catches.first().map_or("-".to_owned(), |catch| catch.seed.to_string()),
+        ]);
+    }
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &table {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    let caught = rows.iter().filter(|row| !row.missed()).count();
+    let by_property = rows.iter().filter(|row| row.catches.iter().any(|catch| !catch.by_assertion())).count();
+    let unexpected =
+        if text.contains("(!)") { "; (!) convicted by another property than its story expects" } else { "" };
+    text.push_str(&format!("{caught} of {} caught, {by_property} by a property{unexpected}\n", rows.len()));
+    text
+}
+
+/// The table for programs: one line of JSON a bug.
+pub fn json(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let catches: Vec<serde_json::Value> = row
+            .catches
+            .iter()
+            .map(|c| json!({ "seed": c.seed, "by": c.by(), "assertion": c.by_assertion(), "runs": c.runs }))
+            .collect();
+        let line = json!({
+            "bug": row.bug.name,
+            "source": row.bug.source,
+            "properties": row.bug.properties,
+            "hunts": row.hunts,
+            "seeds": row.seeds,
+            "catches": catches,
+            "median_runs": row.median_runs(),
+        });
+        text.push_str(&format!("{line}\n"));
+    }
+    text
+}
+
+/// The bugs with their stories.
+pub fn list(bugs: &[PlantedBug]) -> String {
+    let one = |bug: &PlantedBug| {
+        let properties = bug.properties.join(", ");
+        format!("{} ({}; {properties})\n  {}\n", bug.name, bug.source, bug.story.trim().replace('\n', "\n  "))
+    };
+    bugs.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(verdicts: &[Verdict]) -> Row {
+        let bug = PlantedBug {
+            name: "a-bug".into(),
+            story: "it broke".into(),
+            source: "FLINK-1".into(),
+            properties: vec!["exactly-once-state".into()],
+            edits: Vec::new(),
+        };
+        let catch = |(n, verdict): (usize, &Verdict)| Catch { seed: Seed(n as u64), verdict: verdict.clone(), runs: 7 };
+        Row { bug, hunts: 2, seeds: 100, catches: verdicts.iter().enumerate().map(catch).collect() }
+    }
+
+    #[test]
+    fn assertions_and_properties_are_different_columns() {
+        let violation = Verdict::Violation { property: "exactly-once-state".into(), what: String::new(), step: None };
+        let assertion = Verdict::EngineAssertion { message: "boom".into() };
+        let row = row(&[violation, assertion]);
+        assert_eq!(row.convicted_by(false), "exactly-once-state");
+        assert_eq!(row.convicted_by(true), "engine assertion");
+        assert!(!row.missed());
+    }
+
+    #[test]
+    fn a_bug_that_nobody_caught_is_missed_and_shown_as_such() {
+        let row = row(&[]);
+        assert!(row.missed());
+        assert!(line(&row).contains("NOT caught"));
+        assert!(text(&[row]).contains("0 of 1 caught"));
+    }
+
+    #[test]
+    fn an_unexpected_judge_is_marked() {
+        assert_eq!(row(&[Verdict::Stuck { what: String::new() }]).convicted_by(false), "stuck (!)");
+    }
+}

@@ -1,0 +1,138 @@
+//! The built-in subject: the jobs that come with the engine, run by its coordinator and workers as they are.
+
+use crate::plan::{InputShape, Plan};
+use crate::run::{GAVE_UP, Runner, Staging};
+use crate::seed::Seed;
+use crate::world::{self, Main, OnError, ProcessSpec};
+use cofferdam_engine::door::Env;
+use cofferdam_engine::error::Reaction;
+use cofferdam_engine::graph::Job;
+use cofferdam_engine::ids::WorkerId;
+use cofferdam_engine::jobs::{self, BuiltIn, JobParameters};
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd};
+use cofferdam_engine::runtime::mailbox::{Either, race};
+use cofferdam_engine::runtime::worker::{self, WorkerOptions};
+use cofferdam_properties::Reference;
+use cofferdam_properties::history::Process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const COORDINATOR: &str = "coordinator:6123";
+const INPUT: &str = "input";
+
+/// Runs seeds of the built-in jobs.
+pub fn runner() -> Runner {
+    Runner::new(Arc::new(stage), world::run)
+}
+
+fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
+    let built_in: &BuiltIn = jobs::find(plan.job.name()).map_err(|e| e.to_string())?;
+    let parameters = parameters(plan);
+    let job = (built_in.build)(&parameters).map_err(|e| e.to_string())?;
+    let initial = plan.input.objects(seed, INPUT);
+    let reference = Reference { outputs: (built_in.reference)(&parameters, &initial) };
+    let processes = processes(plan, &job);
+    Ok(Staging { job, initial, reference: Some(reference), processes })
+}
+
+fn parameters(plan: &Plan) -> JobParameters {
+    let mut parameters = JobParameters { parallelism: plan.parallelism, config: plan.config(), ..Default::default() };
+    match plan.input {
+        InputShape::Files { split_bytes, chunk_bytes, .. } => {
+            parameters.split_bytes = split_bytes;
+            parameters.chunk_bytes = chunk_bytes;
+        }
+        InputShape::Generated { records, keys, interval_ms, burst } => {
+            parameters.records = records;
+            parameters.keys = keys;
+            parameters.interval = Duration::from_millis(interval_ms);
+            parameters.burst = burst;
+        }
+    }
+    parameters
+}
+
+fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
+    let over = Arc::new(AtomicBool::new(false));
+    let on_error = OnError::Restart { after_ms: plan.supervisor_delay_ms };
+    let coordinator = ProcessSpec {
+        process: Process::Coordinator,
+        main: coordinator_main(job.clone(), plan.workers, over.clone()),
+        on_error,
+    };
+    let worker = |worker| ProcessSpec {
+        process: Process::Worker(worker),
+        main: worker_main(job.clone(), worker, over.clone()),
+        on_error,
+    };
+    std::iter::once(coordinator).chain((0..plan.workers).map(WorkerId).map(worker)).collect()
+}
+
+/// A coordinator under a supervisor: one that is deposed or cannot work now comes up again, one that gives the job up
+/// does not.
+fn coordinator_main(job: Job, workers: u16, over: Arc<AtomicBool>) -> Main {
+    Arc::new(move |env: Env| {
+        let (job, over) = (job.clone(), over.clone());
+        let options = CoordinatorOptions { listen: COORDINATOR.to_owned(), workers, ready: None };
+        Box::pin(async move {
+            let end = coordinator::run(env, job, options).await;
+            let end = match end {
+                Ok(JobEnd::Finished { checkpoint }) => Ok(format!("finished with {checkpoint}")),
+                Ok(JobEnd::AlreadyFinished { checkpoint }) => Ok(format!("had finished with {checkpoint}")),
+                Err(error) => match error.reaction {
+                    Reaction::Restart | Reaction::Fenced => Err(error.to_string()),
+                    Reaction::GiveUp | Reaction::Corrupt => Ok(format!("{GAVE_UP}{error}")),
+                },
+            };
+            over.fetch_or(end.is_ok(), Ordering::Relaxed);
+            end
+        })
+    })
+}
+
+/// How often a worker looks whether the job is over.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// What it has then to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A worker, until it ends or is taken down because the job is over: one that comes up after that finds no coordinator
+/// and would look for one for ever.
+fn worker_main(job: Job, worker: WorkerId, over: Arc<AtomicBool>) -> Main {
+    Arc::new(move |env: Env| {
+        let (job, over) = (job.clone(), over.clone());
+        let options = WorkerOptions { worker, coordinator: COORDINATOR.to_owned(), listen: format!("{worker}:0") };
+        Box::pin(async move {
+            let taken_down = {
+                let env = env.clone();
+                async move {
+                    while !over.load(Ordering::Relaxed) {
+                        env.sleep(LOOK_EVERY).await;
+                    }
+                    env.sleep(GRACE).await;
+                }
+            };
+            match race(Box::pin(worker::run(env, job, options)), Box::pin(taken_down)).await {
+                Either::First(Ok(())) => Ok("done".to_owned()),
+                Either::First(Err(error)) => Err(error.to_string()),
+                Either::Second(()) => Ok("taken down after the job".to_owned()),
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plan_can_be_staged() {
+        for seed in (0..200).map(Seed) {
+            let plan = Plan::of(seed);
+            let staging = stage(seed, &plan).expect("it can be staged");
+            assert_eq!(staging.processes.len(), usize::from(plan.workers) + 1);
+            assert_eq!(staging.job.graph.operators.len() as u32, plan.job.operators());
+            assert!(staging.reference.is_some_and(|reference| !reference.outputs.is_empty()));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The ledger of a hunt: which seed is next, and what all answers add up to. A value; no process, no clock.
+//!
+//! 1. [`Ledger::next`] gives a process its next order: a repetition that another process ran first, a seed handed
+//!    back by a lost child, or a fresh one.
+//! 2. [`Ledger::on_report`] counts the answer. Answers to repetitions are compared, not counted.
+//! 3. [`Ledger::on_lost`] books the seed that took its child down, and takes back those behind it.
+//!
+//! Invariants: every seed handed out is counted once; a repetition never runs in the process of the first run.
+
+use super::wire::{Order, Report};
+use super::{HuntOptions, Shard};
+use crate::plan::{JobKind, Plan};
+use crate::seed::Seed;
+use crate::tally::Tally;
+use crate::verdict::Verdict;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+/// Which child process, counted over the whole hunt.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ProcessNumber(pub u64);
+
+/// A failing run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Failure {
+    /// What it is grouped by.
+    pub signature: String,
+    /// The answer.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// Two runs of one seed that differ.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Divergence {
+    /// Which seed.
+    pub seed: Seed,
+    /// Both fingerprints.
+    pub fingerprints: (u64, u64),
+    /// Both histories, if they were kept.
+    pub histories: Option<(PathBuf, PathBuf)>,
+}
+
+/// What became of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Booked {
+    /// A pass, or an expected repetition.
+    Fine,
+    /// A failure; the first of its signature if so said.
+    Failed {
+        /// Index into [`Ledger::failures`].
+        index: usize,
+        /// Whether no earlier failure had its signature.
+        first: bool,
+    },
+    /// The repetition did not do the same.
+    Diverged(usize),
+}
+
+/// A seed that ran once and shall run again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Repetition {
+    seed: Seed,
+    fingerprint: u64,
+    by: ProcessNumber,
+    kept: Option<PathBuf>,
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub struct Ledger {
+    first: Seed,
+    shard: Shard,
+    job: Option<JobKind>,
+    /// Fresh seeds still to hand out; `None` without limit.
+    left: Option<u64>,
+    /// Position behind the last fresh seed, within the whole hunt.
+    position: u64,
+    stop_after: u64,
+    stopped: bool,
+    twice_every: u64,
+    keep_in: Option<PathBuf>,
+    handed_back: VecDeque<Order>,
+    to_repeat: VecDeque<Repetition>,
+    repeating: BTreeMap<Seed, Repetition>,
+    sampled: BTreeMap<Seed, Option<PathBuf>>,
+    outstanding: u64,
+
+    /// Runs counted.
+    pub runs: u64,
+    /// Runs by label of verdict.
+    pub verdicts: BTreeMap<&'static str, u64>,
+    /// Their tallies.
+    pub tally: Tally,
+    /// Their events.
+    pub events: u64,
+    /// Their virtual milliseconds.
+    pub virtual_ms: u64,
+    /// Runs that did not pass.
+    pub failures: Vec<Failure>,
+    /// Seeds run twice.
+    pub repeated: u64,
+    /// Seeds whose runs differ.
+    pub divergences: Vec<Divergence>,
+}
+
+impl Ledger {
+    /// An empty ledger. Histories of repeated seeds are kept in `keep_in` while they may be needed.
+    pub fn new(options: &HuntOptions, keep_in: Option<PathBuf>) -> Self {
+        assert!(options.shard.index < options.shard.of, "a shard lies within its hunt");
+        let share = |seeds: u64| (seeds + options.shard.of - 1 - options.shard.index) / options.shard.of;
+        Self {
+            first: options.first,
+            shard: options.shard,
+            job: options.job,
+            left: options.seeds.map(share),
+            position: 0,
+            stop_after: options.stop_after,
+            stopped: false,
+            twice_every: options.twice_every,
+            keep_in,
+            handed_back: VecDeque::new(),
+            to_repeat: VecDeque::new(),
+            repeating: BTreeMap::new(),
+            sampled: BTreeMap::new(),
+            outstanding: 0,
+            runs: 0,
+            verdicts: BTreeMap::new(),
+            tally: Tally::default(),
+            events: 0,
+            virtual_ms: 0,
+            failures: Vec::new(),
+            repeated: 0,
+            divergences: Vec::new(),
+        }
+    }
+
+    /// Hands out no more fresh seeds.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// What `process` shall run next, if there is anything for it.
+    pub fn next(&mut self, process: ProcessNumber) -> Option<Order> {
+        let order = self.next_repetition(process).or_else(|| self.handed_back.pop_front()).or_else(|| self.fresh())?;
+        self.outstanding += 1;
+        self.validate();
+        Some(order)
+    }
+
+    fn next_repetition(&mut self, process: ProcessNumber) -> Option<Order> {
+        let at = self.to_repeat.iter().position(|repetition| repetition.by != process)?;
+        let repetition = self.to_repeat.remove(at).expect("a position within");
+        let keep = repetition.kept.as_ref().map(|first| first.with_extension("again"));
+        let order = Order { seed: repetition.seed, keep };
+        self.repeating.insert(repetition.seed, repetition);
+        Some(order)
+    }
+
+    fn fresh(&mut self) -> Option<Order> {
+        if self.stopped || self.left == Some(0) {
+            return None;
+        }
+        let seed = loop {
+            let position = self.position;
+            self.position += 1;
+            let seed = self.first.plus(position);
+            let wanted = self.job.is_none_or(|job| Plan::job_of(seed) == job);
+            if wanted && position % self.shard.of == self.shard.index {
+                break seed;
+            }
+        };
+        self.left = self.left.map(|left| left - 1);
+        let number = self.runs + self.outstanding;
+        let sampled = self.twice_every > 0 && number.is_multiple_of(self.twice_every);
+        let keep =
+            self.keep_in.as_ref().filter(|_| sampled).map(|folder| folder.join(format!("{:016x}.first", seed.0)));
+        if sampled {
+            self.sampled.insert(seed, keep.clone());
+        }
+        Some(Order { seed, keep })
+    }
+
+    /// Books an answer of `process`.
+    pub fn on_report(&mut self, process: ProcessNumber, report: Report) -> Booked {
+        assert!(self.outstanding > 0, "{} was never asked for", report.seed);
+        self.outstanding -= 1;
+        let booked = match self.repeating.remove(&report.seed) {
+            Some(first) => self.compare(first, &report),
+            None => self.count(process, report),
+        };
+        if self.failures.len() as u64 >= self.stop_after {
+            self.stopped = true;
+        }
+        self.validate();
+        booked
+    }
+
+    fn compare(&mut self, first: Repetition, again: &Report) -> Booked {
+        self.repeated += 1;
+        if first.fingerprint == again.fingerprint {
+            for path in first.kept.iter().flat_map(|kept| [kept.clone(), kept.with_extension("again")]) {
+                // Left-overs in a temporary folder harm nobody.
+                let _ = std::fs::remove_file(path);
+            }
+            return Booked::Fine;
+        }
+        self.divergences.push(Divergence {
+            seed: first.seed,
+            fingerprints: (first.fingerprint, again.fingerprint),
+            histories: first.kept.map(|kept| (kept.clone(), kept.with_extension("again"))),
+        });
+        Booked::Diverged(self.divergences.len() - 1)
+    }
+
+    fn count(&mut self, process: ProcessNumber, report: Report) -> Booked {
+        self.runs += 1;
+        *self.verdicts.entry(report.verdict.label()).or_default() += 1;
+        self.tally.add(&report.tally);
+        self.events += report.events;
+        self.virtual_ms += report.virtual_ms;
+        if let Some(kept) = self.sampled.remove(&report.seed) {
+            let lost = matches!(report.verdict, Verdict::Hang { .. } | Verdict::Died { .. });
+            if !lost {
+                let (seed, fingerprint) = (report.seed, report.fingerprint);
+                self.to_repeat.push_back(Repetition { seed, fingerprint, by: process, kept });
+            }
+        }
+        if report.verdict.passed() {
+            return Booked::Fine;
+        }
+        let signature = report.verdict.signature();
+        let first = self.failures.iter().all(|failure| failure.signature != signature);
+        self.failures.push(Failure { signature, report });
+        Booked::Failed { index: self.failures.len() - 1, first }
+    }
+
+    /// A child is gone: `running` took it down, `behind` never ran.
+    pub fn on_lost(&mut self, process: ProcessNumber, running: Seed, verdict: Verdict, behind: Vec<Order>) -> Booked {
+        for order in behind {
+            self.outstanding -= 1;
+            match self.repeating.remove(&order.seed) {
+                Some(repetition) => self.to_repeat.push_front(repetition),
+                None => self.handed_back.push_back(order),
+            }
+        }
+        self.on_report(process, Report::lost(running, verdict))
+    }
+
+    /// Whether all there is left to do must not happen in `process`: it should make room for another.
+    pub fn needs_another(&self, process: ProcessNumber) -> bool {
+        !self.to_repeat.is_empty() && self.to_repeat.iter().all(|repetition| repetition.by == process)
+    }
+
+    /// Whether everything handed out is answered and nothing is left to hand out.
+    pub fn finished(&self) -> bool {
+        let fresh = !self.stopped && self.left != Some(0);
+        self.outstanding == 0 && self.to_repeat.is_empty() && self.handed_back.is_empty() && !fresh
+    }
+
+    /// Fresh seeds not yet handed out, if limited.
+    pub fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    fn validate(&self) {
+        assert!(self.repeating.len() as u64 <= self.outstanding, "a repetition is under way or it is not");
+        assert_eq!(self.verdicts.values().sum::<u64>(), self.runs, "every run has one verdict");
+        assert!(self.failures.len() as u64 <= self.runs);
+        assert!(self.divergences.len() as u64 <= self.repeated);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Output;
+    use super::*;
+    use std::time::Duration;
+
+    const A: ProcessNumber = ProcessNumber(1);
+    const B: ProcessNumber = ProcessNumber(2);
+
+    fn options(seeds: u64) -> HuntOptions {
+        HuntOptions {
+            first: Seed(100),
+            job: None,
+            seeds: Some(seeds),
+            time: None,
+            shard: Shard::WHOLE,
+            stop_after: 1,
+            jobs: 2,
+            twice_every: 0,
+            hang_after: Duration::from_secs(1),
+            output: Output::Quiet,
+        }
+    }
+
+    fn report(seed: Seed, verdict: Verdict, fingerprint: u64) -> Report {
+        Report { fingerprint, screen: None, ..Report::lost(seed, verdict) }
+    }
+
+    fn seeds_of(ledger: &mut Ledger) -> Vec<u64> {
+        std::iter::from_fn(|| ledger.next(A)).map(|order| order.seed.0).collect()
+    }
+
+    #[test]
+    fn every_seed_is_handed_out_once_and_the_hunt_ends() {
+        let mut ledger = Ledger::new(&options(3), None);
+        assert_eq!(seeds_of(&mut ledger), [100, 101, 102]);
+        for seed in [100, 101, 102] {
+            assert!(!ledger.finished());
+            assert_eq!(ledger.on_report(A, report(Seed(seed), Verdict::Pass, 7)), Booked::Fine);
+        }
+        assert!(ledger.finished());
+        assert_eq!(ledger.runs, 3);
+    }
+
+    #[test]
+    fn shards_share_the_seeds_without_overlap() {
+        let mut all = Vec::new();
+        for index in 0..3 {
+            let options = HuntOptions { shard: Shard { index, of: 3 }, ..options(10) };
+            all.extend(seeds_of(&mut Ledger::new(&options, None)));
+        }
+        all.sort_unstable();
+        assert_eq!(all, (100..110).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_lost_child_costs_one_seed_and_hands_back_the_rest() {
+        let mut ledger = Ledger::new(&HuntOptions { stop_after: 9, ..options(3) }, None);
+        let orders: Vec<Order> = std::iter::from_fn(|| ledger.next(A)).collect();
+        let hang = Verdict::Hang { what: "silent".into() };
+        let booked = ledger.on_lost(A, orders[0].seed, hang, orders[1..].to_vec());
+        assert_eq!(booked, Booked::Failed { index: 0, first: true });
+        let again: Vec<Seed> = std::iter::from_fn(|| ledger.next(B)).map(|order| order.seed).collect();
+        assert_eq!(again, [Seed(101), Seed(102)]);
+        ledger.on_report(B, report(Seed(101), Verdict::Pass, 7));
+        ledger.on_report(B, report(Seed(102), Verdict::Pass, 7));
+        assert!(ledger.finished());
+        assert_eq!((ledger.runs, ledger.failures.len()), (3, 1));
+    }
+
+    #[test]
+    fn a_repetition_runs_in_another_process_and_a_difference_is_reported() {
+        let mut ledger = Ledger::new(&HuntOptions { twice_every: 1, ..options(1) }, None);
+        let order = ledger.next(A).expect("one seed");
+        ledger.on_report(A, report(order.seed, Verdict::Pass, 7));
+        assert_eq!(ledger.next(A), None);
+        assert!(ledger.needs_another(A));
+        assert_eq!(ledger.next(B).expect("the repetition").seed, order.seed);
+        assert_eq!(ledger.on_report(B, report(order.seed, Verdict::Pass, 8)), Booked::Diverged(0));
+        assert_eq!(ledger.divergences[0].fingerprints, (7, 8));
+        assert_eq!(ledger.runs, 1, "a repetition is no run of its own");
+        assert!(ledger.finished());
+    }
+
+    #[test]
+    fn enough_failures_stop_the_hunt_and_equal_ones_are_grouped() {
+        let mut ledger = Ledger::new(&HuntOptions { stop_after: 2, ..options(100) }, None);
+        let stuck = || Verdict::Stuck { what: "no progress".into() };
+        for first in [true, false] {
+            let order = ledger.next(A).expect("more seeds");
+            let booked = ledger.on_report(A, report(order.seed, stuck(), 1));
+            assert!(matches!(booked, Booked::Failed { first: f, .. } if f == first));
+        }
+        assert_eq!(ledger.next(A), None);
+        assert!(ledger.finished());
+    }
+}

@@ -1,0 +1,213 @@
+//! A plan: everything a run is made of that a person may want to read, change or shrink. Plain data.
+//!
+//! Drawn from a seed by [`draw`] and completed into a world by [`crate::run`]; what is too large to print (the input
+//! text) is described by its shape and drawn from the seed by [`input`].
+//!
+//! Invariant: a plan is a pure function of the seed and [`crate::seed::GENERATOR`].
+
+pub mod draw;
+pub mod input;
+
+pub use input::InputShape;
+
+use crate::seed::Seed;
+use crate::world::{Budget, Fault, FaultKind, Tuning};
+use cofferdam_engine::config::{CheckpointConfig, JobConfig, RestartStrategy, SnapshotMode};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// Which built-in job runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobKind {
+    /// Counts words: one input, one keyed state.
+    WordCount,
+    /// Joins two inputs by key: two keyed states in one operator.
+    Join,
+}
+
+impl JobKind {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WordCount => "word-count",
+            Self::Join => "join",
+        }
+    }
+
+    /// How many operators its graph has.
+    pub fn operators(self) -> u32 {
+        match self {
+            Self::WordCount => 4,
+            Self::Join => 5,
+        }
+    }
+}
+
+/// See the head of the file. Times are virtual milliseconds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is named after the knob it sets")]
+pub struct Plan {
+    pub job: JobKind,
+    pub workers: u16,
+    pub parallelism: u16,
+    pub batch_records: usize,
+    pub credits: u32,
+    pub checkpoint_interval_ms: u64,
+    pub checkpoint_timeout_ms: u64,
+    pub snapshot: SnapshotMode,
+    pub retained: usize,
+    pub restart_delay_ms: u64,
+    pub heartbeat_interval_ms: u64,
+    pub heartbeat_timeout_ms: u64,
+    /// A supervisor starts the coordinator again this long after it gave up its leadership.
+    pub supervisor_delay_ms: u64,
+    pub input: InputShape,
+    pub tuning: Tuning,
+    pub heal_at_ms: u64,
+    /// Virtual time that the job has after healing to finish.
+    pub liveness_ms: u64,
+    pub faults: Vec<Fault>,
+}
+
+/// Restarts in a row that a plan allows: no plan may exhaust them legitimately.
+const RESTARTS: u32 = 10_000;
+
+/// Deliveries that a run may use: an ordinary one needs a few thousand.
+const EVENTS: u64 = 400_000;
+
+impl Plan {
+    /// The plan that `seed` stands for.
+    pub fn of(seed: Seed) -> Self {
+        draw::plan(seed)
+    }
+
+    /// The job that `seed` runs, without drawing the rest.
+    pub fn job_of(seed: Seed) -> JobKind {
+        draw::job(seed)
+    }
+
+    /// How the job is configured.
+    pub fn config(&self) -> JobConfig {
+        JobConfig {
+            batch_records: self.batch_records,
+            credits: self.credits,
+            checkpoints: CheckpointConfig {
+                interval: Duration::from_millis(self.checkpoint_interval_ms),
+                timeout: Duration::from_millis(self.checkpoint_timeout_ms),
+                snapshot: self.snapshot,
+                retained: self.retained,
+            },
+            restart: RestartStrategy::FixedDelay {
+                attempts: RESTARTS,
+                delay: Duration::from_millis(self.restart_delay_ms),
+            },
+            heartbeat_interval: Duration::from_millis(self.heartbeat_interval_ms),
+            heartbeat_timeout: Duration::from_millis(self.heartbeat_timeout_ms),
+        }
+    }
+
+    /// How much the run may use.
+    pub fn budget(&self) -> Budget {
+        Budget { events: EVENTS, virtual_ms: self.heal_at_ms + self.liveness_ms }
+    }
+}
+
+/// The kind of a fault, for tables.
+pub fn kind_of(fault: &FaultKind) -> &'static str {
+    match fault {
+        FaultKind::Crash { .. } => "crash",
+        FaultKind::Pause { .. } => "pause",
+        FaultKind::ResetConnections { .. } => "reset connections",
+        FaultKind::SlowLinks { .. } => "slow links",
+        FaultKind::Partition { .. } => "partition",
+        FaultKind::SlowStorage { .. } => "slow storage",
+        FaultKind::FailStorage { .. } => "failing storage",
+        FaultKind::LoseReplies { late_ms: 0, .. } => "lost replies",
+        FaultKind::LoseReplies { .. } => "late effects",
+    }
+}
+
+/// Whether it takes a process down.
+pub fn is_crash(fault: &FaultKind) -> bool {
+    matches!(fault, FaultKind::Crash { .. })
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.snapshot {
+            SnapshotMode::Sync => "synchronous",
+            SnapshotMode::Async => "asynchronous",
+        };
+        writeln!(
+            f,
+            "job         {}, parallelism {}, on {} worker(s)",
+            self.job.name(),
+            self.parallelism,
+            self.workers
+        )?;
+        writeln!(f, "input       {}", self.input)?;
+        writeln!(f, "channels    batches of {}, {} credit(s)", self.batch_records, self.credits)?;
+        writeln!(
+            f,
+            "checkpoints every {} ms, timeout {} ms, {mode} snapshots, {} retained",
+            self.checkpoint_interval_ms, self.checkpoint_timeout_ms, self.retained
+        )?;
+        writeln!(
+            f,
+            "failover    restart after {} ms, heartbeat {}/{} ms, coordinator back after {} ms",
+            self.restart_delay_ms, self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
+        )?;
+        writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
+        if self.faults.is_empty() {
+            write!(f, "faults      none")?;
+        }
+        for (n, fault) in self.faults.iter().enumerate() {
+            let end = if n + 1 < self.faults.len() { "\n" } else { "" };
+            write!(f, "fault {n}     {fault}{end}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_a_pure_function_of_its_seed() {
+        for seed in (0..200).map(Seed) {
+            assert_eq!(Plan::of(seed), Plan::of(seed));
+            assert_eq!(Plan::of(seed).job, Plan::job_of(seed));
+        }
+        assert_ne!(Plan::of(Seed(1)), Plan::of(Seed(2)));
+    }
+
+    #[test]
+    fn a_plan_survives_being_written_down() {
+        for plan in (0..100).map(Seed).map(Plan::of) {
+            let text = serde_json::to_string(&plan).expect("plans serialise");
+            assert_eq!(serde_json::from_str::<Plan>(&text).expect("and back"), plan);
+        }
+    }
+
+    #[test]
+    fn drawn_faults_make_sense() {
+        for plan in (0..2_000).map(Seed).map(Plan::of) {
+            for fault in &plan.faults {
+                assert_eq!(fault.validate(), Ok(()), "{fault}");
+            }
+        }
+    }
+
+    #[test]
+    fn most_plans_crash_and_every_kind_of_fault_is_drawn() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let crashing = plans.iter().filter(|plan| plan.faults.iter().any(|fault| is_crash(&fault.what))).count();
+        assert!(crashing * 10 > plans.len() * 7, "{crashing} of {}", plans.len());
+        let kinds: std::collections::BTreeSet<&str> =
+            plans.iter().flat_map(|plan| &plan.faults).map(|fault| kind_of(&fault.what)).collect();
+        assert_eq!(kinds.len(), 9, "{kinds:?}");
+    }
+}

@@ -1,0 +1,66 @@
+//! `replay`: the same run again, in this process, told as a story.
+
+use crate::exit::Exit;
+use crate::hunt::wire::Report;
+use crate::run::Runner;
+use crate::seed::Seed;
+use crate::verdict::{Outcome, Verdict};
+use crate::{report, story};
+
+/// Lines of the story on the failure screen.
+const LINES_AROUND: usize = 16;
+
+/// Runs `seed`, prints what came of it and says so in the exit code.
+pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
+    let outcome = runner.run(seed);
+    if json {
+        let mut line = serde_json::to_value(Report::of(&outcome, None)).expect("reports serialise");
+        line["plan"] = serde_json::to_value(&outcome.plan).expect("plans serialise");
+        println!("{line}");
+        return exit_of(&outcome.verdict);
+    }
+    if trace {
+        tell(runner, &outcome);
+    }
+    println!(
+        "{seed}: {}, fingerprint {:016x}, {} events in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n",
+        outcome.verdict.label(),
+        outcome.fingerprint,
+        outcome.events,
+        outcome.virtual_ms,
+        outcome.tally.history.checkpoints_completed,
+        outcome.tally.history.restores,
+    );
+    if outcome.verdict.passed() {
+        println!("{}", outcome.plan);
+    } else {
+        // Last, because it ends in the command.
+        print!("{}", report::screen(runner, &outcome, LINES_AROUND));
+    }
+    exit_of(&outcome.verdict)
+}
+
+fn tell(runner: &Runner, outcome: &Outcome) {
+    if let Ok(staging) = runner.stage(outcome.seed, &outcome.plan) {
+        let mark = match outcome.verdict {
+            Verdict::Violation { step, .. } => step,
+            _ => None,
+        };
+        print!("{}", story::told(&outcome.history, &staging.job.graph, 0..outcome.history.entries.len(), mark));
+        println!();
+    }
+}
+
+/// What a verdict means for the exit code.
+pub fn exit_of(verdict: &Verdict) -> Exit {
+    match verdict {
+        Verdict::Pass => Exit::Clean,
+        Verdict::HarnessError { .. } => Exit::Harness,
+        Verdict::Violation { .. }
+        | Verdict::Stuck { .. }
+        | Verdict::OverBudget { .. }
+        | Verdict::EngineAssertion { .. }
+        | Verdict::Hang { .. }
+        | Verdict::Died { .. } => Exit::Violation,
+    }
+}

@@ -1,0 +1,65 @@
+//! The failure screen: what is wrong, where, under which plan, what happened around it, and the command that shows it
+//! again. One screen, ending in that command.
+
+use crate::run::Runner;
+use crate::story;
+use crate::verdict::{Outcome, Verdict};
+use std::fmt::Write;
+
+/// The screen of a failing run, with `lines` of story before the first bad step and a few behind it.
+pub fn screen(runner: &Runner, outcome: &Outcome, lines: usize) -> String {
+    let mut text = String::new();
+    write_screen(&mut text, runner, outcome, lines).expect("strings can be written");
+    text
+}
+
+fn write_screen(text: &mut String, runner: &Runner, outcome: &Outcome, lines: usize) -> std::fmt::Result {
+    let Outcome { seed, plan, verdict, history, .. } = outcome;
+    writeln!(text, "{} of {seed}", heading(verdict))?;
+    for line in verdict.what().lines() {
+        writeln!(text, "  {line}")?;
+    }
+    let step = first_bad_step(outcome);
+    if let Some(entry) = step.and_then(|at| history.entries.get(at)) {
+        let (at, ms) = (step.unwrap_or_default(), entry.time / 1_000_000);
+        writeln!(
+            text,
+            "  first bad step: entry {at} of {}, at {ms} ms, in {}",
+            history.entries.len(),
+            entry.by.process
+        )?;
+    }
+    writeln!(text, "\nThe plan")?;
+    for line in plan.to_string().lines() {
+        writeln!(text, "  {line}")?;
+    }
+    if let Ok(staging) = runner.stage(*seed, plan)
+        && !history.entries.is_empty()
+    {
+        let mark = step.unwrap_or(history.entries.len() - 1);
+        let range = mark.saturating_sub(lines)..(mark + 1 + lines / 4).min(history.entries.len());
+        writeln!(text, "\nThe story around it")?;
+        text.push_str(&story::told(history, &staging.job.graph, range, step));
+    }
+    writeln!(text, "\nReplay it with:\n  cofferdam replay {seed}")
+}
+
+fn heading(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Violation { property, .. } => format!("VIOLATION of {property} in the run"),
+        other => format!("{} in the run", other.label().to_uppercase()),
+    }
+}
+
+fn first_bad_step(outcome: &Outcome) -> Option<usize> {
+    match &outcome.verdict {
+        Verdict::Violation { step, .. } => *step,
+        Verdict::EngineAssertion { .. } => outcome.history.entries.len().checked_sub(1),
+        Verdict::Pass
+        | Verdict::Stuck { .. }
+        | Verdict::OverBudget { .. }
+        | Verdict::HarnessError { .. }
+        | Verdict::Hang { .. }
+        | Verdict::Died { .. } => None,
+    }
+}

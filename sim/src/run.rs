@@ -1,0 +1,172 @@
+//! A run: a seed and its plan become a world, the world runs, the judges judge.
+//!
+//! 1. [`Subject`] stages the plan: the job, its input, the reference of its result and the processes.
+//! 2. The world runs under the plan's faults until it heals, and on until everybody is done or the budget is.
+//! 3. How it ended is weighed before the properties: a panic of the engine ends the story where it happened.
+//!
+//! Does not own: what time costs (the world), what is right (the judges).
+//!
+//! Invariant: the outcome is a pure function of seed and plan. A run never panics because the engine does.
+
+use crate::plan::Plan;
+use crate::seed::Seed;
+use crate::tally::Tally;
+use crate::verdict::{Outcome, Verdict};
+use crate::world::{ProcessSpec, Recording, RunEnd, WorldSpec};
+use bytes::Bytes;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::graph::Job;
+use cofferdam_properties::history::{Fact, History, Process, What};
+use cofferdam_properties::{Case, HARNESS, Reference, judge_all};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Everything a plan does not say itself because a function of the plan can.
+pub struct Staging {
+    /// What runs.
+    pub job: Job,
+    /// The input.
+    pub initial: BTreeMap<String, Bytes>,
+    /// What should come out.
+    pub reference: Option<Reference>,
+    /// Who runs it.
+    pub processes: Vec<ProcessSpec>,
+}
+
+/// What is under test: stages a plan.
+pub type Subject = Arc<dyn Fn(Seed, &Plan) -> Result<Staging, String> + Send + Sync>;
+
+/// The world that runs a spec.
+pub type World = fn(WorldSpec) -> Recording;
+
+/// What a coordinator's main function says first when it gives the job up.
+pub const GAVE_UP: &str = "the job gave up: ";
+
+/// Runs seeds of one subject.
+#[derive(Clone)]
+pub struct Runner {
+    subject: Subject,
+    world: World,
+}
+
+impl Runner {
+    /// A runner.
+    pub fn new(subject: Subject, world: World) -> Self {
+        Self { subject, world }
+    }
+
+    /// The staging of a plan.
+    pub fn stage(&self, seed: Seed, plan: &Plan) -> Result<Staging, String> {
+        (self.subject)(seed, plan)
+    }
+
+    /// Runs a seed.
+    pub fn run(&self, seed: Seed) -> Outcome {
+        self.run_plan(seed, Plan::of(seed))
+    }
+
+    /// Runs a plan under a seed.
+    pub fn run_plan(&self, seed: Seed, plan: Plan) -> Outcome {
+        let staging = match self.stage(seed, &plan) {
+            Ok(staging) => staging,
+            Err(message) => return failed(seed, plan, format!("the plan cannot be staged: {message}")),
+        };
+        let spec = WorldSpec {
+            seed: seed.0,
+            processes: staging.processes,
+            initial: staging.initial,
+            faults: plan.faults.clone(),
+            heal_at_ms: plan.heal_at_ms,
+            tuning: plan.tuning.clone(),
+            budget: plan.budget(),
+        };
+        match catch_unwind(AssertUnwindSafe(|| (self.world)(spec))) {
+            Ok(recording) => judged(seed, plan, &staging.job, staging.reference.as_ref(), recording),
+            Err(panic) => failed(seed, plan, format!("the world panicked: {}", message_of(&*panic))),
+        }
+    }
+}
+
+/// The outcome of a run that the harness could not make.
+fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
+    Outcome {
+        seed,
+        plan,
+        verdict: Verdict::HarnessError { message },
+        fingerprint: 0,
+        tally: Tally::default(),
+        events: 0,
+        virtual_ms: 0,
+        history: History::default(),
+    }
+}
+
+fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, recording: Recording) -> Outcome {
+    let Recording { history, fingerprint, events, ended, faults, .. } = recording;
+    let case = Case::new(&history, job, reference);
+    let weighed = catch_unwind(AssertUnwindSafe(|| {
+        let verdict = weigh(&case, &ended);
+        (verdict, Tally::of(&plan, &faults, cofferdam_properties::Tally::of(&case)))
+    }));
+    let (verdict, tally) = weighed.unwrap_or_else(|panic| {
+        let message = format!("a judge panicked: {}", message_of(&*panic));
+        (Verdict::HarnessError { message }, Tally::default())
+    });
+    let virtual_ms = history.entries.last().map_or(0, |entry| entry.time / 1_000_000);
+    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, history }
+}
+
+fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
+    if let RunEnd::Panicked { process, message } = ended {
+        return Verdict::EngineAssertion { message: format!("{process}: {message}") };
+    }
+    if let Some(violation) = judge_all(case).into_iter().next() {
+        let what = format!("{}: {}", violation.subject, violation.message);
+        if violation.property == HARNESS {
+            return Verdict::HarnessError { message: what };
+        }
+        return Verdict::Violation { property: violation.property.to_owned(), what, step: Some(violation.at) };
+    }
+    let stuck = |what: String| Verdict::Stuck { what };
+    match ended {
+        RunEnd::Panicked { .. } => unreachable!("handled above"),
+        RunEnd::EventBudget => Verdict::OverBudget { what: format!("all events are used up; {}", last_progress(case)) },
+        RunEnd::TimeBudget => stuck(format!("not finished within its time after healing; {}", last_progress(case))),
+        RunEnd::Deadlock => stuck(format!("everybody waits and nothing is on its way; {}", last_progress(case))),
+        RunEnd::Failed { process, message } => stuck(format!("{process} failed: {message}")),
+        RunEnd::AllEnded => match end_of_coordinator(case.history) {
+            Some(Ok(how)) if how.starts_with(GAVE_UP) => stuck(how.clone()),
+            Some(Ok(_)) => Verdict::Pass,
+            Some(Err(error)) => stuck(format!("the coordinator failed: {error}")),
+            None => stuck(format!("the coordinator never came to an end; {}", last_progress(case))),
+        },
+    }
+}
+
+fn end_of_coordinator(history: &History) -> Option<&Result<String, String>> {
+    history.entries.iter().rev().find_map(|entry| match &entry.what {
+        What::Fact(Fact::Ended(how)) if entry.by.process == Process::Coordinator => Some(how),
+        What::Fact(_) | What::Claim(_) => None,
+    })
+}
+
+/// The last thing that got done, for a run that got stuck.
+fn last_progress(case: &Case<'_>) -> String {
+    let progress = case.history.entries.iter().rev().find_map(|entry| {
+        let what = match &entry.what {
+            What::Claim(Event::CompletionDurable { checkpoint, .. }) => format!("{checkpoint} was completed"),
+            What::Claim(Event::AttemptRunning { attempt }) => format!("attempt {attempt} was running"),
+            What::Claim(Event::AttemptDeployed { attempt, .. }) => format!("attempt {attempt} was deployed"),
+            What::Claim(Event::LeadershipTaken { generation, .. }) => format!("generation {generation} took over"),
+            What::Claim(_) | What::Fact(_) => return None,
+        };
+        Some(format!("the last progress was at {} ms, when {what}", entry.time / 1_000_000))
+    });
+    progress.unwrap_or_else(|| "there never was any progress".to_owned())
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("(no message)").to_owned()
+}

@@ -1,0 +1,146 @@
+//! A history told as a story: one line an event, with virtual time and the lane of its process.
+
+use cofferdam_engine::graph::JobGraph;
+use cofferdam_engine::hash::stable_hash;
+use cofferdam_engine::ids::{ChannelId, SubtaskId};
+use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
+use serde_json::Value;
+use std::fmt::Write;
+use std::ops::Range;
+
+/// The lines of `range`, each ended by a line feed; `mark` is pointed at.
+pub fn told(history: &History, graph: &JobGraph, range: Range<usize>, mark: Option<usize>) -> String {
+    let mut text = String::new();
+    for at in range {
+        let Some(entry) = history.entries.get(at) else { break };
+        let pointer = if mark == Some(at) { '>' } else { ' ' };
+        writeln!(text, "{pointer} {}", line(entry, graph)).expect("strings can be written");
+    }
+    text
+}
+
+/// Every entry with everything in it, to be compared line by line.
+pub fn in_full(history: &History) -> String {
+    let mut text = String::new();
+    for entry in &history.entries {
+        match &entry.what {
+            What::Fact(Fact::Written { path, bytes }) => {
+                writeln!(text, "{} {:?} Written {path} {:016x}", entry.time, entry.by, stable_hash(bytes))
+            }
+            what => writeln!(text, "{} {:?} {what:?}", entry.time, entry.by),
+        }
+        .expect("strings can be written");
+    }
+    text
+}
+
+/// One entry: `   123.456 ms  worker-1'2    ack sent  count[0] chk-3`.
+fn line(entry: &Entry, graph: &JobGraph) -> String {
+    let time = format!("{}.{:03}", entry.time / 1_000_000, entry.time / 1_000 % 1_000);
+    let lane = lane(entry.by);
+    let what = match &entry.what {
+        What::Claim(event) => claim(&serde_json::to_value(event).expect("events serialise"), graph),
+        What::Fact(fact) => fact_line(fact),
+    };
+    format!("{time:>11} ms  {lane:<14} {what}")
+}
+
+/// The process, with the number of its incarnation from the second on.
+fn lane(by: Incarnation) -> String {
+    let indent = match by.process {
+        Process::Coordinator => 0,
+        Process::Worker(worker) => usize::from(worker.0) + 1,
+    };
+    let again = if by.number > 1 { format!("'{}", by.number) } else { String::new() };
+    format!("{}{}{again}", " ".repeat(indent), by.process)
+}
+
+fn fact_line(fact: &Fact) -> String {
+    match fact {
+        Fact::Started => "* comes up".to_owned(),
+        Fact::Crashed => "* CRASHES".to_owned(),
+        Fact::Ended(Ok(how)) => format!("* ends: {how}"),
+        Fact::Ended(Err(error)) => format!("* fails: {error}"),
+        Fact::Written { path, bytes } => format!("+ {path} ({} bytes)", bytes.len()),
+        Fact::Deleted { path } => format!("- {path}"),
+        Fact::FaultFired(n) => format!("* fault {n} strikes"),
+        Fact::Healed => "* healed: nothing strikes any more".to_owned(),
+    }
+}
+
+/// An event by its fields: its name, whom it is about, and the rest as `name=value`.
+fn claim(event: &Value, graph: &JobGraph) -> String {
+    let Value::Object(fields) = event else { return event.to_string() };
+    let name = fields.get("event").and_then(Value::as_str).unwrap_or("?").replace('_', " ");
+    let mut text = format!("{name:<20}");
+    let fact = |name: &str| fields.get(name).cloned();
+    if let Some(subtask) = fact("subtask").and_then(|value| serde_json::from_value::<SubtaskId>(value).ok()) {
+        push(&mut text, &graph.show(subtask));
+    }
+    if let Some(checkpoint) = fact("checkpoint").filter(|value| !value.is_null()) {
+        push(&mut text, &format!("chk-{checkpoint}"));
+    }
+    if let Some(channel) = fact("channel").and_then(|value| serde_json::from_value::<ChannelId>(value).ok()) {
+        push(&mut text, &format!("from {}", producer(graph, channel)));
+    }
+    for (name, value) in fields {
+        let shown = match (name.as_str(), value) {
+            ("event" | "subtask" | "checkpoint" | "channel", _) => continue,
+            ("attempt", Value::Object(attempt)) => {
+                format!("(a{}.{})", attempt["generation"], attempt["number"])
+            }
+            ("digest", Value::Number(digest)) => format!("digest={:08x}", digest.as_u64().unwrap_or_default() >> 32),
+            ("worker", Value::Number(worker)) => format!("worker-{worker}"),
+            ("restore", Value::Number(checkpoint)) => format!("restoring chk-{checkpoint}"),
+            (_, Value::Bool(false) | Value::Null) => continue,
+            (name, Value::Bool(true)) => name.to_owned(),
+            ("path" | "manifest" | "cause" | "reason", Value::String(text)) => text.clone(),
+            (name, value) => format!("{name}={value}"),
+        };
+        push(&mut text, &shown);
+    }
+    text.trim_end().to_owned()
+}
+
+fn producer(graph: &JobGraph, channel: ChannelId) -> String {
+    match graph.edges.get(usize::from(channel.edge.0)) {
+        Some(edge) => graph.show(SubtaskId { operator: edge.from, index: channel.from }),
+        None => channel.to_string(),
+    }
+}
+
+fn push(text: &mut String, word: &str) {
+    if !text.ends_with(' ') {
+        text.push(' ');
+    }
+    text.push_str(word);
+}
+
+/// The first line on which two histories told [in full](in_full) differ, counted from 1, with both versions.
+pub fn first_difference(one: &str, other: &str) -> Option<(usize, String, String)> {
+    let (mut left, mut right) = (one.lines(), other.lines());
+    let mut number = 0;
+    loop {
+        number += 1;
+        match (left.next(), right.next()) {
+            (None, None) => return None,
+            (a, b) if a == b => {}
+            (a, b) => {
+                let or_end = |line: Option<&str>| line.unwrap_or("(the end)").to_owned();
+                return Some((number, or_end(a), or_end(b)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_found_and_equal_texts_have_none() {
+        assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
+        assert_eq!(first_difference("a\nb\n", "a\nc\n"), Some((2, "b".into(), "c".into())));
+        assert_eq!(first_difference("a\n", "a\nb\n"), Some((2, "(the end)".into(), "b".into())));
+    }
+}

@@ -1,0 +1,76 @@
+//! What happened in the runs of a hunt, counted: the evidence that it was not vacuous.
+//!
+//! The history is counted by the [judges' tally](cofferdam_properties::Tally); this adds what only the plan knows.
+
+use crate::plan::Plan;
+use crate::world::FaultRecord;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What became of the faults of one kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FaultCount {
+    /// Planned.
+    pub armed: u64,
+    /// Their trigger matched.
+    pub triggered: u64,
+    /// They really hit something.
+    pub struck: u64,
+}
+
+/// What happened, counted.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// What the history says.
+    pub history: cofferdam_properties::Tally,
+    /// Runs in which a planned crash struck.
+    pub crash_plans: u64,
+    /// Of these, runs that restored from state with entries in it.
+    pub crash_plans_with_state: u64,
+    /// Faults, by kind.
+    pub faults: BTreeMap<String, FaultCount>,
+}
+
+impl Tally {
+    /// Counts one run.
+    pub fn of(plan: &Plan, records: &[FaultRecord], history: cofferdam_properties::Tally) -> Self {
+        let mut faults: BTreeMap<String, FaultCount> = BTreeMap::new();
+        let mut crashed = false;
+        for (fault, record) in plan.faults.iter().zip(records) {
+            let count = faults.entry(crate::plan::kind_of(&fault.what).to_owned()).or_default();
+            count.armed += 1;
+            count.triggered += u64::from(record.triggered);
+            count.struck += u64::from(record.struck > 0);
+            crashed |= record.struck > 0 && crate::plan::is_crash(&fault.what);
+        }
+        let with_state = crashed && history.restores_non_empty > 0;
+        Self { history, crash_plans: u64::from(crashed), crash_plans_with_state: u64::from(with_state), faults }
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.history.add(&other.history);
+        self.crash_plans += other.crash_plans;
+        self.crash_plans_with_state += other.crash_plans_with_state;
+        for (kind, count) in &other.faults {
+            let mine = self.faults.entry(kind.clone()).or_default();
+            mine.armed += count.armed;
+            mine.triggered += count.triggered;
+            mine.struck += count.struck;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tallies_add_up() {
+        let count = |armed, struck| FaultCount { armed, triggered: struck, struck };
+        let one = Tally { faults: BTreeMap::from([("crash".to_owned(), count(2, 1))]), ..Tally::default() };
+        let mut sum = one.clone();
+        sum.add(&one);
+        assert_eq!(sum.faults["crash"], count(4, 2));
+    }
+}

@@ -1,0 +1,136 @@
+//! What became of a run.
+
+use crate::plan::Plan;
+use crate::seed::Seed;
+use crate::tally::Tally;
+use cofferdam_properties::history::History;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The verdict on a run, and the only things it can be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every property held, and after healing the job finished.
+    Pass,
+    /// A property was violated; the first one found.
+    Violation {
+        /// Which property.
+        property: String,
+        /// What is wrong, in one or a few lines.
+        what: String,
+        /// The first bad step: an index into the history.
+        step: Option<usize>,
+    },
+    /// After healing the job did not finish within its bound of virtual time.
+    Stuck {
+        /// What is known about it.
+        what: String,
+    },
+    /// The run used up its events: it lives, but gets nowhere.
+    OverBudget {
+        /// What is known about it.
+        what: String,
+    },
+    /// The engine panicked: one of its own assertions failed.
+    EngineAssertion {
+        /// The panic's message and place.
+        message: String,
+    },
+    /// The simulator itself failed; nothing is known about the engine.
+    HarnessError {
+        /// What failed.
+        message: String,
+    },
+    /// The process of the run said nothing for too long and was killed. Only a hunt can tell.
+    Hang {
+        /// How long.
+        what: String,
+    },
+    /// The process of the run died. Only a hunt can tell.
+    Died {
+        /// How.
+        what: String,
+    },
+}
+
+impl Verdict {
+    /// One word or two, for tables.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Violation { .. } => "violation",
+            Self::Stuck { .. } => "stuck",
+            Self::OverBudget { .. } => "over budget",
+            Self::EngineAssertion { .. } => "engine assertion",
+            Self::HarnessError { .. } => "harness error",
+            Self::Hang { .. } => "hang",
+            Self::Died { .. } => "died",
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn passed(&self) -> bool {
+        *self == Self::Pass
+    }
+
+    /// What failures are grouped by: the property, or the label and the place of an assertion.
+    pub fn signature(&self) -> String {
+        match self {
+            Self::Violation { property, .. } => property.clone(),
+            Self::EngineAssertion { message } => {
+                let place = message.rsplit_once(" at ").map_or(message.as_str(), |(_, place)| place);
+                format!("engine assertion at {place}")
+            }
+            Self::Pass
+            | Self::Stuck { .. }
+            | Self::OverBudget { .. }
+            | Self::HarnessError { .. }
+            | Self::Hang { .. }
+            | Self::Died { .. } => self.label().to_owned(),
+        }
+    }
+
+    /// What is wrong; empty for a pass.
+    pub fn what(&self) -> &str {
+        match self {
+            Self::Pass => "",
+            Self::Violation { what, .. }
+            | Self::Stuck { what }
+            | Self::OverBudget { what }
+            | Self::Hang { what }
+            | Self::Died { what } => what,
+            Self::EngineAssertion { message } | Self::HarnessError { message } => message,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass => f.write_str("pass"),
+            _ => write!(f, "{}: {}", self.signature(), self.what()),
+        }
+    }
+}
+
+/// Everything that is left of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed it came from.
+    pub seed: Seed,
+    /// What was run.
+    pub plan: Plan,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Digest of the whole history: equal in another thread, process and build profile.
+    pub fingerprint: u64,
+    /// What happened, counted.
+    pub tally: Tally,
+    /// Entries of the history.
+    pub events: u64,
+    /// Virtual milliseconds.
+    pub virtual_ms: u64,
+    /// What happened, in full. Shared, because a run that panics leaves it behind elsewhere.
+    pub history: History,
+}

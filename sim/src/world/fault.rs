@@ -1,0 +1,284 @@
+//! Faults: what strikes a run, and when. All of it is data: printable, serialisable, shrinkable.
+//!
+//! A fault waits for its *trigger*: a virtual time, or a *point*, the n-th matching event that the engine
+//! announces. A point fault strikes inside the announcement, so "after it sent its ack" is exact.
+//! *Triggered* says that the trigger matched, *struck* counts what was really hit. [`Fact::FaultFired`] is recorded
+//! when a window opens, and otherwise at the first strike.
+//!
+//! [`Fact::FaultFired`]: cofferdam_properties::history::Fact::FaultFired
+
+use cofferdam_engine::event::Event;
+use cofferdam_engine::ids::{CheckpointId, SubtaskId};
+use cofferdam_properties::history::Process;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One fault of a plan.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Fault {
+    /// When.
+    pub at: Trigger,
+    /// What.
+    pub what: FaultKind,
+}
+
+/// When a fault strikes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(tag = "when", rename_all = "snake_case")]
+pub enum Trigger {
+    /// At a virtual time.
+    Time {
+        /// Milliseconds since the run began.
+        ms: u64,
+    },
+    /// When the engine announces something.
+    Point(Point),
+}
+
+/// A coordinate of the protocol: the `occurrence`-th event that matches everything given.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Point {
+    /// [`Event::name`], e.g. `ack_sent`.
+    pub event: String,
+    /// Announced by this process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// About this checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointAt>,
+    /// About this subtask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subtask: Option<SubtaskId>,
+    /// How many matching events to let pass; 0 is the first match.
+    #[serde(default)]
+    pub occurrence: u32,
+}
+
+/// Which checkpoint. Ids jump when the coordinator restarts, so plans count them instead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointAt {
+    /// By its id.
+    Id(CheckpointId),
+    /// The n-th checkpoint that the run announces, from 0.
+    Ordinal(u32),
+}
+
+/// Whom a fault hits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The process that announced the point. Not with [`Trigger::Time`].
+    Announcer,
+    /// A named one.
+    Process(Process),
+}
+
+/// Which storage requests a fault hits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requests {
+    /// Writes.
+    Writes,
+    /// Reads and listings.
+    Reads,
+    /// Deletes.
+    Deletes,
+    /// All of them.
+    All,
+}
+
+/// What strikes. All windows end, and all counts are forgotten, when the run heals.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The process dies: at once, everywhere, losing what it had in flight. A later incarnation comes up.
+    Crash {
+        /// Who.
+        process: Target,
+        /// How long it stays down.
+        restart_after_ms: u64,
+    },
+    /// The process does nothing for a while, and then goes on as if nothing had been (a long GC).
+    Pause {
+        /// Who.
+        process: Target,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Every connection of the process breaks.
+    ResetConnections {
+        /// Whose.
+        process: Target,
+    },
+    /// Frames from and to the process take `factor` times as long.
+    SlowLinks {
+        /// Whose.
+        process: Target,
+        /// How much slower.
+        factor: u32,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Nothing reaches the process and nothing leaves it; what was sent meanwhile arrives afterwards.
+    Partition {
+        /// Who is cut off.
+        process: Target,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Storage requests take `factor` times as long.
+    SlowStorage {
+        /// Paths that start with this.
+        prefix: String,
+        /// How much slower.
+        factor: u32,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The next `count` matching requests fail, definitely without effect.
+    FailStorage {
+        /// Paths that start with this.
+        prefix: String,
+        /// Of this kind.
+        requests: Requests,
+        /// How many.
+        count: u32,
+    },
+    /// The next `count` matching writes and deletes take effect, but their outcome is reported as unknown.
+    LoseReplies {
+        /// Paths that start with this.
+        prefix: String,
+        /// How many.
+        count: u32,
+        /// The effect comes this long after the report; 0: before it.
+        #[serde(default)]
+        late_ms: u64,
+    },
+}
+
+/// What became of a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// Its trigger matched.
+    pub triggered: bool,
+    /// How many things it hit: processes, connections, frames, requests.
+    pub struck: u32,
+}
+
+impl Fault {
+    /// Whether the fault makes sense, and if not why, in one line.
+    pub fn validate(&self) -> Result<(), String> {
+        if let Trigger::Point(point) = &self.at
+            && !Event::NAMES.contains(&point.event.as_str())
+        {
+            return Err(format!("no event is called {:?}", point.event));
+        }
+        if matches!(self.at, Trigger::Time { .. }) && self.what.target() == Some(Target::Announcer) {
+            return Err("a fault at a time has no announcer: name a process".to_owned());
+        }
+        match &self.what {
+            FaultKind::SlowLinks { factor: 0, .. } | FaultKind::SlowStorage { factor: 0, .. } => {
+                Err("a slowdown by a factor of 0 is none".to_owned())
+            }
+            FaultKind::FailStorage { count: 0, .. } | FaultKind::LoseReplies { count: 0, .. } => {
+                Err("a storage fault of no requests is none".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FaultKind {
+    /// The process it hits, unless it hits the storage.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::Crash { process, .. }
+            | Self::Pause { process, .. }
+            | Self::ResetConnections { process }
+            | Self::SlowLinks { process, .. }
+            | Self::Partition { process, .. } => Some(*process),
+            Self::SlowStorage { .. } | Self::FailStorage { .. } | Self::LoseReplies { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.what)
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time { ms } => write!(f, "at {ms} ms"),
+            Self::Point(point) => point.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {}", self.event)?;
+        if let Some(process) = self.process {
+            write!(f, " by {process}")?;
+        }
+        match self.checkpoint {
+            Some(CheckpointAt::Id(id)) => write!(f, " of {id}")?,
+            Some(CheckpointAt::Ordinal(n)) => write!(f, " of checkpoint no. {}", n + 1)?,
+            None => {}
+        }
+        if let Some(subtask) = self.subtask {
+            write!(f, " of {subtask}")?;
+        }
+        if self.occurrence > 0 {
+            write!(f, ", time no. {}", self.occurrence + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Announcer => f.write_str("the announcing process"),
+            Self::Process(process) => process.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Writes => "writes",
+            Self::Reads => "reads",
+            Self::Deletes => "deletes",
+            Self::All => "requests",
+        })
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash { process, restart_after_ms } => write!(f, "crash {process}, back after {restart_after_ms} ms"),
+            Self::Pause { process, for_ms } => write!(f, "pause {process} for {for_ms} ms"),
+            Self::ResetConnections { process } => write!(f, "reset the connections of {process}"),
+            Self::SlowLinks { process, factor, for_ms } => {
+                write!(f, "links of {process} {factor} times slower for {for_ms} ms")
+            }
+            Self::Partition { process, for_ms } => write!(f, "cut {process} off for {for_ms} ms"),
+            Self::SlowStorage { prefix, factor, for_ms } => {
+                write!(f, "storage under {prefix:?} {factor} times slower for {for_ms} ms")
+            }
+            Self::FailStorage { prefix, requests, count } => write!(f, "fail {count} {requests} under {prefix:?}"),
+            Self::LoseReplies { prefix, count, late_ms: 0 } => {
+                write!(f, "lose the replies of {count} writes under {prefix:?}")
+            }
+            Self::LoseReplies { prefix, count, late_ms } => {
+                write!(f, "lose the replies of {count} writes under {prefix:?} and delay them by {late_ms} ms")
+            }
+        }
+    }
+}

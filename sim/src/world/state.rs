@@ -1,0 +1,441 @@
+//! The state of a world behind its one lock, and the step from one delivery to the next.
+//!
+//! A step takes the earliest delivery, sets the virtual time to it and performs it. Deliveries that concern nobody
+//! who could be woken follow each other at once; otherwise the driver wakes that one task and waits until everything
+//! is quiet again. So between two quiet moments exactly one task of the engine runs.
+
+use super::incarnation::Door;
+use super::keyed::Domain;
+use super::network::Network;
+use super::queue::{Arrival, Delivery, Queue};
+use super::storage::Objects;
+use super::strike::Faults;
+use super::wait::Waits;
+use super::{Budget, Counters, Main, OnError, ProcessSpec, RunEnd, Shared, WorldSpec};
+use cofferdam_engine::door::BoxFuture;
+use cofferdam_engine::hash::StableHasher;
+use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::Waker;
+
+/// The state of a world.
+pub(crate) struct State {
+    pub queue: Queue,
+    pub waits: Waits,
+    pub network: Network,
+    pub objects: Objects,
+    pub faults: Faults,
+    pub counters: Counters,
+    pub history: History,
+    digest: StableHasher,
+    lives: Vec<Life>,
+    processes: Vec<ProcessState>,
+    tasks: Vec<Task>,
+    /// Fenced incarnations whose node is still to be killed.
+    to_kill: Vec<u32>,
+    paused: bool,
+    budget: Budget,
+    events: u64,
+    ended: Option<RunEnd>,
+}
+
+/// An incarnation.
+struct Life {
+    door: Arc<Door>,
+    process: usize,
+    /// Occurrences so far, by domain and site.
+    counts: BTreeMap<u64, u64>,
+    paused_until: u64,
+}
+
+struct ProcessState {
+    spec: ProcessSpec,
+    incarnations: u32,
+    alive: Option<u32>,
+    starting: bool,
+}
+
+/// A task of the engine.
+pub(crate) struct Task {
+    key: u64,
+    incarnation: u32,
+    /// Until its first poll.
+    future: Option<BoxFuture<'static, ()>>,
+    aborted: Arc<AtomicBool>,
+    waker: Option<Waker>,
+    timers: u64,
+}
+
+impl Task {
+    /// A task that was not polled yet.
+    pub fn new(key: u64, incarnation: u32, future: Option<BoxFuture<'static, ()>>, aborted: Arc<AtomicBool>) -> Self {
+        Self { key, incarnation, future, aborted, waker: None, timers: 0 }
+    }
+}
+
+/// What the driver has to do for a delivery.
+pub(crate) enum Step {
+    /// Wake whoever this wakes.
+    Wake(Waker),
+    /// Poll this task for the first time.
+    Run { incarnation: u32, task: u32, future: BoxFuture<'static, ()>, aborted: Arc<AtomicBool> },
+    /// Bring up this incarnation.
+    Start { door: Arc<Door>, task: u32, main: Main, aborted: Arc<AtomicBool> },
+    /// Drop this task, which was aborted before its first poll.
+    Drop(BoxFuture<'static, ()>),
+    /// Kill nodes first.
+    Kill,
+    /// The run is over.
+    Over,
+}
+
+impl State {
+    /// The state before the first delivery.
+    pub fn new(spec: &mut WorldSpec) -> Self {
+        let heal_at = spec.heal_at_ms.saturating_mul(1_000_000);
+        let initial = std::mem::take(&mut spec.initial);
+        let start = |spec: ProcessSpec| ProcessState { spec, incarnations: 0, alive: None, starting: true };
+        Self {
+            queue: Queue::default(),
+            waits: Waits::default(),
+            network: Network::default(),
+            objects: initial.clone(),
+            faults: Faults::new(std::mem::take(&mut spec.faults), heal_at),
+            counters: Counters::default(),
+            history: History { entries: Vec::new(), initial },
+            digest: StableHasher::default(),
+            lives: Vec::new(),
+            processes: std::mem::take(&mut spec.processes).into_iter().map(start).collect(),
+            tasks: Vec::new(),
+            to_kill: Vec::new(),
+            paused: false,
+            budget: spec.budget,
+            events: 0,
+            ended: None,
+        }
+    }
+
+    /// Puts the first starts and all timed faults on the queue.
+    pub fn begin(&mut self, world: &Shared) {
+        for place in 0..self.processes.len() {
+            self.schedule_start(world, place, 0);
+        }
+        self.arm_timers();
+    }
+
+    /// Adds to the history.
+    pub fn record(&mut self, time: u64, by: Incarnation, what: What) {
+        self.digest.write_u64(time);
+        by.hash(&mut self.digest);
+        what.hash(&mut self.digest);
+        self.history.entries.push(Entry { time, by, what });
+    }
+
+    /// The digest of the history so far.
+    pub fn fingerprint(&self) -> u64 {
+        self.digest.finish()
+    }
+
+    /// Deliveries so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// How often `site` has come up in `domain` for an incarnation; counts this time.
+    pub fn count(&mut self, incarnation: u32, domain: Domain, site: u64) -> u64 {
+        let counter = self.lives[incarnation as usize].counts.entry(site.rotate_left(domain as u32)).or_insert(0);
+        *counter += 1;
+        *counter - 1
+    }
+
+    /// A draw that belongs to the task being polled.
+    pub fn draw_for_task(&mut self, world: &Shared, domain: Domain, door: &Door) -> u64 {
+        match self.tasks.get_mut(world.current_task() as usize) {
+            Some(task) => {
+                task.timers += 1;
+                world.keyed.draw(domain, task.key, task.timers)
+            }
+            // Polled by no task of ours; the incarnation is all there is to go by.
+            None => world.keyed.draw(domain, door.key, self.count(door.index, domain, 0)),
+        }
+    }
+
+    /// An incarnation's door.
+    pub fn incarnation(&self, index: u32) -> &Arc<Door> {
+        &self.lives[index as usize].door
+    }
+
+    /// Which of the processes an incarnation is of.
+    pub fn process_of(&self, index: u32) -> usize {
+        self.lives[index as usize].process
+    }
+
+    /// The process at a place.
+    pub fn process_at(&self, place: usize) -> Process {
+        self.processes[place].spec.process
+    }
+
+    /// The place of a process.
+    pub fn process_named(&self, process: Process) -> usize {
+        let place = self.processes.iter().position(|candidate| candidate.spec.process == process);
+        place.unwrap_or_else(|| panic!("validated: {process} is one of the world's processes"))
+    }
+
+    /// The living incarnation of a process.
+    pub fn alive(&self, place: usize) -> Option<u32> {
+        self.processes[place].alive
+    }
+
+    /// By whom something is recorded that happened to `index`, or to the world as a whole.
+    pub fn witness(&self, index: Option<u32>) -> Incarnation {
+        match index {
+            Some(index) => self.incarnation(index).who,
+            None => {
+                let process = &self.processes[0];
+                Incarnation { process: process.spec.process, number: process.incarnations.max(1) }
+            }
+        }
+    }
+
+    /// Adds a task; says its number.
+    pub fn add_task(&mut self, task: Task) -> u32 {
+        self.counters.tasks += 1;
+        self.tasks.push(task);
+        u32::try_from(self.tasks.len() - 1).expect("fewer than 2^32 tasks")
+    }
+
+    /// A task's logical identity.
+    pub fn task_key(&self, task: u32) -> u64 {
+        self.tasks[task as usize].key
+    }
+
+    /// A task is about to be polled for the first time.
+    pub fn task_started(&mut self, task: u32, waker: Waker) {
+        self.tasks[task as usize].waker = Some(waker);
+    }
+
+    /// A task will not be polled again.
+    pub fn task_over(&mut self, task: u32) -> Option<Waker> {
+        self.tasks[task as usize].waker.take()
+    }
+
+    /// A task of the engine panicked: the run is over.
+    pub fn panicked(&mut self, incarnation: u32, message: String) {
+        let process = self.incarnation(incarnation).who.process;
+        self.ended.get_or_insert(RunEnd::Panicked { process, message });
+    }
+
+    fn schedule_start(&mut self, world: &Shared, place: usize, delay: u64) {
+        let process = &mut self.processes[place];
+        process.starting = true;
+        let word = world.keyed.draw(Domain::Start, process.spec.process, u64::from(process.incarnations));
+        let starts = world.now().saturating_add(delay).saturating_add(world.tuning.link.from_draw(word));
+        self.queue.push(starts, word, Arrival::Start(place));
+    }
+
+    fn start(&mut self, world: &Arc<Shared>, place: usize) -> Step {
+        let process = &mut self.processes[place];
+        assert!(process.starting && process.alive.is_none(), "a process comes up when it is down");
+        process.starting = false;
+        process.incarnations += 1;
+        let who = Incarnation { process: process.spec.process, number: process.incarnations };
+        let index = u32::try_from(self.lives.len()).expect("fewer than 2^32 incarnations");
+        process.alive = Some(index);
+        let main = process.spec.main.clone();
+        let door = Arc::new(Door::new(world.clone(), who, index));
+        self.lives.push(Life { door: door.clone(), process: place, counts: BTreeMap::new(), paused_until: 0 });
+        self.faults.incarnation_added(who.process);
+        self.counters.starts += 1;
+        self.record(world.now(), who, What::Fact(Fact::Started));
+        let aborted = Arc::new(AtomicBool::new(false));
+        let task = self.add_task(Task::new(door.key, index, None, aborted.clone()));
+        Step::Start { door, task, main, aborted }
+    }
+
+    /// An incarnation dies: fenced at once, its node killed at the next quiet moment.
+    fn fence(&mut self, world: &Shared, index: u32, crashed: bool) {
+        let life = &self.lives[index as usize];
+        assert!(!life.door.is_fenced(), "an incarnation dies once");
+        life.door.fence();
+        assert_eq!(self.processes[life.process].alive.take(), Some(index), "the living one dies");
+        self.disconnect(world, index, crashed);
+        self.to_kill.push(index);
+    }
+
+    /// An incarnation crashes; the next one comes up after `restart_after` nanoseconds.
+    pub fn crash(&mut self, world: &Shared, index: u32, restart_after: u64) {
+        self.fence(world, index, true);
+        self.counters.crashes += 1;
+        let who = self.incarnation(index).who;
+        self.record(world.now(), who, What::Fact(Fact::Crashed));
+        self.schedule_start(world, self.process_of(index), restart_after);
+    }
+
+    /// Nothing reaches an incarnation until then.
+    pub fn pause(&mut self, index: u32, until: u64) {
+        self.paused = true;
+        self.lives[index as usize].paused_until = until;
+    }
+
+    /// The main function of an incarnation has returned.
+    pub fn process_ended(&mut self, world: &Shared, index: u32, result: Result<String, String>) {
+        let who = self.incarnation(index).who;
+        let place = self.process_of(index);
+        self.fence(world, index, false);
+        self.record(world.now(), who, What::Fact(Fact::Ended(result.clone())));
+        if let Err(message) = result {
+            match self.processes[place].spec.on_error {
+                OnError::StayDown => {}
+                OnError::Restart { after_ms } => self.schedule_start(world, place, after_ms.saturating_mul(1_000_000)),
+                OnError::EndRun => {
+                    self.ended.get_or_insert(RunEnd::Failed { process: who.process, message });
+                }
+            }
+        }
+        if self.processes.iter().all(|process| process.alive.is_none() && !process.starting) {
+            self.ended.get_or_insert(RunEnd::AllEnded);
+        }
+    }
+
+    /// Makes deliveries up to the first that the driver has a part in.
+    pub fn step(&mut self, world: &Arc<Shared>) -> Step {
+        loop {
+            if !self.to_kill.is_empty() {
+                return Step::Kill;
+            }
+            if self.ended.is_some() {
+                return Step::Over;
+            }
+            let Some(delivery) = self.queue.pop() else {
+                self.ended = Some(RunEnd::Deadlock);
+                continue;
+            };
+            if let Some(over) = self.over_budget(&delivery) {
+                self.ended = Some(over);
+                continue;
+            }
+            if self.paused
+                && let Some(until) = self.paused_until(world.now(), &delivery)
+            {
+                self.queue.put_off(delivery, until);
+                continue;
+            }
+            self.events += 1;
+            world.set_now(delivery.time);
+            if let Some(step) = self.perform(world, delivery.what) {
+                return step;
+            }
+        }
+    }
+
+    fn over_budget(&self, delivery: &Delivery) -> Option<RunEnd> {
+        if self.events >= self.budget.events {
+            return Some(RunEnd::EventBudget);
+        }
+        (delivery.time > self.budget.virtual_ms.saturating_mul(1_000_000)).then_some(RunEnd::TimeBudget)
+    }
+
+    /// Until when a delivery has to wait because its receiver is paused.
+    fn paused_until(&mut self, now: u64, delivery: &Delivery) -> Option<u64> {
+        let index = match &delivery.what {
+            Arrival::Wait(id) => self.waits.incarnation(*id)?,
+            Arrival::Ring(cell) => cell.incarnation,
+            Arrival::Spawn(task) | Arrival::Abort(task) => self.tasks[*task as usize].incarnation,
+            Arrival::Frame(lane) | Arrival::Break(lane, _) => self.network.incarnation(lane.connection, lane.to),
+            Arrival::Credit(lane) => self.network.incarnation(lane.connection, 1 - lane.to),
+            Arrival::Connect(request) => self.network.listener(&request.address)?.1,
+            Arrival::Effect(_) | Arrival::Start(_) | Arrival::Fault(_) | Arrival::Heal => return None,
+        };
+        assert!(delivery.time >= now, "time does not go back");
+        let until = self.lives[index as usize].paused_until;
+        (until > delivery.time).then_some(until)
+    }
+
+    fn perform(&mut self, world: &Arc<Shared>, what: Arrival) -> Option<Step> {
+        let waiter = match what {
+            Arrival::Wait(id) => self.waits.arrive(id),
+            Arrival::Ring(cell) => {
+                self.counters.rings += 1;
+                cell.arrive()
+            }
+            Arrival::Frame(lane) => self.frame_arrives(lane),
+            Arrival::Credit(lane) => self.credit_arrives(lane),
+            Arrival::Break(lane, half) => self.break_arrives(lane, half),
+            Arrival::Connect(request) => self.connect_arrives(world, *request),
+            Arrival::Effect(operation) => {
+                self.effect(world, operation);
+                None
+            }
+            Arrival::Abort(task) => {
+                let entry = &mut self.tasks[task as usize];
+                if let Some(future) = entry.future.take() {
+                    return Some(Step::Drop(future));
+                }
+                entry.waker.clone()
+            }
+            Arrival::Spawn(task) => return self.first_poll(task),
+            Arrival::Start(place) => return Some(self.start(world, place)),
+            Arrival::Fault(fault) => {
+                self.strike(world, fault, None);
+                None
+            }
+            Arrival::Heal => {
+                self.faults.heal();
+                let by = self.witness(None);
+                self.record(world.now(), by, What::Fact(Fact::Healed));
+                None
+            }
+        };
+        waiter.map(Step::Wake)
+    }
+
+    fn first_poll(&mut self, task: u32) -> Option<Step> {
+        let entry = &mut self.tasks[task as usize];
+        // None: aborted before, or its process is dead.
+        let future = entry.future.take()?;
+        let (incarnation, aborted) = (entry.incarnation, entry.aborted.clone());
+        assert!(!self.incarnation(incarnation).is_fenced(), "the tasks of a dead incarnation are taken from it");
+        Some(Step::Run { incarnation, task, future, aborted })
+    }
+
+    /// The incarnations to kill, and their tasks that were never polled, to be dropped without the lock.
+    pub fn take_kills(&mut self) -> (Vec<u32>, Vec<BoxFuture<'static, ()>>) {
+        let kills = std::mem::take(&mut self.to_kill);
+        let doomed = self.tasks.iter_mut().filter(|task| kills.contains(&task.incarnation));
+        let futures = doomed.filter_map(|task| task.future.take()).collect();
+        (kills, futures)
+    }
+
+    /// The run is over: fences everybody, and lets what is still on its way to storage get there. The other
+    /// deliveries are given back, to be dropped without the lock.
+    pub fn finish(&mut self, world: &Arc<Shared>) -> (RunEnd, Vec<Delivery>) {
+        let ended = self.ended.clone().expect("a run that is over has an end");
+        for life in &self.lives {
+            life.door.fence();
+        }
+        let mut void = Vec::new();
+        while ended == RunEnd::AllEnded
+            && let Some(delivery) = self.queue.pop()
+        {
+            if let Arrival::Effect(operation) = delivery.what {
+                self.events += 1;
+                world.set_now(delivery.time);
+                self.effect(world, operation);
+            } else {
+                void.push(delivery);
+            }
+        }
+        void.extend(self.queue.take());
+        (ended, void)
+    }
+
+    /// Everything that could keep engine code alive, to be dropped without the lock.
+    pub fn take_remains(&mut self) -> impl Sized + use<> {
+        let waiters = (self.waits.take_waiters(), self.network.take_waiters());
+        let processes = std::mem::take(&mut self.processes);
+        (waiters, processes, std::mem::take(&mut self.tasks), std::mem::take(&mut self.lives), self.queue.take())
+    }
+}

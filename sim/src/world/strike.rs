@@ -1,0 +1,357 @@
+//! The faults of a run: armed, matched, and what they change while their windows are open.
+
+use super::Shared;
+use super::fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Requests, Target, Trigger};
+use super::queue::Arrival;
+use super::state::State;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::ids::CheckpointId;
+use cofferdam_properties::history::{Fact, Process, What};
+
+const MS: u64 = 1_000_000;
+
+/// All faults of a run.
+pub(crate) struct Faults {
+    plan: Vec<Fault>,
+    records: Vec<FaultRecord>,
+    /// Armed at points: the fault, and how many matches are still to pass.
+    points: Vec<(usize, u32)>,
+    windows: Vec<Window>,
+    counted: Vec<Counted>,
+    /// Checkpoints in the order in which they were first announced.
+    checkpoints: Vec<CheckpointId>,
+    counts_checkpoints: bool,
+    /// The process of each incarnation.
+    members: Vec<Process>,
+    heal_at: u64,
+}
+
+struct Window {
+    fault: usize,
+    until: u64,
+    what: Effect,
+}
+
+enum Effect {
+    SlowLinks(Process, u64),
+    Partition(Process),
+    SlowStorage(String, u64),
+}
+
+struct Counted {
+    fault: usize,
+    prefix: String,
+    requests: Requests,
+    left: u32,
+    verdict: Verdict,
+}
+
+/// What becomes of a storage request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// What it deserves.
+    Fair,
+    /// It fails without effect.
+    Fail,
+    /// It takes effect, which its requester does not learn.
+    LoseReply {
+        /// The effect comes this much later than the report.
+        late_ms: u64,
+    },
+}
+
+impl Faults {
+    /// Arms the point faults of a plan; timed ones are on the queue.
+    pub fn new(plan: Vec<Fault>, heal_at: u64) -> Self {
+        let points = plan.iter().enumerate().filter_map(|(number, fault)| match &fault.at {
+            Trigger::Point(point) => Some((number, point.occurrence)),
+            Trigger::Time { .. } => None,
+        });
+        let by_ordinal = |fault: &Fault| matches!(&fault.at, Trigger::Point(point) if matches!(point.checkpoint, Some(CheckpointAt::Ordinal(_))));
+        Self {
+            points: points.collect(),
+            records: vec![FaultRecord::default(); plan.len()],
+            windows: Vec::new(),
+            counted: Vec::new(),
+            checkpoints: Vec::new(),
+            counts_checkpoints: plan.iter().any(by_ordinal),
+            members: Vec::new(),
+            plan,
+            heal_at,
+        }
+    }
+
+    /// A further incarnation, of this process.
+    pub fn incarnation_added(&mut self, process: Process) {
+        self.members.push(process);
+    }
+
+    /// What became of each fault.
+    pub fn records(&self) -> &[FaultRecord] {
+        &self.records
+    }
+
+    /// The faults whose point is this event. Each matches once.
+    pub fn matching(&mut self, event: &Event, process: Process) -> Vec<usize> {
+        let mut matched = Vec::new();
+        if self.points.is_empty() {
+            return matched;
+        }
+        if self.counts_checkpoints
+            && let Some(checkpoint) = event.checkpoint()
+            && !self.checkpoints.iter().rev().any(|known| *known == checkpoint)
+        {
+            self.checkpoints.push(checkpoint);
+        }
+        let Self { points, plan, checkpoints, .. } = self;
+        points.retain_mut(|(number, to_pass)| {
+            if !matches_point(&plan[*number].at, event, process, checkpoints) {
+                return true;
+            }
+            if *to_pass > 0 {
+                *to_pass -= 1;
+                return true;
+            }
+            matched.push(*number);
+            false
+        });
+        matched
+    }
+
+    /// When something that takes `latency` arrives on a link between two incarnations.
+    #[inline]
+    pub fn arrival(&mut self, now: u64, latency: u64, between: [u32; 2]) -> u64 {
+        if self.windows.is_empty() {
+            return now.saturating_add(latency);
+        }
+        let (mut leaves, mut latency) = (now, latency);
+        let Self { windows, members, records, .. } = self;
+        let touches = |process: &Process| between.iter().any(|&index| members[index as usize] == *process);
+        for window in windows.iter().filter(|window| window.until > now) {
+            match &window.what {
+                Effect::SlowLinks(process, factor) if touches(process) => latency = latency.saturating_mul(*factor),
+                Effect::Partition(process) if touches(process) => leaves = leaves.max(window.until),
+                Effect::SlowLinks(..) | Effect::Partition(_) | Effect::SlowStorage(..) => continue,
+            }
+            records[window.fault].struck += 1;
+        }
+        leaves.saturating_add(latency)
+    }
+
+    /// How many times slower a storage request under `path` is.
+    pub fn storage_slowdown(&mut self, now: u64, path: &str) -> u64 {
+        let mut slowdown = 1_u64;
+        for window in self.windows.iter().filter(|window| window.until > now) {
+            if let Effect::SlowStorage(prefix, factor) = &window.what
+                && path.starts_with(prefix.as_str())
+            {
+                slowdown = slowdown.saturating_mul(*factor);
+                self.records[window.fault].struck += 1;
+            }
+        }
+        slowdown
+    }
+
+    /// What becomes of a storage request at its effect, and which fault says so.
+    pub fn judge_request(&mut self, path: &str, kind: Requests) -> (Verdict, Option<usize>) {
+        let hit = self.counted.iter_mut().find(|counted| {
+            (counted.requests == Requests::All || counted.requests == kind)
+                && !(kind == Requests::Reads && matches!(counted.verdict, Verdict::LoseReply { .. }))
+                && path.starts_with(counted.prefix.as_str())
+        });
+        let Some(counted) = hit else { return (Verdict::Fair, None) };
+        assert!(counted.left > 0, "a fault that is used up is not kept");
+        counted.left -= 1;
+        let answer = (counted.verdict, Some(counted.fault));
+        self.counted.retain(|counted| counted.left > 0);
+        answer
+    }
+
+    /// Nothing strikes any more.
+    pub fn heal(&mut self) {
+        self.points.clear();
+        self.windows.clear();
+        self.counted.clear();
+    }
+}
+
+fn matches_point(at: &Trigger, event: &Event, process: Process, checkpoints: &[CheckpointId]) -> bool {
+    let Trigger::Point(point) = at else { return false };
+    let checkpoint = |wanted: CheckpointAt| match wanted {
+        CheckpointAt::Id(id) => event.checkpoint() == Some(id),
+        CheckpointAt::Ordinal(n) => {
+            checkpoints.get(n as usize).is_some_and(|checkpoint| event.checkpoint() == Some(*checkpoint))
+        }
+    };
+    point.event == event.name()
+        && point.process.is_none_or(|wanted| wanted == process)
+        && point.subtask.is_none_or(|wanted| event.subtask() == Some(wanted))
+        && point.checkpoint.is_none_or(checkpoint)
+}
+
+impl State {
+    /// Something was hit by a fault; `at` names the incarnation, for the history.
+    pub fn count_strike(&mut self, world: &Shared, fault: usize, at: u32) {
+        self.faults.records[fault].struck += 1;
+        if self.faults.records[fault].struck == 1 {
+            self.fault_fired(world, fault, Some(at));
+        }
+    }
+
+    fn fault_fired(&mut self, world: &Shared, fault: usize, at: Option<u32>) {
+        let by = self.witness(at);
+        self.record(world.now(), by, What::Fact(Fact::FaultFired(fault)));
+    }
+
+    /// The trigger of a fault has matched; `announcer` is the incarnation that announced its point.
+    pub fn strike(&mut self, world: &Shared, fault: usize, announcer: Option<u32>) {
+        if world.now() >= self.faults.heal_at {
+            return;
+        }
+        self.faults.records[fault].triggered = true;
+        let what = self.faults.plan[fault].what.clone();
+        let place = what.target().map(|target| match target {
+            Target::Announcer => self.process_of(announcer.expect("validated: only points have announcers")),
+            Target::Process(process) => self.process_named(process),
+        });
+        let Some(place) = place else {
+            return self.strike_storage(world, fault, what);
+        };
+        let until = |for_ms: u64| world.now().saturating_add(for_ms.saturating_mul(MS)).min(self.faults.heal_at);
+        let process = self.process_at(place);
+        let alive = self.alive(place);
+        match what {
+            FaultKind::Crash { restart_after_ms, .. } => {
+                if let Some(index) = alive {
+                    self.count_strike(world, fault, index);
+                    self.crash(world, index, restart_after_ms.saturating_mul(MS));
+                }
+            }
+            FaultKind::Pause { for_ms, .. } => {
+                if let Some(index) = alive {
+                    let until = until(for_ms);
+                    self.count_strike(world, fault, index);
+                    self.pause(index, until);
+                }
+            }
+            FaultKind::ResetConnections { .. } => {
+                let broken = alive.map_or(0, |index| self.reset_connections(world, index));
+                if broken > 0 {
+                    self.fault_fired(world, fault, alive);
+                    self.faults.records[fault].struck += broken;
+                }
+            }
+            FaultKind::SlowLinks { factor, for_ms, .. } => {
+                let effect = Effect::SlowLinks(process, u64::from(factor));
+                self.open_window(world, Window { fault, until: until(for_ms), what: effect }, alive);
+            }
+            FaultKind::Partition { for_ms, .. } => {
+                let effect = Effect::Partition(process);
+                self.open_window(world, Window { fault, until: until(for_ms), what: effect }, alive);
+            }
+            FaultKind::SlowStorage { .. } | FaultKind::FailStorage { .. } | FaultKind::LoseReplies { .. } => {
+                unreachable!("storage faults have no target process")
+            }
+        }
+    }
+
+    fn strike_storage(&mut self, world: &Shared, fault: usize, what: FaultKind) {
+        match what {
+            FaultKind::SlowStorage { prefix, factor, for_ms } => {
+                let until = world.now().saturating_add(for_ms.saturating_mul(MS)).min(self.faults.heal_at);
+                let effect = Effect::SlowStorage(prefix, u64::from(factor));
+                self.open_window(world, Window { fault, until, what: effect }, None);
+            }
+            FaultKind::FailStorage { prefix, requests, count } => {
+                let verdict = Verdict::Fail;
+                self.faults.counted.push(Counted { fault, prefix, requests, left: count, verdict });
+            }
+            FaultKind::LoseReplies { prefix, count, late_ms } => {
+                let verdict = Verdict::LoseReply { late_ms };
+                let requests = Requests::All;
+                self.faults.counted.push(Counted { fault, prefix, requests, left: count, verdict });
+            }
+            FaultKind::Crash { .. }
+            | FaultKind::Pause { .. }
+            | FaultKind::ResetConnections { .. }
+            | FaultKind::SlowLinks { .. }
+            | FaultKind::Partition { .. } => unreachable!("faults of processes have a target"),
+        }
+    }
+
+    fn open_window(&mut self, world: &Shared, window: Window, at: Option<u32>) {
+        self.fault_fired(world, window.fault, at);
+        self.faults.windows.retain(|window| window.until > world.now());
+        self.faults.windows.push(window);
+    }
+
+    /// Puts the timed faults and the healing on the queue.
+    pub fn arm_timers(&mut self) {
+        for (number, fault) in self.faults.plan.iter().enumerate() {
+            if let Trigger::Time { ms } = fault.at {
+                // Before everything else of their instant, in the order of the plan.
+                self.queue.push_ranked(ms.saturating_mul(MS), number as u64 + 1, Arrival::Fault(number));
+            }
+        }
+        self.queue.push_ranked(self.faults.heal_at, 0, Arrival::Heal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::Point;
+    use super::*;
+    use cofferdam_engine::ids::{Attempt, WorkerId};
+
+    fn sent(checkpoint: u64, worker: u16) -> Event {
+        Event::TriggerSent {
+            attempt: Attempt::default(),
+            checkpoint: CheckpointId(checkpoint),
+            worker: WorkerId(worker),
+        }
+    }
+
+    fn armed(point: Point) -> Faults {
+        let what = FaultKind::ResetConnections { process: Target::Announcer };
+        Faults::new(vec![Fault { at: Trigger::Point(point), what }], u64::MAX)
+    }
+
+    #[test]
+    fn a_point_matches_once_after_letting_its_occurrences_pass() {
+        let mut faults = armed(Point { event: "trigger_sent".into(), occurrence: 1, ..Point::default() });
+        assert!(faults.matching(&sent(1, 0), Process::Coordinator).is_empty());
+        assert!(faults.matching(&Event::JobFinished { checkpoint: CheckpointId(1) }, Process::Coordinator).is_empty());
+        assert_eq!(faults.matching(&sent(1, 1), Process::Coordinator), [0]);
+        assert!(faults.matching(&sent(1, 2), Process::Coordinator).is_empty());
+    }
+
+    #[test]
+    fn checkpoints_are_counted_as_they_are_announced_whatever_their_ids() {
+        let checkpoint = Some(CheckpointAt::Ordinal(1));
+        let mut faults = armed(Point { event: "trigger_sent".into(), checkpoint, ..Point::default() });
+        assert!(faults.matching(&sent(7, 0), Process::Coordinator).is_empty());
+        assert!(faults.matching(&sent(7, 1), Process::Coordinator).is_empty());
+        assert_eq!(faults.matching(&sent(107, 0), Process::Coordinator), [0]);
+    }
+
+    #[test]
+    fn a_point_of_another_process_does_not_match() {
+        let process = Some(Process::Worker(WorkerId(1)));
+        let mut faults = armed(Point { event: "trigger_sent".into(), process, ..Point::default() });
+        assert!(faults.matching(&sent(1, 1), Process::Coordinator).is_empty());
+        assert_eq!(faults.matching(&sent(1, 1), Process::Worker(WorkerId(1))), [0]);
+    }
+
+    #[test]
+    fn storage_faults_hit_their_count_of_matching_requests() {
+        let what = FaultKind::FailStorage { prefix: "a/".into(), requests: Requests::Writes, count: 2 };
+        let mut faults = Faults::new(vec![Fault { at: Trigger::Time { ms: 0 }, what }], u64::MAX);
+        let (fault, prefix) = (0, "a/".to_owned());
+        faults.counted.push(Counted { fault, prefix, requests: Requests::Writes, left: 2, verdict: Verdict::Fail });
+        assert_eq!(faults.judge_request("b/1", Requests::Writes), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request("a/1", Requests::Reads), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request("a/1", Requests::Writes), (Verdict::Fail, Some(0)));
+        assert_eq!(faults.judge_request("a/1", Requests::Writes), (Verdict::Fail, Some(0)));
+        assert_eq!(faults.judge_request("a/1", Requests::Writes), (Verdict::Fair, None));
+    }
+}
