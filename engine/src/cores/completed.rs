@@ -159,6 +159,8 @@ enum Stage {
     Confirming {
         /// Failed listings in a row.
         tries: u32,
+        /// What to propose once that is known.
+        then: Option<(u64, SlotRecord)>,
     },
     /// Finished, deposed or failed: nothing more happens.
     Over,
@@ -177,9 +179,13 @@ impl Completed {
         self.validate();
     }
 
-    /// Proposes the next slot. Only a leader with nothing under way may.
+    /// Proposes the next slot. Only a leader that [accepts proposals](Self::accepts_proposals) may.
     pub fn propose(&mut self, token: u64, record: SlotRecord, out: &mut Vec<Effect>) {
-        assert!(self.is_idle(), "one slot is decided at a time");
+        assert!(self.accepts_proposals(), "one slot is decided at a time");
+        if let Stage::Confirming { then, .. } = &mut self.stage {
+            *then = Some((token, record));
+            return self.validate();
+        }
         let ids_reserved = match &record {
             SlotRecord::NewGeneration => panic!("a leader does not take leadership"),
             SlotRecord::IdsReserved => self.reserved().0 + IDS_PER_BLOCK,
@@ -209,7 +215,7 @@ impl Completed {
     /// Asks storage whether this process still leads. Only a leader with nothing under way may.
     pub fn confirm(&mut self, out: &mut Vec<Effect>) {
         assert!(self.is_idle(), "whoever proposes learns it from the outcome");
-        self.stage = Stage::Confirming { tries: 0 };
+        self.stage = Stage::Confirming { tries: 0, then: None };
         out.push(Effect::List { delay: Duration::ZERO });
         self.validate();
     }
@@ -241,7 +247,7 @@ impl Completed {
                 let decision = proposal.on_listed(reply, out);
                 self.decide_proposal(proposal, decision, out);
             }
-            Stage::Confirming { tries } => self.on_listed_confirming(tries, reply, out),
+            Stage::Confirming { tries, then } => self.on_listed_confirming(tries, then, reply, out),
             Stage::New | Stage::Leading => panic!("no listing was asked for"),
             Stage::Over => {}
         }
@@ -291,6 +297,11 @@ impl Completed {
     /// Whether this process leads and nothing is under way.
     pub fn is_idle(&self) -> bool {
         matches!(self.stage, Stage::Leading)
+    }
+
+    /// Whether this process leads and no slot is being decided or about to be.
+    pub fn accepts_proposals(&self) -> bool {
+        matches!(self.stage, Stage::Leading | Stage::Confirming { then: None, .. })
     }
 
     /// The leadership of this process.
@@ -426,21 +437,26 @@ impl Completed {
         }
     }
 
-    fn on_listed_confirming(&mut self, tries: u32, reply: Result<Vec<u64>, StorageError>, out: &mut Vec<Effect>) {
+    fn on_listed_confirming(
+        &mut self,
+        tries: u32,
+        then: Option<(u64, SlotRecord)>,
+        reply: Result<Vec<u64>, StorageError>,
+        out: &mut Vec<Effect>,
+    ) {
         match reply {
             Ok(numbers) if numbers.iter().any(|number| *number >= self.next_number()) => out.push(Effect::StepDown),
-            Ok(_) => {
-                self.stage = Stage::Leading;
-                out.push(Effect::Confirm);
-            }
             Err(StorageError::Fenced) => out.push(Effect::Fail { error: StorageError::Fenced.into() }),
             Err(_) if tries + 1 < CONFIRM_TRIES => {
-                self.stage = Stage::Confirming { tries: tries + 1 };
+                self.stage = Stage::Confirming { tries: tries + 1, then };
                 out.push(Effect::List { delay: backoff(tries + 1) });
             }
-            Err(_) => {
+            Ok(_) | Err(_) => {
                 self.stage = Stage::Leading;
                 out.push(Effect::Confirm);
+                if let Some((token, record)) = then {
+                    self.propose(token, record, out);
+                }
             }
         }
     }

@@ -390,6 +390,22 @@ fn a_leader_that_asks_learns_whether_it_still_leads() {
 }
 
 #[test]
+fn a_proposal_made_while_leadership_is_confirmed_waits_for_the_answer() {
+    let (mut store, mut out) = leading();
+    assert_eq!(store.allocate(), Some(CheckpointId(1)));
+    store.confirm(&mut out);
+    out.clear();
+    store.propose(8, completed(1, 2), &mut out);
+    assert_eq!(asked(&mut out), []);
+    assert!(!store.accepts_proposals());
+    store.on_listed(failed(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: backoff(1) }]);
+    store.on_listed(Ok(vec![1]), &mut out);
+    let create = Effect::Create { number: 2, slot: slot(1, 8, 100, completed(1, 2)), delay: NOW };
+    assert_eq!(asked(&mut out), [Effect::Confirm, create]);
+}
+
+#[test]
 fn a_fenced_reply_fails_the_store_at_once() {
     let (mut store, mut out) = proposing();
     store.on_created(2, Err(StorageError::Fenced), &mut out);

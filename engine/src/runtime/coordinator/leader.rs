@@ -18,6 +18,10 @@ use crate::ids::{CheckpointId, WorkerId};
 use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
 use crate::runtime::mailbox::Mailbox;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long the end of the job waits for the last sweep: much longer than its tries take, unless storage hangs.
+const SWEEP_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A coordinator that has taken leadership.
 pub(super) struct Leader {
@@ -30,6 +34,8 @@ pub(super) struct Leader {
     connections: Connections,
     /// What the checkpoint being added will push out of retention.
     falling: Vec<Retained>,
+    /// When the log last said that this process leads.
+    confirmed: Time,
     ending: Ending,
 }
 
@@ -61,6 +67,7 @@ impl Leader {
             retention: Retention::new(checkpoints.retained),
             connections: Connections::new(now, config),
             falling: Vec::new(),
+            confirmed: now,
             ending: Ending::No,
             requests,
             job,
@@ -114,11 +121,13 @@ impl Leader {
         let mut deadline = self.connections.deadline();
         let working = matches!(self.ending, Ending::No);
         let cores = [self.checkpoints.deadline(), self.failover.deadline()];
-        for core in cores.into_iter().flatten().filter(|_| working) {
+        let doubt = self.store.is_idle().then_some(self.confirmed + self.connections.timeout());
+        for core in cores.into_iter().chain([doubt]).flatten().filter(|_| working) {
             deadline = deadline.min(core);
         }
         match &self.ending {
-            Ending::Lingering { until, .. } => deadline.min(*until),
+            Ending::Lingering { until, .. } if self.now() < *until => deadline.min(*until),
+            Ending::Lingering { until, .. } => deadline.min(*until + SWEEP_TIME_MAX),
             Ending::No | Ending::Confirming(_) | Ending::Now(_) => deadline,
         }
     }
@@ -127,7 +136,9 @@ impl Leader {
         let over = match &self.ending {
             Ending::No | Ending::Confirming(_) => false,
             Ending::Lingering { until, .. } => {
-                self.now() >= *until || (self.connections.is_empty() && self.retention.is_idle())
+                let told = self.connections.is_empty() || self.now() >= *until;
+                let clean = self.retention.is_idle() || self.now() >= *until + SWEEP_TIME_MAX;
+                told && clean
             }
             Ending::Now(_) => true,
         };
@@ -155,6 +166,17 @@ impl Leader {
         let mut out = Vec::new();
         self.failover.on_alarm(now, &mut out);
         self.perform_failover(out);
+        self.confirm_if_in_doubt(now);
+    }
+
+    /// A deposed coordinator learns it from its next slot. One that completes no checkpoint would never learn it, and
+    /// keep workers that its successor waits for.
+    fn confirm_if_in_doubt(&mut self, now: Time) {
+        if self.store.is_idle() && now >= self.confirmed + self.connections.timeout() {
+            let mut out = Vec::new();
+            self.store.confirm(&mut out);
+            self.perform_store(out);
+        }
     }
 
     fn on_input(&mut self, input: Input) {

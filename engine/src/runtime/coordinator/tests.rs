@@ -1,10 +1,12 @@
 //! The coordinator against scripted workers: two of them, one source and one sink with two subtasks.
 
 mod room;
+mod storm;
 
 use super::*;
 use crate::config::{JobConfig, RestartStrategy};
 use crate::cores::retention::ROOT;
+use crate::door::Time;
 use crate::graph::{Instance, JobGraph, OperatorKind, OperatorNode};
 use crate::ids::{Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};

@@ -39,6 +39,7 @@ impl Leader {
 
     fn accepted(&mut self, number: u64, record: SlotRecord) {
         let now = self.now();
+        self.confirmed = now;
         match record {
             SlotRecord::Completed { checkpoint, .. } => {
                 let mut out = Vec::new();
@@ -78,11 +79,15 @@ impl Leader {
     }
 
     fn confirmed(&mut self) {
-        let Ending::Confirming(error) = std::mem::replace(&mut self.ending, Ending::No) else {
-            panic!("only the end of the job is confirmed")
-        };
-        self.emit(Event::JobFailed { cause: error.message.clone() });
-        self.finish(Err(error));
+        self.confirmed = self.now();
+        match std::mem::replace(&mut self.ending, Ending::No) {
+            Ending::Confirming(error) if self.store.is_idle() => {
+                self.emit(Event::JobFailed { cause: error.message.clone() });
+                self.finish(Err(error));
+            }
+            // A proposal waited for the answer; it is decided first.
+            ending => self.ending = ending,
+        }
     }
 
     fn propose(&mut self, record: SlotRecord) {
@@ -136,7 +141,7 @@ impl Leader {
                 self.checkpoints.on_id(now, wall_ms, id, &mut out);
                 self.perform_checkpointing(out);
             }
-            None if self.store.is_idle() => self.propose(SlotRecord::IdsReserved),
+            None if self.store.accepts_proposals() => self.propose(SlotRecord::IdsReserved),
             // A former attempt asked for the reservation that is under way; its outcome will answer.
             None => {}
         }

@@ -29,6 +29,35 @@ pub enum Op {
     Delete,
 }
 
+/// Weather for storage: every request meets a fate of its own, drawn from a seed.
+pub struct Storm(u64);
+
+impl Storm {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// SplitMix64.
+    fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn fate(&mut self) -> Option<Fate> {
+        match self.draw() % 20 {
+            0 => Some(Fate::Fail),
+            1 => Some(Fate::LoseReply),
+            2 => Some(Fate::Hold),
+            _ => None,
+        }
+    }
+}
+
+type Watch = Box<dyn Fn(&Room, &Event) + Send>;
+
 #[derive(Default)]
 struct State {
     now: u64,
@@ -42,6 +71,8 @@ struct State {
     ports: BTreeMap<String, VecDeque<Connection>>,
     port_wakers: BTreeMap<String, Waker>,
     events: Vec<Event>,
+    watch: Option<Watch>,
+    storm: Option<Storm>,
 }
 
 /// The room, cheap to clone.
@@ -78,14 +109,22 @@ impl Room {
         let result = Arc::new(Mutex::new(None));
         let kept = result.clone();
         self.spawn(0, Box::pin(async move { *kept.lock().expect("nobody panicked") = Some(test.await) }));
+        let mut polls = 0;
         loop {
             if let Some(result) = result.lock().expect("nobody panicked").take() {
                 return result;
             }
             let ready = self.state().ready.pop_front();
             match ready {
-                Some(task) => self.poll(task),
-                None => self.advance(),
+                Some(task) => {
+                    polls += 1;
+                    assert!(polls < 1_000_000, "time stands still at {}: the test is stuck", self.state().now);
+                    self.poll(task);
+                }
+                None => {
+                    polls = 0;
+                    self.advance();
+                }
             }
         }
     }
@@ -115,6 +154,34 @@ impl Room {
     /// Removes an object behind everybody's back.
     pub fn remove(&self, path: &str) {
         assert!(self.state().objects.remove(path).is_some(), "{path} exists");
+    }
+
+    /// Storage in this weather; `None` is calm, and what was held lands.
+    pub fn storm(&self, storm: Option<Storm>) {
+        let calm = storm.is_none();
+        self.state().storm = storm;
+        if calm {
+            self.land();
+        }
+    }
+
+    /// A number below `bound`, zero in calm weather.
+    pub fn draw(&self, bound: u64) -> u64 {
+        self.state().storm.as_mut().map_or(0, |storm| storm.draw() % bound)
+    }
+
+    /// One chance in `odds`, none in calm weather.
+    pub fn chance(&self, odds: u64) -> bool {
+        self.state().storm.as_mut().is_some_and(|storm| storm.draw() % odds == 0)
+    }
+
+    /// Shows every announcement to `watch` when it is made.
+    pub fn watch(&self, watch: impl Fn(&Room, &Event) + Send + 'static) {
+        self.state().watch = Some(Box::new(watch));
+    }
+
+    pub fn read(&self, path: &str) -> Option<Bytes> {
+        self.state().objects.get(path).cloned()
     }
 
     pub fn paths(&self) -> BTreeSet<String> {
@@ -154,7 +221,7 @@ impl Room {
     fn advance(&self) {
         let mut state = self.state();
         let ((time, _), waker) = state.timers.pop_first().expect("nobody waits for a clock: the test is stuck");
-        assert!(time < 3_600_000_000_000, "an hour has passed: the test is stuck");
+        assert!(time < 3_600_000_000_000, "an hour has passed: the test is stuck: {:#?}", state.events);
         state.now = state.now.max(time);
         drop(state);
         waker.wake();
@@ -162,6 +229,9 @@ impl Room {
 
     fn fate(&self, op: Op, path: &str) -> Option<Fate> {
         let mut state = self.state();
+        if let Some(storm) = &mut state.storm {
+            return storm.fate();
+        }
         let found = state.opinions.iter().position(|(of, part, _)| *of == op && path.contains(part))?;
         state.opinions.remove(found).map(|(_, _, fate)| fate)
     }
@@ -235,6 +305,11 @@ impl Schedule for Process {
 
 impl Trace for Process {
     fn emit(&self, event: Event) {
+        let watch = self.room.state().watch.take();
+        if let Some(watch) = watch {
+            watch(&self.room, &event);
+            self.room.state().watch = Some(watch);
+        }
         self.room.state().events.push(event);
     }
 }
@@ -286,14 +361,38 @@ impl Bell for CountingBell {
     }
 }
 
-const LATENCY: Duration = Duration::from_millis(1);
+impl Room {
+    /// How long storage takes.
+    fn latency(&self) -> BoxFuture<'static, ()> {
+        self.sleep(Duration::from_millis(1 + self.draw(20)))
+    }
+
+    /// In a storm a held write lands some time, whoever asked for it.
+    fn hold(&self, path: String, bytes: Bytes) {
+        let delay = Duration::from_millis(self.draw(3000));
+        let stormy = self.state().storm.is_some();
+        self.state().held.push((path.clone(), bytes));
+        let room = self.clone();
+        if stormy {
+            let landing = async move {
+                room.sleep(delay).await;
+                let mut state = room.state();
+                if let Some(index) = state.held.iter().position(|(held, _)| *held == path) {
+                    let (path, bytes) = state.held.remove(index);
+                    state.objects.entry(path).or_insert(bytes);
+                }
+            };
+            self.spawn(0, Box::pin(landing));
+        }
+    }
+}
 
 impl Storage for Process {
     fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>> {
         assert!(range.is_none(), "the coordinator reads whole objects");
         let (room, path) = (self.room.clone(), path.to_owned());
         Box::pin(async move {
-            room.sleep(LATENCY).await;
+            room.latency().await;
             match room.fate(Op::Read, &path) {
                 None => room.state().objects.get(&path).cloned().ok_or(StorageError::NotFound(path)),
                 Some(fate) => Err(StorageError::Failed(format!("{path}: {fate:?}"))),
@@ -304,17 +403,17 @@ impl Storage for Process {
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
         let (room, path) = (self.room.clone(), path.to_owned());
         Box::pin(async move {
-            room.sleep(LATENCY).await;
+            room.latency().await;
             let fate = room.fate(Op::Write, &path);
-            let mut state = room.state();
             match fate {
                 Some(Fate::Fail) => return Err(StorageError::Failed(format!("{path}: no space"))),
                 Some(Fate::Hold) => {
-                    state.held.push((path.clone(), bytes));
+                    room.hold(path.clone(), bytes);
                     return Err(StorageError::Unknown(path));
                 }
                 None | Some(Fate::LoseReply) => {}
             }
+            let mut state = room.state();
             if mode == WriteMode::Create && state.objects.contains_key(&path) {
                 return Err(StorageError::Exists(path));
             }
@@ -326,7 +425,7 @@ impl Storage for Process {
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {
         let (room, path) = (self.room.clone(), path.to_owned());
         Box::pin(async move {
-            room.sleep(LATENCY).await;
+            room.latency().await;
             if room.fate(Op::Delete, &path).is_some() {
                 return Err(StorageError::Failed(path));
             }
@@ -338,7 +437,7 @@ impl Storage for Process {
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         let (room, prefix) = (self.room.clone(), format!("{prefix}/"));
         Box::pin(async move {
-            room.sleep(LATENCY).await;
+            room.latency().await;
             let state = room.state();
             let below = state.objects.iter().filter(|(path, _)| path.starts_with(&prefix));
             Ok(below.map(|(path, bytes)| ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 }).collect())
@@ -437,7 +536,8 @@ impl Network for Process {
     fn listen(&self, address: String) -> BoxFuture<'static, Result<Box<dyn Listener>, NetworkError>> {
         let room = self.room.clone();
         Box::pin(async move {
-            room.state().ports.insert(address.clone(), VecDeque::new());
+            let before = room.state().ports.insert(address.clone(), VecDeque::new());
+            drop(before);
             let port: Box<dyn Listener> = Box::new(Port { room, address });
             Ok(port)
         })
