@@ -24,6 +24,7 @@ use crate::runtime::worker::{self, WorkerOptions};
 use clap::Args;
 use futures_util::future::select_all;
 use indicatif::{HumanCount, HumanDuration};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: u16,
     /// Where the coordinator listens; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_and_port)]
     pub listen: String,
     /// Records that each subtask of a generated source makes
     #[arg(long, value_name = "N")]
@@ -89,6 +90,13 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
         Ok(duration) => Ok(duration),
         Err(e) => Err(format!("{e}; write 200ms, 1s or 2m")),
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("write HOST:PORT, such as 127.0.0.1:6123".to_owned()),
     }
 }
 
@@ -173,6 +181,7 @@ fn log_to(show: &Show) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
         .with_writer(move || writer.clone())
+        .with_ansi(std::io::stderr().is_terminal())
         .try_init();
 }
 
