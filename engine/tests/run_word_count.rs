@@ -5,9 +5,11 @@
 mod binary;
 
 use binary::{lines, pause};
+use cofferdam_engine::jobs::{self, JobParameters};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -131,19 +133,31 @@ fn a_run_counts_every_word_once_and_another_run_finds_it_finished() {
 #[test]
 fn a_run_that_is_killed_again_and_again_counts_every_word_once() {
     let engine = binary::engine();
-    let book = Book::new(seed(), 150_000);
+    // On a machine that hardly lets this test run, a short text may be counted before the first kill.
+    let tried = [150_000, 600_000, 2_400_000].into_iter().find_map(|lines| {
+        let book = Book::new(seed(), lines);
+        (kill_again_and_again(&engine, &book) > 0).then_some(book)
+    });
+    let book = tried.expect("no kill left a checkpoint behind, so nothing was tried");
+    let ended = binary::run(&engine, &strs(&book.command(&[])));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    book.assert_output_is_right();
+    assert_sound(&engine, &book.checkpoints());
+    let leftovers = fs::read_dir(book.checkpoints().join(".cofferdam-staging")).expect("a folder").count();
+    assert_eq!(leftovers, 0, "the next run sweeps what a killed one left unpublished");
+}
+
+/// Starts runs and kills them at random moments, and says how many kills left a checkpoint behind.
+fn kill_again_and_again(engine: &Path, book: &Book) -> u32 {
     let mut random = Random(seed() ^ 0x6b69_6c6c);
     let mut killed_with_a_checkpoint = 0;
     for kill in 0..KILLS {
         let workers = (1 + kill % 2).to_string();
-        let command = book.command(&["--workers", &workers]);
         let before = newest_slot(&book.checkpoints());
-        let mut child = binary::start(&engine, &strs(&command));
+        let mut child = binary::start(engine, &strs(&book.command(&["--workers", &workers])));
         // Every other kill waits for something to lose: a leadership and some checkpoints of its own.
-        while kill % 2 == 0
-            && newest_slot(&book.checkpoints()) < before + 3
-            && child.try_wait().expect("asked").is_none()
-        {
+        let enough = |kill| kill % 2 == 1 || newest_slot(&book.checkpoints()) >= before + 3;
+        while !enough(kill) && child.try_wait().expect("a child can be asked").is_none() {
             pause(Duration::from_millis(1));
         }
         pause(Duration::from_micros(random.below(150_000)));
@@ -156,16 +170,10 @@ fn a_run_that_is_killed_again_and_again_counts_every_word_once() {
         }
         killed_with_a_checkpoint += u32::from(has_completed(&book.checkpoints()));
         if newest_slot(&book.checkpoints()) > 0 {
-            assert_sound(&engine, &book.checkpoints());
+            assert_sound(engine, &book.checkpoints());
         }
     }
-    assert!(killed_with_a_checkpoint > 0, "no kill left a checkpoint behind, so nothing was tried");
-    let ended = binary::run(&engine, &strs(&book.command(&[])));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    book.assert_output_is_right();
-    assert_sound(&engine, &book.checkpoints());
-    let leftovers = fs::read_dir(book.checkpoints().join(".cofferdam-staging")).expect("a folder").count();
-    assert_eq!(leftovers, 0, "the next run sweeps what a killed one left unpublished");
+    killed_with_a_checkpoint
 }
 
 /// Whatever moment it is, what the log names is complete.
@@ -175,53 +183,73 @@ fn assert_sound(engine: &Path, checkpoints: &Path) {
     assert_eq!(inspected.code, Some(0), "{inspected:?}");
 }
 
+/// A run of `keyed-sum` that takes half a minute, and a hurried one of the same job.
+struct Sums {
+    folder: TempDir,
+}
+
+impl Sums {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.folder.path().join("chk")
+    }
+
+    fn start(&self, engine: &Path, pace: &[&str]) -> Child {
+        let (out, chk) = (self.folder.path().join("out"), self.checkpoints());
+        let (out, chk) = (out.display().to_string(), chk.display().to_string());
+        let size = ["--records", "300000", "--keys", "50", "--interval", "20ms"];
+        let folders = ["--output", &out, "--checkpoints", &chk];
+        binary::start(engine, &[&["run", "keyed-sum"][..], &size, &folders, pace].concat())
+    }
+
+    /// A slow run that has completed a checkpoint.
+    fn start_slowly(&self, engine: &Path) -> Child {
+        let mut child = self.start(engine, &["--pace", "100ms"]);
+        while !has_completed(&self.checkpoints()) && child.try_wait().expect("a child can be asked").is_none() {
+            pause(Duration::from_millis(1));
+        }
+        child
+    }
+
+    #[track_caller]
+    fn assert_finishes(&self, engine: &Path) {
+        let ended = binary::finish(self.start(engine, &[]));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let parameters = JobParameters { records: 300_000, keys: 50, ..JobParameters::default() };
+        let reference = jobs::find("keyed-sum").expect("a built-in job").reference;
+        let expected = reference(&parameters, &BTreeMap::new()).remove("output/sums").expect("sums");
+        assert_eq!(lines(&self.folder.path().join("out/sums")), expected);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_says_how_to_go_on_and_does() {
     let engine = binary::engine();
-    let book = Book::new(seed(), 100_000);
-    let command = book.command(&[]);
-    let mut child = binary::start(&engine, &strs(&command));
-    while !has_completed(&book.checkpoints()) && child.try_wait().expect("asked").is_none() {
-        pause(Duration::from_millis(1));
-    }
-    let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupted.expect("kill runs").success(), "the run ended before it was interrupted");
+    let sums = Sums::new();
+    let child = sums.start_slowly(&engine);
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success(), "the run ended before it was interrupted");
     let ended = binary::finish(child);
     assert_eq!(ended.code, Some(130), "{ended:?}");
-    assert!(ended.stderr.contains("interrupted; nothing is lost, run the same command again"), "{ended:?}");
-    let ended = binary::run(&engine, &strs(&command));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    book.assert_output_is_right();
+    let advice = "interrupted; nothing is lost, run the same command again to go on";
+    assert!(ended.stderr.contains(advice), "{ended:?}");
+    sums.assert_finishes(&engine);
 }
 
 #[test]
 fn of_two_runs_at_once_the_older_is_fenced_and_the_output_is_right() {
     let engine = binary::engine();
-    let folder = tempfile::tempdir().expect("a folder");
-    let (out, chk) = (folder.path().join("out"), folder.path().join("chk"));
-    let (out_name, chk_name) = (out.display().to_string(), chk.display().to_string());
-    let folders = ["run", "keyed-sum", "--interval", "20ms", "--output", &out_name, "--checkpoints", &chk_name];
-    let size = ["--records", "300000", "--keys", "50"];
-    // The older would take half a minute, the newer hurries.
-    let mut older = binary::start(&engine, &[&folders[..], &size, &["--pace", "100ms"]].concat());
-    while !has_completed(&chk) && older.try_wait().expect("asked").is_none() {
-        pause(Duration::from_millis(1));
-    }
-    let newer = binary::run(&engine, &[&folders[..], &size].concat());
-    assert_eq!(newer.code, Some(0), "{newer:?}");
+    let sums = Sums::new();
+    let older = sums.start_slowly(&engine);
+    sums.assert_finishes(&engine);
     let older = binary::finish(older);
     assert_eq!(older.code, Some(3), "{older:?}");
     assert!(older.stderr.contains("another run of keyed-sum has taken over"), "{older:?}");
-    let sums: Vec<String> = lines(&out.join("sums"));
-    assert_eq!(sums, expected_sums(300_000, 50));
-}
-
-fn expected_sums(records: u64, keys: u64) -> Vec<String> {
-    let parameters =
-        cofferdam_engine::jobs::JobParameters { records, keys, ..cofferdam_engine::jobs::JobParameters::default() };
-    let job = cofferdam_engine::jobs::find("keyed-sum").expect("a built-in job");
-    (job.reference)(&parameters, &BTreeMap::new()).remove("output/sums").expect("sums")
+    sums.assert_finishes(&engine);
 }
 
 #[test]

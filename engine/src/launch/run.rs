@@ -293,11 +293,9 @@ impl Interruption {
 
 fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome, took: Duration) -> Exit {
     let (job, output, course) = (&args.job, args.output.display(), progress.course());
-    let again = match &course.last_completed {
-        Some(last) => format!("run the same command again to go on from {}", last.checkpoint),
-        None if course.attempt.is_some() => "run the same command again to go on from where it started".to_owned(),
-        None => "run the same command again to start it".to_owned(),
-    };
+    let from = course.last_completed.map(|last| last.checkpoint).or(course.resumed_from);
+    let from = from.map_or(String::new(), |checkpoint| format!(" from {checkpoint}"));
+    let again = format!("run the same command again to go on{from}");
     match outcome {
         Outcome::Ended(JobEnd::Finished { checkpoint }) => {
             println!(
