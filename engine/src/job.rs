@@ -33,10 +33,10 @@ mod transform;
 
 pub use aggregate::{Aggregation, Count, Emit, Sum};
 pub use chain::NodeChain;
-pub use connect::{Connected, ProcessBoth, TwoInputFunction, TwoInputs};
+pub use connect::{Connected, ProcessBoth, ProcessedTwo, TwoInputFunction, TwoInputs};
 pub use endpoint::{Sink, SinkWriter, Source, SourceOrigin, SourceReader};
 pub use head::{Head, KeyedHead, KeyedOrigin, Origin, PassThrough, Passing, Program};
-pub use keyed::{Aggregate, Keyed, KeyedFunction, OneInput, Process, Processed, Reduce};
+pub use keyed::{Aggregate, Keyed, KeyedFunction, OneInput, Process, Processed, ProcessedOne, Reduce};
 pub use route::{Route, RoutePlan};
 pub use stream::{Begun, Fused, Shared, SinkEnd, Stream};
 pub use transform::{Filter, FlatMap, Map, Then, Transform, Unchanged};

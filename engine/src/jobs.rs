@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::graph::Job;
 use crate::job::JobBuilder;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub struct BuiltIn {
 pub type Reference = fn(&JobParameters, &BTreeMap<String, Bytes>) -> BTreeMap<String, Vec<String>>;
 
 /// What sizes a built-in job. Every process must be given the same.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct JobParameters {
     /// Subtasks of every operator.
     pub parallelism: u16,

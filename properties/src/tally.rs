@@ -137,7 +137,7 @@ impl Tally {
                 phase.pending.remove(checkpoint);
                 self.checkpoints_aborted += 1;
             }
-            Event::InputEnded { .. } => phase.input_ended = true,
+            Event::InputEnded { .. } | Event::Restored { ended: true, .. } => phase.input_ended = true,
             Event::SourceEmitted { records, .. } => self.records_emitted += records,
             Event::Consumed { records, .. } => self.records_consumed += records,
             Event::CommitEnded { .. } => self.commits += 1,
@@ -159,5 +159,63 @@ impl Tally {
         self.records_consumed += other.records_consumed;
         self.commits += other.commits;
         self.finished += other.finished;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+    use crate::case::Case;
+    use crate::history::Process;
+    use crate::story::{Story, worker};
+
+    fn tally(story: &Story) -> Tally {
+        Tally::of(&Case::new(&story.history, &story.job, None))
+    }
+
+    #[test]
+    fn a_whole_run_is_counted() {
+        let tally = tally(&Story::whole());
+        assert_eq!((tally.checkpoints_completed, tally.restores, tally.restores_non_empty), (2, 1, 1));
+        assert_eq!((tally.crashes.between_checkpoints, tally.crashes.total(), tally.coordinator_crashes), (1, 1, 0));
+        // Twelve, and two once more after the crash; the commit of the first checkpoint is repeated.
+        assert_eq!((tally.records_emitted, tally.commits, tally.finished), (14, 3, 1));
+    }
+
+    #[test]
+    fn a_restore_of_a_checkpoint_that_holds_nothing_is_not_counted_as_one_of_state() {
+        let mut story = Story::begun();
+        story.checkpoint();
+        story.deploy();
+        let tally = tally(&story);
+        assert_eq!((tally.restores, tally.restores_non_empty), (1, 0));
+    }
+
+    #[test]
+    fn crashes_are_told_apart_by_phase() {
+        let mut story = Story::begun();
+        story.crash(worker(0));
+        story.trigger();
+        story.crash(worker(0));
+        story.snapshot_all();
+        story.complete();
+        story.crash(Process::Coordinator);
+        story.emit(0, 6);
+        story.emit(1, 6);
+        story.end_input();
+        story.crash(worker(1));
+        let tally = tally(&story);
+        let crashes = tally.crashes;
+        assert_eq!((crashes.before_first_checkpoint, crashes.checkpoint_pending), (1, 1));
+        assert_eq!((crashes.between_checkpoints, crashes.after_input_ended, crashes.during_restore), (1, 1, 0));
+        assert_eq!(tally.coordinator_crashes, 1);
+    }
+
+    #[test]
+    fn tallies_add_up() {
+        let one = tally(&Story::whole());
+        let mut two = one;
+        two.add(&one);
+        assert_eq!((two.restores, two.crashes.total(), two.entries), (2, 2, 2 * one.entries));
     }
 }

@@ -9,6 +9,7 @@
 //! 3. `SourceEmitted` reads so many records from the input, `Consumed` takes so many from a channel. What is not there
 //!    cannot have been consumed: that, a wrong order or an early end is illegal, and re-execution stops.
 //! 4. `SnapshotTaken` takes the witness's snapshot and cuts the channels; `UploadEnded` and `AckSent` are compared.
+//!    Positions of a source agree if they stand before the same record: a reader may write that down in several ways.
 //! 5. `Prepared` stages, `CommitStarted` makes visible in the witness's storage, `CommitEnded` forgets the committable.
 //!
 //! Each record of the input prefix exactly once, first in first out per channel: this follows from re-execution.
@@ -35,6 +36,8 @@ use cofferdam_engine::door::Env;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, SubtaskContext};
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
+use cofferdam_engine::persist::blob;
+use cofferdam_engine::state;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -198,7 +201,8 @@ impl<'a> Witness<'a> {
             Event::SnapshotTaken { attempt, subtask, checkpoint, ended } => {
                 self.on_snapshot_taken(at, (attempt, subtask), checkpoint, ended)
             }
-            Event::UploadEnded { attempt, subtask, checkpoint, digest, .. } => {
+            Event::UploadEnded { attempt, subtask, checkpoint, ref path, digest } => {
+                self.recognise(at, (attempt, subtask), checkpoint, (path, digest))?;
                 self.compare(at, (attempt, subtask), checkpoint, ("uploads", digest))
             }
             Event::AckSent { attempt, subtask, checkpoint, digest } => {
@@ -314,13 +318,34 @@ impl<'a> Witness<'a> {
             // Forgotten long ago: an upload that outlived several completed checkpoints changes nothing.
             None if self.completed.iter().any(|completed| *completed > checkpoint) => return Ok(()),
             None => format!("{what} a snapshot of {checkpoint} that it never took"),
-            Some(taken) if taken.digest == digest => return Ok(()),
+            Some(taken) if taken.agrees_with(digest) => return Ok(()),
             Some(taken) => {
                 format!("{what} state {digest:016x} for {checkpoint}, re-executed it is {:016x}", taken.digest)
             }
         };
         self.convict(at, who, message);
         Ok(())
+    }
+
+    /// A source's position may be written down in several ways: if the bytes differ, the stored snapshot is looked at.
+    fn recognise(
+        &mut self,
+        at: usize,
+        (attempt, subtask): (Attempt, SubtaskId),
+        checkpoint: CheckpointId,
+        (path, digest): (&str, u64),
+    ) -> Result<(), Violation> {
+        let (ledger, snapshots) = (self.ledger, std::mem::take(&mut self.snapshots));
+        let recognised = self.with(at, attempt, subtask, |_, run, number| {
+            let taken = snapshots.get(&(checkpoint, attempt)).and_then(|snapshots| snapshots[number].as_ref());
+            let Some(taken) = taken.filter(|taken| !taken.agrees_with(digest)) else { return Ok(()) };
+            let stored = ledger.object_at(path, at).and_then(|bytes| blob::decode(path, bytes).ok());
+            let Some(stored) = stored.filter(|stored| state::digest(stored) == digest) else { return Ok(()) };
+            run.live(number)?.recognises(taken, &stored, digest)?;
+            Ok(())
+        });
+        self.snapshots = snapshots;
+        recognised
     }
 
     fn on_restored(
@@ -350,7 +375,7 @@ impl<'a> Witness<'a> {
         if checkpoint.is_none() {
             self.fresh[number] = Some(expected.digest);
         }
-        if (expected.digest, expected.ended) != (digest, ended) {
+        if !expected.agrees_with(digest) || expected.ended != ended {
             let message = format!(
                 "live state after restore is {digest:016x} (ended = {ended}), re-executed it is {:016x} (ended = {})",
                 expected.digest, expected.ended
@@ -398,7 +423,7 @@ impl<'a> Witness<'a> {
         let completed = completed.expect("it has a taker");
         let uid = &self.topology.graph.operator(subtask.operator).uid;
         match self.ledger.stored_digest(completed, (uid, subtask.index), at) {
-            Ok(stored) if stored == taken.digest => {}
+            Ok(stored) if taken.agrees_with(stored) => {}
             Ok(stored) => {
                 let message = format!("{checkpoint} holds {stored:016x}, re-executed it is {:016x}", taken.digest);
                 self.convict(at, who, message);

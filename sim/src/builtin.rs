@@ -131,6 +131,7 @@ mod tests {
             let plan = Plan::of(seed);
             let staging = stage(seed, &plan).expect("it can be staged");
             assert_eq!(staging.processes.len(), usize::from(plan.workers) + 1);
+            assert_eq!(staging.job.graph.operators.len() as u32, plan.job.operators());
             assert!(staging.reference.is_some_and(|reference| !reference.outputs.is_empty()));
         }
     }

@@ -35,6 +35,14 @@ impl JobKind {
             Self::Join => "join",
         }
     }
+
+    /// How many operators its graph has.
+    pub fn operators(self) -> u32 {
+        match self {
+            Self::WordCount => 4,
+            Self::Join => 5,
+        }
+    }
 }
 
 /// See the head of the file. Times are virtual milliseconds.

@@ -4,7 +4,7 @@
 //! 1. A [`WorldSpec`] decides everything; two runs of it have equal [`Recording::fingerprint`]s, in another thread,
 //!    process and build profile.
 //! 2. Everything that can wake a task is a *delivery* on one queue, ordered by virtual time, then by a keyed rank
-//!    ([`queue`]). Between two quiet moments exactly one task of the engine runs ([`driver`]), so madsim's scheduler
+//!    (`queue`). Between two quiet moments exactly one task of the engine runs (`driver`), so madsim's scheduler
 //!    never has a choice, and neither its clock nor its random numbers show.
 //! 3. Every delay, pick, token and loss is a pure function of (seed, domain, logical key, occurrence) ([`keyed`]).
 //!    There is no random stream and no global counter in any key: another task, timer or log line moves nothing.
@@ -29,9 +29,11 @@ mod queue;
 mod state;
 mod storage;
 mod strike;
+mod task;
 #[cfg(test)]
 mod tests;
 pub mod tuning;
+mod turn;
 mod wait;
 
 use bytes::Bytes;
@@ -40,7 +42,7 @@ use cofferdam_properties::history::{History, Process};
 use keyed::Keyed;
 use state::State;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Point, Requests, Target, Trigger};
@@ -165,6 +167,9 @@ impl WorldSpec {
         if self.processes.is_empty() {
             return Err("a world needs a process".to_owned());
         }
+        if self.tuning.favour_percent >= 100 || self.tuning.drift_ppm >= 1_000_000 || self.tuning.window == 0 {
+            return Err("tuning: favour_percent < 100, drift_ppm < 1000000 and window > 0 are needed".to_owned());
+        }
         for (number, fault) in self.faults.iter().enumerate() {
             fault.validate().map_err(|cause| format!("fault {number} ({fault}): {cause}"))?;
             if let Some(Target::Process(process)) = fault.what.target()
@@ -183,7 +188,7 @@ pub fn run(spec: WorldSpec) -> Recording {
     if let Err(cause) = spec.validate() {
         panic!("{cause}");
     }
-    driver::capture_engine_panics();
+    task::capture_engine_panics();
     let thread = std::thread::Builder::new().name("world".to_owned());
     let running = thread.spawn(move || run_here(spec).0).expect("the system has a thread to spare");
     running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -195,8 +200,7 @@ fn run_here(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
     let runtime = madsim::runtime::Runtime::new();
     let world = Arc::new(Shared {
         now: AtomicU64::new(0),
-        current: AtomicU32::new(NO_TASK),
-        expected: AtomicU32::new(NO_TASK),
+        turn: turn::Turn::new(),
         keyed: Keyed::new(spec.seed),
         tuning: spec.tuning.clone(),
         state: Mutex::new(State::new(&mut spec)),
@@ -218,15 +222,10 @@ fn run_here(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
     (recording, Arc::downgrade(&world))
 }
 
-const NO_TASK: u32 = u32::MAX;
-
 /// A world: its constants, what is read on every path, and the state behind one lock.
 pub(crate) struct Shared {
     now: AtomicU64,
-    /// The task being polled.
-    current: AtomicU32,
-    /// The task that the last delivery woke.
-    expected: AtomicU32,
+    turn: turn::Turn,
     keyed: Keyed,
     tuning: Tuning,
     state: Mutex<State>,
@@ -247,23 +246,8 @@ impl Shared {
         assert!(before <= time, "time does not go back");
     }
 
+    /// The task being polled, or a number that no task has.
     fn current_task(&self) -> u32 {
-        self.current.load(Ordering::Relaxed)
-    }
-
-    fn enter_task(&self, task: u32) {
-        self.current.store(task, Ordering::Relaxed);
-    }
-
-    fn leave_task(&self) {
-        self.current.store(NO_TASK, Ordering::Relaxed);
-    }
-
-    fn expect_poll(&self, task: u32) {
-        self.expected.store(task, Ordering::Relaxed);
-    }
-
-    fn is_expected(&self, task: u32) -> bool {
-        self.expected.load(Ordering::Relaxed) == task
+        self.turn.current_task()
     }
 }

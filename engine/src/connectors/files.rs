@@ -13,7 +13,8 @@
 //!
 //! Invariant: the buffer holds exactly the lines written since the last successful `prepare`.
 //! Not handled: output of an earlier, unrelated job in the same directory; lines that must fit in memory between two
-//! checkpoints; a restore with less parallelism.
+//! checkpoints; a restore with less parallelism; a staged object that storage writes belatedly, after an unknown outcome
+//! that was repeated and committed, lies hidden until the next restart.
 
 use super::retry::{self, Found};
 use crate::door::Env;
@@ -112,6 +113,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
             checksum: crc32c::crc32c(&content),
         };
         assert!(committable.describes(&content), "the committable is of this content");
+        assert!(!self.doubtful.contains(&committable.staged), "a checkpoint is prepared once an attempt");
         if let Err(error) = retry::overwrite(&self.env, &committable.staged, &content).await {
             self.doubtful.push(committable.staged);
             return Err(error);
@@ -174,3 +176,6 @@ fn attempt_of(name: &str) -> Option<Attempt> {
     let (generation, number) = attempt.strip_prefix('a')?.split_once('.')?;
     Some(Attempt { generation: Generation(generation.parse().ok()?), number: number.parse().ok()? })
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,3 +67,6 @@ impl Source for TextLines {
         LineReader::new(self.clone(), context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::door::{
     Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Schedule, Site, Spawner,
-    Storage, StorageError, TaskHandle, Time, Trace, WriteMode,
+    Storage, StorageError, TaskHandle, Time, Trace, Work, WriteMode,
 };
 use crate::event::Event;
 use crate::graph::SubtaskContext;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,8 +22,6 @@ pub enum Mood {
     Fail,
     /// Take effect, and say that the outcome is unknown.
     LoseReply,
-    /// Never answer.
-    Hang,
 }
 
 #[derive(Default)]
@@ -60,30 +58,38 @@ impl World {
         }
     }
 
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.0.objects.lock().expect("no test thread died here")
+    }
+
+    fn moods(&self) -> MutexGuard<'_, Vec<(String, Mood, u32)>> {
+        self.0.moods.lock().expect("no test thread died here")
+    }
+
     /// Stores an object.
     pub fn put(&self, path: &str, bytes: &[u8]) {
-        self.0.objects.lock().unwrap().insert(path.into(), Bytes::copy_from_slice(bytes));
+        self.objects().insert(path.into(), Bytes::copy_from_slice(bytes));
     }
 
     /// Removes an object.
     pub fn remove(&self, path: &str) {
-        assert!(self.0.objects.lock().unwrap().remove(path).is_some(), "{path} was there");
+        assert!(self.objects().remove(path).is_some(), "{path} was there");
     }
 
     /// The objects under a prefix.
     pub fn under(&self, prefix: &str) -> BTreeMap<String, Bytes> {
-        let objects = self.0.objects.lock().unwrap();
+        let objects = self.objects();
         objects.iter().filter(|(path, _)| path.starts_with(prefix)).map(|(p, b)| (p.clone(), b.clone())).collect()
     }
 
     /// Lets the next `times` requests whose path contains `part` go wrong.
     pub fn upset(&self, part: &str, mood: Mood, times: u32) {
-        self.0.moods.lock().unwrap().push((part.into(), mood, times));
+        self.moods().push((part.into(), mood, times));
     }
 
     /// Takes back every [`World::upset`].
     pub fn calm(&self) {
-        self.0.moods.lock().unwrap().clear();
+        self.moods().clear();
     }
 
     /// How many requests storage has seen.
@@ -98,12 +104,12 @@ impl World {
 
     /// Lets time pass.
     pub fn advance(&self, duration: Duration) {
-        self.0.now.fetch_add(u64::try_from(duration.as_nanos()).unwrap(), Ordering::Relaxed);
+        self.0.now.fetch_add(u64::try_from(duration.as_nanos()).expect("centuries"), Ordering::Relaxed);
     }
 
     fn mood(&self, path: &str) -> Option<Mood> {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
-        let mut moods = self.0.moods.lock().unwrap();
+        let mut moods = self.moods();
         let (_, mood, times) = moods.iter_mut().find(|(part, _, times)| *times > 0 && path.contains(part.as_str()))?;
         *times -= 1;
         Some(*mood)
@@ -115,14 +121,13 @@ impl World {
         effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> Result<T, StorageError>,
     ) -> BoxFuture<'static, Result<T, StorageError>> {
         let mood = self.mood(path);
-        let mut objects = self.0.objects.lock().unwrap();
+        let mut objects = self.objects();
         let reply = match mood {
             None => effect(&mut objects),
             Some(Mood::Fail) => Err(StorageError::Failed(format!("{path}: it failed"))),
             Some(Mood::LoseReply) => {
                 effect(&mut objects).and(Err(StorageError::Unknown(format!("{path}: the reply was lost"))))
             }
-            Some(Mood::Hang) => return Box::pin(std::future::pending()),
         };
         Box::pin(std::future::ready(reply))
     }
@@ -144,7 +149,7 @@ impl Clock for World {
             if world.now() >= deadline { Poll::Ready(()) } else { Poll::Pending }
         }))
     }
-    fn work(&self, _site: Site, _units: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, _site: Site, _work: Work) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }

@@ -30,6 +30,7 @@
 //! Invariants: at most one request is outstanding; the log is contiguous from the floor to the top; generations and
 //! reserved ids never decrease along the log, checkpoint ids strictly increase.
 
+mod proposal;
 mod reading;
 
 use crate::cores::backoff::backoff;
@@ -38,6 +39,7 @@ use crate::error::Error;
 use crate::ids::{CheckpointId, Generation};
 use crate::persist::slot::{self, Slot, SlotRecord};
 use bytes::Bytes;
+use proposal::{Decision, Proposal};
 use reading::{Progress, Reading};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,9 +49,6 @@ pub const IDS_PER_BLOCK: u64 = 100;
 
 /// A completed checkpoint's slot brings the next block along when fewer ids than this are left.
 const IDS_LEFT_MIN: u64 = 50;
-
-/// Definite failures in a row after which a proposal counts as not added.
-const CREATE_TRIES: u32 = 5;
 
 /// Failed reads in a row after which the recovery fails: a log that stays unreadable is told, not waited for
 /// (FLINK-8807).
@@ -163,37 +162,6 @@ enum Stage {
     },
     /// Finished, deposed or failed: nothing more happens.
     Over,
-}
-
-/// One slot being decided.
-#[derive(Debug)]
-struct Proposal {
-    number: u64,
-    slot: Slot,
-    /// Whether some try may have landed or may land yet.
-    may_land: bool,
-    /// Tries of the current step that went wrong in a row.
-    tries: u32,
-    step: Step,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
-    Creating,
-    /// After `Exists` (`seen`) or an unknown outcome.
-    ReadingBack {
-        seen: bool,
-    },
-    Verifying,
-}
-
-/// What became of a slot being decided.
-enum Decision {
-    Open,
-    Ours,
-    Theirs,
-    NotAdded(String),
-    Broken(Error),
 }
 
 impl Completed {
@@ -510,99 +478,6 @@ impl Completed {
         assert_eq!(top.generation, self.generation, "the top of a leader's log is its own");
         assert!(self.next_id.0 <= self.reserved().0 + 1, "no id is used that was not reserved");
         assert!(self.latest().is_none_or(|latest| latest.checkpoint < self.next_id), "ids grow");
-    }
-}
-
-impl Proposal {
-    fn new(number: u64, slot: Slot, out: &mut Vec<Effect>) -> Self {
-        let mut proposal = Self { number, slot, may_land: false, tries: 0, step: Step::Creating };
-        proposal.create(Duration::ZERO, out);
-        proposal
-    }
-
-    fn create(&mut self, delay: Duration, out: &mut Vec<Effect>) {
-        self.step = Step::Creating;
-        out.push(Effect::Create { number: self.number, slot: self.slot.clone(), delay });
-    }
-
-    fn on_created(&mut self, number: u64, reply: Result<(), StorageError>, out: &mut Vec<Effect>) -> Decision {
-        assert_eq!((self.step, number), (Step::Creating, self.number), "the reply fits the request");
-        match reply {
-            Ok(()) => self.verify(out),
-            Err(StorageError::Exists(_)) => self.read_back(true, out),
-            Err(StorageError::Unknown(_)) => {
-                self.may_land = true;
-                self.read_back(false, out)
-            }
-            Err(StorageError::Failed(cause) | StorageError::NotFound(cause)) => {
-                self.tries += 1;
-                if !self.may_land && self.tries >= CREATE_TRIES {
-                    return Decision::NotAdded(cause);
-                }
-                self.create(backoff(self.tries), out);
-                Decision::Open
-            }
-            Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
-        }
-    }
-
-    fn on_read(&mut self, number: u64, reply: Result<Bytes, StorageError>, out: &mut Vec<Effect>) -> Decision {
-        let Step::ReadingBack { seen } = self.step else { panic!("no slot was being read back") };
-        assert_eq!(number, self.number, "the reply fits the request");
-        match reply {
-            Ok(bytes) => match Slot::decode(&slot::path(number), &bytes) {
-                Ok(found) if found.token == self.slot.token => {
-                    assert_eq!(found, self.slot, "one token, one slot");
-                    self.verify(out)
-                }
-                Ok(_) => Decision::Theirs,
-                Err(error) => Decision::Broken(error),
-            },
-            // It was there and is gone: only the floor of somebody newer can have removed it.
-            Err(StorageError::NotFound(_)) if seen => Decision::Theirs,
-            Err(StorageError::NotFound(_)) => {
-                self.tries += 1;
-                self.create(backoff(self.tries), out);
-                Decision::Open
-            }
-            Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
-            Err(StorageError::Failed(_) | StorageError::Unknown(_) | StorageError::Exists(_)) => {
-                self.tries += 1;
-                out.push(Effect::Read { number, delay: backoff(self.tries) });
-                Decision::Open
-            }
-        }
-    }
-
-    fn on_listed(&mut self, reply: Result<Vec<u64>, StorageError>, out: &mut Vec<Effect>) -> Decision {
-        assert_eq!(self.step, Step::Verifying, "a listing was asked for");
-        let path = slot::path(self.number);
-        match reply.map(|numbers| numbers.into_iter().max()) {
-            Ok(Some(top)) if top > self.number => Decision::Theirs,
-            Ok(Some(top)) if top == self.number => Decision::Ours,
-            Ok(_) => Decision::Broken(Error::corrupt(format!(
-                "{path} was created but is not listed: this storage cannot hold the log of completed checkpoints"
-            ))),
-            Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
-            Err(_) => {
-                self.tries += 1;
-                out.push(Effect::List { delay: backoff(self.tries) });
-                Decision::Open
-            }
-        }
-    }
-
-    fn verify(&mut self, out: &mut Vec<Effect>) -> Decision {
-        self.step = Step::Verifying;
-        self.tries = 0;
-        out.push(Effect::List { delay: Duration::ZERO });
-        Decision::Open
-    }
-
-    fn read_back(&mut self, seen: bool, out: &mut Vec<Effect>) -> Decision {
-        self.step = Step::ReadingBack { seen };
-        out.push(Effect::Read { number: self.number, delay: Duration::ZERO });
-        Decision::Open
     }
 }
 

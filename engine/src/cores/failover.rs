@@ -146,10 +146,14 @@ impl Failover {
         }
     }
 
-    /// A worker has registered.
+    /// A worker has registered. Of two connections the one accepted later is the worker's present one, whichever
+    /// registration arrives first: a worker that gave up waiting dials again, and both frames may be under way.
     pub fn on_registered(&mut self, now: Time, worker: WorkerId, connection: ConnectionId, out: &mut Vec<Effect>) {
+        if self.workers.get(&worker).is_some_and(|present| *present > connection) {
+            return out.push(Effect::Disconnect { worker, connection });
+        }
         if let Some(older) = self.workers.insert(worker, connection) {
-            assert!(older < connection, "connections are numbered in order");
+            assert_ne!(older, connection, "a connection registers once");
             out.push(Effect::Disconnect { worker, connection: older });
             self.fail_if_hosting(now, worker, format!("{worker} registered anew"), out);
         }

@@ -17,6 +17,9 @@ pub struct Connected<'j, A, B, K, F, G> {
     pub(super) second: Keyed<'j, B, K, G>,
 }
 
+/// A stream that a program for two inputs has just been applied to.
+pub type ProcessedTwo<'j, A, B, K, F, G, H> = Processed<'j, TwoInputs<A, B, K, F, G, H>>;
+
 impl<'j, A, B, K, F, G> Connected<'j, A, B, K, F, G>
 where
     A: Record,
@@ -31,7 +34,7 @@ where
         uid: &str,
         first: P,
         second: Q,
-    ) -> Processed<'j, TwoInputs<A, B, K, F, G, ProcessBoth<P, Q, S, U>>>
+    ) -> ProcessedTwo<'j, A, B, K, F, G, ProcessBoth<P, Q, S, U>>
     where
         S: Value,
         U: Send + Sync + 'static,
@@ -46,7 +49,7 @@ where
         self,
         uid: &str,
         function: H,
-    ) -> Processed<'j, TwoInputs<A, B, K, F, G, H>> {
+    ) -> ProcessedTwo<'j, A, B, K, F, G, H> {
         let job = self.first.stream.job;
         let states = KeyedOrigin::<TwoInputs<A, B, K, F, G, H>>::states();
         let operator = job.add_operator(uid, OperatorKind::Transform, states);

@@ -26,6 +26,9 @@ pub struct Keyed<'j, T, K, F> {
 /// A stream that a keyed program has just been applied to.
 pub type Processed<'j, P> = Stream<'j, KeyedOrigin<P>, Unchanged>;
 
+/// The same for one input.
+pub type ProcessedOne<'j, T, K, F, G> = Processed<'j, OneInput<T, K, F, G>>;
+
 impl<'j, T, K, F> Keyed<'j, T, K, F>
 where
     T: Record,
@@ -42,17 +45,13 @@ where
     }
 
     /// Folds the records of a key into `(key, result)`.
-    pub fn aggregate<A: Aggregation<T>>(
-        self,
-        uid: &str,
-        aggregation: A,
-    ) -> Processed<'j, OneInput<T, K, F, Aggregate<A>>> {
+    pub fn aggregate<A: Aggregation<T>>(self, uid: &str, aggregation: A) -> ProcessedOne<'j, T, K, F, Aggregate<A>> {
         let emit = self.emit;
         self.process_with(uid, Aggregate { aggregation, emit })
     }
 
     /// Combines the records of a key two by two, the earlier one first, into `(key, record)`.
-    pub fn reduce<R>(self, uid: &str, combine: R) -> Processed<'j, OneInput<T, K, F, Reduce<R>>>
+    pub fn reduce<R>(self, uid: &str, combine: R) -> ProcessedOne<'j, T, K, F, Reduce<R>>
     where
         R: Fn(&mut T, T) + Clone + Send + Sync + 'static,
     {
@@ -62,7 +61,7 @@ where
 
     /// Processes each record with the state of its key: key, record, state (`None` at first; leave `None` to forget the
     /// key) and output.
-    pub fn process<S, U, G>(self, uid: &str, function: G) -> Processed<'j, OneInput<T, K, F, Process<G, S, U>>>
+    pub fn process<S, U, G>(self, uid: &str, function: G) -> ProcessedOne<'j, T, K, F, Process<G, S, U>>
     where
         S: Value,
         U: Send + Sync + 'static,
@@ -72,7 +71,7 @@ where
     }
 
     /// Processes each record, and the end of input, with the state of its key.
-    pub fn process_with<G: KeyedFunction<K, T>>(self, uid: &str, function: G) -> Processed<'j, OneInput<T, K, F, G>> {
+    pub fn process_with<G: KeyedFunction<K, T>>(self, uid: &str, function: G) -> ProcessedOne<'j, T, K, F, G> {
         let job = self.stream.job;
         let program = OneInput { key: self.key.clone(), function, types: PhantomData };
         let operator = job.add_operator(uid, OperatorKind::Transform, KeyedOrigin::<OneInput<T, K, F, G>>::states());

@@ -159,7 +159,7 @@ impl Run {
     }
 
     /// Runs to the end of input and through the final checkpoint.
-    pub fn finish(mut self, last: CheckpointId) -> Result<()> {
+    pub fn finish(&mut self, last: CheckpointId) -> Result<()> {
         for subtask in self.graph.subtasks() {
             while self.subtasks[&subtask].is_source() && !self.subtasks[&subtask].ended {
                 self.produce(subtask)?;

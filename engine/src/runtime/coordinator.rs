@@ -184,3 +184,6 @@ fn announce_failure(env: &Env, error: &Error) {
         Reaction::Restart | Reaction::Fenced => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

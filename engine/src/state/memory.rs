@@ -102,7 +102,14 @@ impl<K: Key, V: Value> Group<K, V> {
         (hash >> 16) as usize & (self.pages.len() - 1)
     }
 
-    fn update<R>(&mut self, hash: u64, key: K, change: impl FnOnce(&K, &mut Option<V>) -> R) -> R {
+    #[inline]
+    fn update<R>(
+        &mut self,
+        hash: u64,
+        key: K,
+        page_entries_max: usize,
+        change: impl FnOnce(&K, &mut Option<V>) -> R,
+    ) -> R {
         let page = self.page_of(hash);
         let table = self.pages[page].own();
         if let Some(entry) = table.find_mut(hash, |entry| entry.key == key) {
@@ -117,7 +124,7 @@ impl<K: Key, V: Value> Group<K, V> {
         let result = change(&key, &mut value);
         if value.is_some() {
             table.insert_unique(hash, Entry { key, value }, |entry| stable_hash(&entry.key));
-            if table.len() > PAGE_ENTRIES_MAX && self.pages.len() < 1 << PAGE_BITS_MAX {
+            if table.len() > page_entries_max && self.pages.len() < 1 << PAGE_BITS_MAX {
                 self.split();
             }
         }
@@ -146,14 +153,21 @@ impl<K: Key, V: Value> Group<K, V> {
 pub struct MemoryBackend<K, V> {
     name: String,
     ownership: Ownership,
+    page_entries_max: usize,
     groups: Vec<Group<K, V>>,
 }
 
 impl<K: Key, V: Value> MemoryBackend<K, V> {
     /// Empty state called `name`.
     pub fn new(name: &str, ownership: Ownership) -> Self {
+        Self::with_pages(name, ownership, PAGE_ENTRIES_MAX)
+    }
+
+    /// The same with pages of another size, for tests and measurements. No snapshot depends on it.
+    pub fn with_pages(name: &str, ownership: Ownership, page_entries_max: usize) -> Self {
+        assert!(page_entries_max >= 1, "a page holds an entry");
         let groups = (0..ownership.count).map(|_| Group::new()).collect();
-        Self { name: name.into(), ownership, groups }
+        Self { name: name.into(), ownership, page_entries_max, groups }
     }
 
     /// How many keys have a value.
@@ -184,7 +198,8 @@ impl<K: Key, V: Value> MemoryBackend<K, V> {
             if key_group(hash, max_parallelism) != group {
                 return Err(bad(&format!("a key belongs to {}", key_group(hash, max_parallelism))));
             }
-            let before = self.groups[position].update(hash, key, |_, slot| slot.replace(value));
+            let most = self.page_entries_max;
+            let before = self.groups[position].update(hash, key, most, |_, slot| slot.replace(value));
             if before.is_some() {
                 return Err(bad("a key appears twice"));
             }
@@ -201,7 +216,7 @@ impl<K: Key, V: Value> KeyedBackend<K, V> for MemoryBackend<K, V> {
         let Some(position) = self.ownership.position(group) else {
             panic!("a record of {group} came to a subtask that owns {:?}", self.ownership);
         };
-        self.groups[position].update(hash, key, change)
+        self.groups[position].update(hash, key, self.page_entries_max, change)
     }
 
     fn visit_sorted(&self, visit: &mut impl FnMut(&K, &V)) {
@@ -248,10 +263,13 @@ impl<K: Key, V: Value> KeyedBackend<K, V> for MemoryBackend<K, V> {
     }
 }
 
+/// The pages of a key group, shared with a snapshot.
+type SharedGroup<K, V> = (KeyGroup, Vec<Arc<Table<K, V>>>);
+
 /// The shared pages of one snapshot.
 struct MemoryPages<K, V> {
     name: String,
-    groups: std::vec::IntoIter<(KeyGroup, Vec<Arc<Table<K, V>>>)>,
+    groups: std::vec::IntoIter<SharedGroup<K, V>>,
 }
 
 impl<K: Key, V: Value> Pages for MemoryPages<K, V> {
@@ -295,3 +313,6 @@ fn append_part<T: serde::Serialize>(arena: &mut Vec<u8>, part: &T) -> usize {
     arena[start..start + 4].copy_from_slice(&length.to_le_bytes());
     arena.len()
 }
+
+#[cfg(test)]
+mod tests;

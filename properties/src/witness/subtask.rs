@@ -11,6 +11,7 @@ use cofferdam_engine::graph::{Factory, OperatorKind};
 use cofferdam_engine::ids::CheckpointId;
 use cofferdam_engine::state::{self, Section, SectionKind};
 use futures_util::FutureExt;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
@@ -43,6 +44,8 @@ pub struct Taken {
     of_reader: usize,
     /// The canonical digest of its sections.
     pub digest: u64,
+    /// The digest of the engine's sections, once they were seen to mean the same.
+    equivalent: Cell<Option<u64>>,
     /// Whether the subtask had processed the end of its input.
     pub ended: bool,
 }
@@ -52,6 +55,11 @@ impl Taken {
     #[cfg(test)]
     pub fn sections(&self) -> &[Section] {
         &self.sections
+    }
+
+    /// Whether a digest is that of this state.
+    pub fn agrees_with(&self, digest: u64) -> bool {
+        digest == self.digest || self.equivalent.get() == Some(digest)
     }
 
     /// The sections that belong to the reader.
@@ -156,11 +164,30 @@ impl Live {
             Piece::Transform(chain) => state::collect(chain.snapshot()),
             Piece::Sink(_) => vec![pending_section(&self.pending)],
         };
-        let taken = Rc::new(Taken { digest: state::digest(&sections), sections, of_reader, ended: self.ended });
+        let taken = Rc::new(Taken {
+            digest: state::digest(&sections),
+            sections,
+            of_reader,
+            equivalent: Cell::new(None),
+            ended: self.ended,
+        });
         if let Piece::Source(reader, _) = &mut self.piece {
             reader.rebase(taken.clone());
         }
         taken
+    }
+
+    /// Whether the engine's sections, stored for the same snapshot, mean what the witness's mean although their bytes
+    /// differ. If so it is remembered.
+    pub fn recognises(&self, taken: &Taken, stored: &[Section], digest: u64) -> Result<bool, Unread> {
+        let Piece::Source(reader, _) = &self.piece else { return Ok(false) };
+        let (positions, state) = taken.sections.split_at(taken.of_reader);
+        let Some((stored_positions, stored_state)) = stored.split_at_checked(taken.of_reader) else { return Ok(false) };
+        let same = state == stored_state && reader.same_position(positions, stored_positions)?;
+        if same {
+            taken.equivalent.set(Some(digest));
+        }
+        Ok(same)
     }
 
     /// A sink stages what was written.

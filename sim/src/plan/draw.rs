@@ -39,28 +39,32 @@ pub fn plan(seed: Seed) -> Plan {
 struct Pace {
     workers: u16,
     parallelism: u16,
+    subtasks: u32,
     input: InputShape,
     /// How long the job would take if nothing went wrong.
     length_ms: u64,
     interval_ms: u64,
+    /// How slow storage is, compared with the ordinary.
+    storage: u64,
 }
 
 /// Every plan of a job.
 fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
     pace(job).prop_flat_map(move |pace| {
-        let knobs = (1..=16_usize, 1..=4_u32, timeout(pace.interval_ms), any::<bool>(), 1..=3_usize);
+        let channels = channels(&pace);
+        let checkpoints = (timeout(&pace), any::<bool>(), 1..=3_usize);
         let failover = (1..120_u64, 20..=60_u64, 4..=8_u64, 5..200_u64);
-        (Just(pace.clone()), knobs, failover, tuning(&pace), scenario(&pace)).prop_map(
-            move |(pace, (batch, credits, timeout, asynchronous, retained), failover, tuning, faults)| {
+        (Just(pace.clone()), channels, checkpoints, failover, tuning(&pace), scenario(&pace)).prop_map(
+            move |(pace, (batch_records, credits), (timeout_ms, asynchronous, retained), failover, tuning, faults)| {
                 let (restart_delay_ms, heartbeat_interval_ms, silent_beats, supervisor_delay_ms) = failover;
                 Plan {
                     job,
                     workers: pace.workers,
                     parallelism: pace.parallelism,
-                    batch_records: batch,
+                    batch_records,
                     credits,
                     checkpoint_interval_ms: pace.interval_ms,
-                    checkpoint_timeout_ms: timeout,
+                    checkpoint_timeout_ms: timeout_ms,
                     snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
                     retained,
                     restart_delay_ms,
@@ -79,37 +83,54 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
 }
 
 fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
-    (1..=3_u16, 1..=3_u16, input::shapes(job), 250..900_u64, 5..=12_u64).prop_map(
-        |(workers, parallelism, input, length_ms, checkpoints)| Pace {
+    let storage = select(vec![1, 1, 1, 2, 2, 4]);
+    (1..=3_u16, 1..=3_u16, input::shapes(job), 500..1_500_u64, 8..=16_u64, storage).prop_map(
+        move |(workers, parallelism, input, length_ms, checkpoints, storage)| Pace {
             workers,
             parallelism,
+            subtasks: u32::from(parallelism) * job.operators(),
             input,
             length_ms,
             interval_ms: length_ms / checkpoints,
+            storage,
         },
     )
 }
 
-/// Mostly generous; one plan in six has checkpoints expire for being slow.
-fn timeout(interval_ms: u64) -> impl Strategy<Value = u64> {
+/// Records per batch and credits. What lies in channels is a small part of the input: a barrier travels behind it, and
+/// a job whose input is all in channels has no time for a second checkpoint.
+fn channels(pace: &Pace) -> impl Strategy<Value = (usize, u32)> + use<> {
+    let records = pace.input.records_each(pace.parallelism) as usize;
+    select(vec![1, 1, 1, 2, 2, 3, 4]).prop_flat_map(move |credits| {
+        let most = (records / (12 * (credits as usize + 1))).clamp(1, 16);
+        (1..=most, Just(credits))
+    })
+}
+
+/// Time for the slowest upload there is without a fault, or for the whole job as well. Faults make checkpoints expire,
+/// not the plan: after healing they must be able to complete.
+fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
+    let (slowest_ms, length_ms) = (300 + 150 * pace.storage, pace.length_ms);
     prop_oneof![
-        5 => (4..20_u64).prop_map(move |factor| 200 + interval_ms * factor),
-        1 => (interval_ms / 2 + 5)..(interval_ms * 2 + 20),
+        2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
+        3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
     ]
 }
 
 fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
     let per_record_ns = pace.length_ms * 1_000_000 / pace.input.records_each(pace.parallelism);
-    let slow_peers = select(vec![0, 50, 100, 300]);
-    (slow_peers, 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, 0..8_u32).prop_map(
-        move |(slowness_percent, latency, half_open_one_in, window, storage)| {
+    let storage = pace.storage;
+    (select(vec![0, 50, 100, 200]), 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, 0..10_u64).prop_map(
+        move |(slowness_percent, latency, half_open_one_in, window, encode_ms)| {
             let ordinary = Tuning::default();
             let scaled =
                 |delay: Delay, by: u64| Delay { base_ns: delay.base_ns * by, spread_ns: delay.spread_ns * by, ..delay };
             Tuning {
                 link: scaled(ordinary.link, 1 << latency),
-                storage: scaled(ordinary.storage, u64::from(1 + storage / 2)),
-                work_per_unit: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
+                storage: scaled(ordinary.storage, storage),
+                work_per_record: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
+                // A page of a key group each: records come between the pages of a snapshot.
+                encode_per_kb: Delay::new(encode_ms * 100_000, 200_000 + encode_ms * 200_000),
                 half_open_one_in,
                 window,
                 slowness_percent,
@@ -149,18 +170,22 @@ const WORKER: &[&str] = &[
     "commit_ended",
 ];
 
-/// Points of a recovery; the first attempt announces only some of them.
-const RECOVERY: &[&str] = &[
-    "restore_read",
-    "attempt_deployed",
-    "restore_started",
-    "restored",
-    "attempt_running",
-    "attempt_failed",
-    "attempt_cancelled",
-    "leadership_taken",
-    "worker_registered",
-];
+/// Points of a recovery, and how often each is announced before the first.
+fn recovery(pace: &Pace) -> Vec<(&'static str, u32)> {
+    vec![
+        ("restore_read", 0),
+        ("restore_started", 0),
+        ("attempt_failed", 0),
+        ("attempt_cancelled", 0),
+        ("worker_lost", 0),
+        ("coordinator_lost", 0),
+        ("attempt_deployed", 1),
+        ("attempt_running", 1),
+        ("leadership_taken", 1),
+        ("worker_registered", u32::from(pace.workers)),
+        ("restored", pace.subtasks),
+    ]
+}
 
 /// Points near the end of the job.
 const ENDING: &[&str] = &["input_ended", "end_received", "subtask_finished", "job_finished"];
@@ -171,8 +196,8 @@ fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
     let first = || crash(at_checkpoint(), pace);
     prop_oneof![
         1 => Just(Vec::new()),
-        9 => (first(), more(0..=2_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
-        4 => (first(), crash(in_recovery(), pace), more(0..=1)).prop_map(|(a, b, more)| then(vec![a, b], more)),
+        10 => (first(), more(0..=2_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
+        5 => (first(), crash(in_recovery(pace), pace), more(0..=1)).prop_map(|(a, b, more)| then(vec![a, b], more)),
         2 => (crash(at_time(pace), pace), more(0..=2)).prop_map(|(crash, more)| then(vec![crash], more)),
         1 => (crash(at_end(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
         4 => more(1..=3),
@@ -186,7 +211,7 @@ fn then(mut faults: Vec<Fault>, more: Vec<Fault>) -> Vec<Fault> {
 
 fn any_fault(pace: &Pace) -> impl Strategy<Value = Fault> + use<> {
     prop_oneof![
-        2 => crash(at_any_point(), pace),
+        2 => crash(at_any_point(pace), pace),
         4 => storage_fault(pace),
         3 => link_fault(pace),
     ]
@@ -215,7 +240,7 @@ fn process(pace: &Pace) -> impl Strategy<Value = Process> + use<> {
 
 /// Which checkpoint: mostly a later one, so that there is something to restore.
 fn ordinal() -> impl Strategy<Value = CheckpointAt> {
-    prop_oneof![1 => Just(0), 3 => Just(1), 16 => 2..5_u32, 4 => 5..8_u32].prop_map(CheckpointAt::Ordinal)
+    prop_oneof![1 => Just(0), 4 => Just(1), 20 => 2..5_u32, 5 => 5..7_u32].prop_map(CheckpointAt::Ordinal)
 }
 
 fn at_checkpoint() -> BoxedStrategy<Trigger> {
@@ -226,13 +251,9 @@ fn at_checkpoint() -> BoxedStrategy<Trigger> {
         .boxed()
 }
 
-fn in_recovery() -> BoxedStrategy<Trigger> {
-    // What the first attempt announces too comes a few times before it is about a recovery.
-    (select(RECOVERY), 0..8_u32)
-        .prop_map(|(event, chance)| {
-            let first_attempt_too = !matches!(event, "restore_read" | "restore_started" | "attempt_failed");
-            point(event, None, if first_attempt_too { 1 + chance } else { chance / 3 })
-        })
+fn in_recovery(pace: &Pace) -> BoxedStrategy<Trigger> {
+    (select(recovery(pace)), prop_oneof![2 => Just(0), 1 => 0..6_u32])
+        .prop_map(|((event, before), more)| point(event, None, before + more))
         .boxed()
 }
 
@@ -240,12 +261,12 @@ fn at_end() -> BoxedStrategy<Trigger> {
     (select(ENDING), 0..4_u32).prop_map(|(event, occurrence)| point(event, None, occurrence)).boxed()
 }
 
-fn at_any_point() -> BoxedStrategy<Trigger> {
-    prop_oneof![4 => at_checkpoint(), 2 => in_recovery(), 1 => at_end()].boxed()
+fn at_any_point(pace: &Pace) -> BoxedStrategy<Trigger> {
+    prop_oneof![5 => at_checkpoint(), 1 => in_recovery(pace), 1 => at_end()].boxed()
 }
 
 fn at_time(pace: &Pace) -> BoxedStrategy<Trigger> {
-    (pace.length_ms / 4..pace.length_ms * 3 / 2).prop_map(|ms| Trigger::Time { ms }).boxed()
+    (pace.length_ms / 3..pace.length_ms * 3 / 2).prop_map(|ms| Trigger::Time { ms }).boxed()
 }
 
 fn point(event: &str, checkpoint: Option<CheckpointAt>, occurrence: u32) -> Trigger {
@@ -281,7 +302,7 @@ fn storage_fault(pace: &Pace) -> BoxedStrategy<Fault> {
             FaultKind::LoseReplies { prefix, count, late_ms }
         }),
     ];
-    let at = prop_oneof![3 => at_any_point(), 2 => at_time(pace)];
+    let at = prop_oneof![3 => at_any_point(pace), 2 => at_time(pace)];
     (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
 }
 
@@ -295,6 +316,6 @@ fn link_fault(pace: &Pace) -> BoxedStrategy<Fault> {
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Partition { process, for_ms }),
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
     ];
-    let at = prop_oneof![3 => at_any_point(), 2 => at_time(pace)];
+    let at = prop_oneof![3 => at_any_point(pace), 2 => at_time(pace)];
     (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
 }

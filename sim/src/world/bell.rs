@@ -6,11 +6,11 @@
 use super::incarnation::Door;
 use super::keyed::{Domain, identity};
 use super::queue::Arrival;
-use super::wait::Waiter;
+use super::wait::register;
 use cofferdam_engine::door::{Bell, Site};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// The shared part of a bell.
 pub(crate) struct BellCell {
@@ -25,7 +25,7 @@ pub(crate) struct BellCell {
 struct Ringing {
     rings: u64,
     arrives_last: u64,
-    waiter: Option<Waiter>,
+    waiter: Option<Waker>,
 }
 
 impl BellCell {
@@ -34,7 +34,7 @@ impl BellCell {
     }
 
     /// A ring arrives; says whom to wake.
-    pub fn arrive(&self) -> Option<Waiter> {
+    pub fn arrive(&self) -> Option<Waker> {
         self.arrived.fetch_add(1, Ordering::Relaxed);
         self.ringing().waiter.take()
     }
@@ -82,7 +82,7 @@ impl Bell for WorldBell {
         if arrived > seen && !self.door.is_fenced() {
             return Poll::Ready(arrived);
         }
-        Waiter::register(&mut self.cell.ringing().waiter, context, self.door.world.current_task());
+        register(&mut self.cell.ringing().waiter, context);
         Poll::Pending
     }
 }

@@ -7,7 +7,7 @@ use super::incarnation::{Door, Port};
 use super::keyed::{Domain, identity};
 use super::network::{ConnectRequest, ConnectionEnd, Sent};
 use super::queue::Arrival;
-use super::wait::{Outcome, WaitId, Waiter};
+use super::wait::{Outcome, WaitId, register};
 use bytes::Bytes;
 use cofferdam_engine::door::{
     BoxFuture, Connection, FRAME_BYTES_MAX, FrameReceiver, FrameSender, Listener, Network, NetworkError,
@@ -67,7 +67,7 @@ impl Future for Connect {
                 wait
             }
         };
-        let outcome = match state.waits.poll(wait, context, world.current_task()) {
+        let outcome = match state.waits.poll(wait, context) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(outcome) => outcome,
         };
@@ -127,7 +127,7 @@ impl Listener for WorldListener {
                 }
                 None => {
                     let waiter = state.network.accept_waiter(self.number);
-                    Waiter::register(waiter, context, self.door.world.current_task());
+                    register(waiter, context);
                     Poll::Pending
                 }
             }
@@ -188,10 +188,10 @@ impl Future for Send<'_> {
         let frame = self.frame.take().expect("a send is not polled after it has ended");
         let mut state = world.lock();
         match state.send_frame(world, half.end, frame) {
-            Sent::Sent => Poll::Ready(Ok(())),
+            Sent::Away => Poll::Ready(Ok(())),
             Sent::Broken(error) => Poll::Ready(Err(error)),
             Sent::Full(frame) => {
-                Waiter::register(state.network.send_waiter(half.end), context, world.current_task());
+                register(state.network.send_waiter(half.end), context);
                 drop(state);
                 self.frame = Some(frame);
                 Poll::Pending
@@ -223,7 +223,7 @@ impl FrameReceiver for Receiver {
             match state.receive_frame(world, half.end) {
                 Some(received) => Poll::Ready(received),
                 None => {
-                    Waiter::register(state.network.receive_waiter(half.end), context, world.current_task());
+                    register(state.network.receive_waiter(half.end), context);
                     Poll::Pending
                 }
             }

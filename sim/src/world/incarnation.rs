@@ -9,7 +9,7 @@ use super::keyed::{Domain, identity};
 use super::queue::Arrival;
 use super::wait::{Outcome, WaitId};
 use super::{Shared, state::Task};
-use cofferdam_engine::door::{Bell, BoxFuture, Clock, Env, Schedule, Site, Spawner, TaskHandle, Time, Trace};
+use cofferdam_engine::door::{Bell, BoxFuture, Clock, Env, Schedule, Site, Spawner, TaskHandle, Time, Trace, Work};
 use cofferdam_engine::event::Event;
 use cofferdam_properties::history::{Incarnation, What};
 use std::future::Future;
@@ -118,13 +118,17 @@ impl Clock for Port {
         Box::pin(Sleep { door: self.door.clone(), deadline: self.door.clock.world(deadline.0), stage: Stage::Unasked })
     }
 
-    fn work(&self, site: Site, units: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, site: Site, work: Work) -> Option<BoxFuture<'static, ()>> {
         let door = &self.door;
         let world = &door.world;
         let occurrence = world.lock().count(door.index, Domain::Work, identity(site));
         let draw = |nth| world.keyed.draw(Domain::Work, (door.key, site), 2 * occurrence + nth);
-        let per_unit = world.tuning.work_per_unit.from_draw(draw(0));
-        let cost = world.tuning.work.from_draw(draw(1)).saturating_add(per_unit.saturating_mul(units));
+        let tuning = &world.tuning;
+        let (per_unit, units) = match work {
+            Work::Records(records) => (&tuning.work_per_record, records),
+            Work::Page(bytes) => (&tuning.encode_per_kb, bytes.div_ceil(1024)),
+        };
+        let cost = tuning.work.from_draw(draw(1)).saturating_add(per_unit.from_draw(draw(0)).saturating_mul(units));
         let cost = cost.saturating_mul(door.slowness_percent) / 100;
         let deadline = world.now().saturating_add(cost);
         Some(Box::pin(Sleep { door: door.clone(), deadline, stage: Stage::Unasked }))
@@ -168,7 +172,7 @@ impl Future for Sleep {
                 id
             }
         };
-        match state.waits.poll(id, context, world.current_task()) {
+        match state.waits.poll(id, context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(_) => {
                 this.stage = Stage::Over;
@@ -197,7 +201,15 @@ impl Schedule for Port {
         let mut state = self.door.world.lock();
         state.counters.picks += 1;
         let occurrence = state.count(self.door.index, Domain::Schedule, identity(site));
-        let word = self.door.world.keyed.draw(Domain::Schedule, (self.door.key, site), occurrence);
+        let world = &self.door.world;
+        let word = world.keyed.draw(Domain::Schedule, (self.door.key, site), occurrence);
+        let favoured = word % 100 < u64::from(world.tuning.favour_percent);
+        let word = if favoured {
+            let streak = occurrence / u64::from(world.tuning.favour_for.max(1));
+            world.keyed.draw(Domain::Favour, (self.door.key, site), streak)
+        } else {
+            word / 100
+        };
         (word % choices as u64) as usize
     }
 

@@ -22,6 +22,7 @@ pub enum Domain {
     Work,
     Clock,
     Start,
+    Favour,
 }
 
 /// The source of all randomness of a world.

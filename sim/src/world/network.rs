@@ -19,11 +19,15 @@ use super::Shared;
 use super::keyed::{Domain, identity};
 use super::queue::Arrival;
 use super::state::State;
-use super::wait::{Outcome, WaitId, Waiter};
+use super::wait::{Outcome, WaitId};
 use bytes::Bytes;
 use cofferdam_engine::door::NetworkError;
 use cofferdam_properties::history::Process;
 use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+
+/// At least this much is between two frames of a lane.
+const GAP_NS: u64 = 1_000;
 
 /// One direction of a connection, named by the end it leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +72,7 @@ struct Listener {
     address: String,
     open: bool,
     incoming: VecDeque<ConnectionEnd>,
-    waiter: Option<Waiter>,
+    waiter: Option<Waker>,
 }
 
 struct Connection {
@@ -89,8 +93,8 @@ struct End {
     told: [bool; 2],
     /// The receiver will be told with the last frame in flight.
     over_after_flight: bool,
-    send_waiter: Option<Waiter>,
-    receive_waiter: Option<Waiter>,
+    send_waiter: Option<Waker>,
+    receive_waiter: Option<Waker>,
     /// The lane that leads here.
     in_flight: VecDeque<Bytes>,
     arrived: VecDeque<Bytes>,
@@ -127,7 +131,7 @@ impl End {
 /// What became of a send.
 pub(crate) enum Sent {
     /// It is on its way.
-    Sent,
+    Away,
     /// The window is full; the frame is given back and the sender registered.
     Full(Bytes),
     /// The connection is over.
@@ -193,17 +197,17 @@ impl Network {
     }
 
     /// Where an acceptor registers.
-    pub fn accept_waiter(&mut self, listener: u32) -> &mut Option<Waiter> {
+    pub fn accept_waiter(&mut self, listener: u32) -> &mut Option<Waker> {
         &mut self.listeners[listener as usize].waiter
     }
 
     /// Where a receiver registers.
-    pub fn receive_waiter(&mut self, of: ConnectionEnd) -> &mut Option<Waiter> {
+    pub fn receive_waiter(&mut self, of: ConnectionEnd) -> &mut Option<Waker> {
         &mut self.end(of).receive_waiter
     }
 
     /// Where a sender registers.
-    pub fn send_waiter(&mut self, of: ConnectionEnd) -> &mut Option<Waiter> {
+    pub fn send_waiter(&mut self, of: ConnectionEnd) -> &mut Option<Waker> {
         &mut self.end(of).send_waiter
     }
 
@@ -216,7 +220,7 @@ impl Network {
     }
 
     /// Every waker, to be dropped without the world's lock.
-    pub fn take_waiters(&mut self) -> Vec<Waiter> {
+    pub fn take_waiters(&mut self) -> Vec<Waker> {
         let ends = self.connections.iter_mut().flat_map(|connection| &mut connection.ends);
         let waiters = ends.flat_map(|end| [end.send_waiter.take(), end.receive_waiter.take()]);
         waiters.chain(self.listeners.iter_mut().map(|listener| listener.waiter.take())).flatten().collect()
@@ -246,19 +250,20 @@ impl State {
         end.unread += 1;
         if connection.severed {
             self.counters.frames_lost += 1;
-            return Sent::Sent;
+            return Sent::Away;
         }
         let size_ns = (frame.len() as u64 * world.tuning.link_per_kb_ns) >> 10;
         let latency = world.tuning.link.from_draw(word) + size_ns;
         let arrives = self.faults.arrival(now, latency, incarnations);
-        end.arrives_last = end.arrives_last.max(arrives);
+        // Frames held up behind a slow one still come one by one.
+        end.arrives_last = arrives.max(end.arrives_last.saturating_add(GAP_NS + size_ns));
         end.in_flight.push_back(frame);
         self.queue.push(end.arrives_last, word, Arrival::Frame(lane));
-        Sent::Sent
+        Sent::Away
     }
 
     /// The oldest frame of a lane arrives.
-    pub fn frame_arrives(&mut self, lane: Lane) -> Option<Waiter> {
+    pub fn frame_arrives(&mut self, lane: Lane) -> Option<Waker> {
         let end = self.network.end(ConnectionEnd { connection: lane.connection, end: lane.to });
         // None: it was lost in a crash or a reset.
         let frame = end.in_flight.pop_front()?;
@@ -300,17 +305,18 @@ impl State {
     }
 
     /// The sender of a lane learns that there is room.
-    pub fn credit_arrives(&mut self, lane: Lane) -> Option<Waiter> {
+    pub fn credit_arrives(&mut self, lane: Lane) -> Option<Waker> {
         self.network.end(ConnectionEnd { connection: lane.connection, end: lane.to }).credit_on_its_way = false;
         self.network.end(ConnectionEnd { connection: lane.connection, end: 1 - lane.to }).send_waiter.take()
     }
 
     /// One half of an end learns that the connection is over.
-    pub fn break_arrives(&mut self, lane: Lane, half: Half) -> Option<Waiter> {
+    pub fn break_arrives(&mut self, lane: Lane, half: Half) -> Option<Waker> {
         let end = self.network.end(ConnectionEnd { connection: lane.connection, end: lane.to });
         if half == Half::Receiver && !end.in_flight.is_empty() {
             // At the same instant as the last frames, or put off with them by a pause.
             end.over_after_flight = true;
+            self.counters.connections_broken += 1;
             return None;
         }
         if end.gone || std::mem::replace(&mut end.told[half as usize], true) {
@@ -326,14 +332,23 @@ impl State {
     }
 
     /// A connection request arrives: the connection comes up, or the refusal goes back.
-    pub fn connect_arrives(&mut self, world: &Shared, request: ConnectRequest) -> Option<Waiter> {
+    pub fn connect_arrives(&mut self, world: &Shared, request: ConnectRequest) -> Option<Waker> {
         let from = request.incarnation;
         if self.waits.incarnation(request.wait).is_none() || self.incarnation(from).is_fenced() {
             return None;
         }
         let word = world.keyed.draw(Domain::Network, (request.key, "reply"), 0);
         let latency = world.tuning.link.from_draw(word);
-        let Some((number, at)) = self.network.listener(&request.address) else {
+        let listener = self.network.listener(&request.address);
+        if let Some((_, at)) = listener {
+            let through = self.faults.arrival(world.now(), 0, [from, at]);
+            if through > world.now() {
+                // The listener is cut off.
+                self.queue.push(through, word, Arrival::Connect(Box::new(request)));
+                return None;
+            }
+        }
+        let Some((number, at)) = listener else {
             let refused = NetworkError::Refused(request.address, "nobody listens there".to_owned());
             let prepared = self.waits.prepare(request.wait, Outcome::Connected(Err(refused)));
             assert!(prepared.is_ok(), "the wait was just seen");
@@ -408,7 +423,7 @@ impl State {
             let key = self.network.connections[end.connection as usize].key;
             let word = world.keyed.draw(Domain::Loss, (key, end.end, "half-open"), 0);
             let half_open = world.tuning.half_open_one_in;
-            if half_open == 0 || word % u64::from(half_open) != 0 {
+            if half_open == 0 || !word.is_multiple_of(u64::from(half_open)) {
                 self.notice_break(world, ConnectionEnd { end: 1 - end.end, ..end }, world.tuning.break_notice, "crash");
             }
         }

@@ -10,7 +10,7 @@ use super::network::Network;
 use super::queue::{Arrival, Delivery, Queue};
 use super::storage::Objects;
 use super::strike::Faults;
-use super::wait::{Waiter, Waits};
+use super::wait::Waits;
 use super::{Budget, Counters, Main, OnError, ProcessSpec, RunEnd, Shared, WorldSpec};
 use cofferdam_engine::door::BoxFuture;
 use cofferdam_engine::hash::StableHasher;
@@ -67,20 +67,19 @@ pub(crate) struct Task {
     aborted: Arc<AtomicBool>,
     waker: Option<Waker>,
     timers: u64,
-    over: bool,
 }
 
 impl Task {
     /// A task that was not polled yet.
     pub fn new(key: u64, incarnation: u32, future: Option<BoxFuture<'static, ()>>, aborted: Arc<AtomicBool>) -> Self {
-        Self { key, incarnation, future, aborted, waker: None, timers: 0, over: false }
+        Self { key, incarnation, future, aborted, waker: None, timers: 0 }
     }
 }
 
 /// What the driver has to do for a delivery.
 pub(crate) enum Step {
-    /// Wake this task.
-    Wake(Waiter),
+    /// Wake whoever this wakes.
+    Wake(Waker),
     /// Poll this task for the first time.
     Run { incarnation: u32, task: u32, future: BoxFuture<'static, ()>, aborted: Arc<AtomicBool> },
     /// Bring up this incarnation.
@@ -196,7 +195,7 @@ impl State {
             Some(index) => self.incarnation(index).who,
             None => {
                 let process = &self.processes[0];
-                Incarnation { process: process.spec.process, number: process.incarnations }
+                Incarnation { process: process.spec.process, number: process.incarnations.max(1) }
             }
         }
     }
@@ -213,14 +212,13 @@ impl State {
         self.tasks[task as usize].key
     }
 
-    /// A task was polled for the first time.
+    /// A task is about to be polled for the first time.
     pub fn task_started(&mut self, task: u32, waker: Waker) {
         self.tasks[task as usize].waker = Some(waker);
     }
 
     /// A task will not be polled again.
     pub fn task_over(&mut self, task: u32) -> Option<Waker> {
-        self.tasks[task as usize].over = true;
         self.tasks[task as usize].waker.take()
     }
 
@@ -374,10 +372,9 @@ impl State {
             Arrival::Abort(task) => {
                 let entry = &mut self.tasks[task as usize];
                 if let Some(future) = entry.future.take() {
-                    entry.over = true;
                     return Some(Step::Drop(future));
                 }
-                entry.waker.clone().map(|waker| Waiter { waker, task })
+                entry.waker.clone()
             }
             Arrival::Spawn(task) => return self.first_poll(task),
             Arrival::Start(place) => return Some(self.start(world, place)),
@@ -392,10 +389,7 @@ impl State {
                 None
             }
         };
-        let waiter = waiter?;
-        let task = &self.tasks[waiter.task as usize];
-        let awake = !task.over && !self.incarnation(task.incarnation).is_fenced();
-        awake.then_some(Step::Wake(waiter))
+        waiter.map(Step::Wake)
     }
 
     fn first_poll(&mut self, task: u32) -> Option<Step> {

@@ -274,7 +274,7 @@ impl Future for Reply {
             this.wait = Some(state.request(&this.door, path, request));
         }
         let wait = this.wait.expect("a reply is not polled after it came");
-        let polled = state.waits.poll(wait, context, this.door.world.current_task());
+        let polled = state.waits.poll(wait, context);
         if polled.is_ready() {
             this.wait = None;
         }

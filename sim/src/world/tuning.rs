@@ -30,7 +30,7 @@ impl Delay {
     pub fn from_draw(self, word: u64) -> u64 {
         // The high half decides the amount, the low half whether it is a slow one: independent bits of one draw.
         let amount = self.base_ns + ((u128::from(self.spread_ns) * u128::from(word >> 32)) >> 32) as u64;
-        let slow = self.tail_one_in > 0 && (word as u32) % self.tail_one_in == 0;
+        let slow = self.tail_one_in > 0 && (word as u32).is_multiple_of(self.tail_one_in);
         if slow { amount.saturating_mul(u64::from(self.tail_factor)) } else { amount }
     }
 }
@@ -60,10 +60,17 @@ pub struct Tuning {
     pub storage_per_kb_ns: u64,
     /// How late an effect can come that its requester no longer waits for.
     pub late_effect: Delay,
-    /// Processing of one unit of work.
-    pub work_per_unit: Delay,
-    /// Processing, however few units.
+    /// Processing of one record.
+    pub work_per_record: Delay,
+    /// Encoding of one kilobyte of state, begun ones included.
+    pub encode_per_kb: Delay,
+    /// Processing or encoding, however little.
     pub work: Delay,
+    /// For `favour_for` picks at a time, a site favours one of its choices, and picks it in so many per cent of the
+    /// cases; otherwise it picks evenly. Below 100, so that every choice comes up.
+    pub favour_percent: u32,
+    /// How long a favour lasts.
+    pub favour_for: u32,
     /// Clocks run wrong by up to this many parts per million, each its own way.
     pub drift_ppm: u32,
     /// Processes are up to this many per cent slower than given, each its own way.
@@ -84,8 +91,11 @@ impl Default for Tuning {
             storage: Delay::new(500_000, 3_000_000).with_tail(16, 15),
             storage_per_kb_ns: 10_000,
             late_effect: Delay::new(1_000_000, 200_000_000).with_tail(8, 5),
-            work_per_unit: Delay::new(5_000, 10_000).with_tail(64, 10),
+            work_per_record: Delay::new(5_000, 10_000).with_tail(64, 10),
+            encode_per_kb: Delay::new(5_000, 10_000).with_tail(64, 10),
             work: Delay::new(2_000, 4_000),
+            favour_percent: 30,
+            favour_for: 16,
             drift_ppm: 200,
             slowness_percent: 100,
         }

@@ -34,21 +34,11 @@ pub(crate) enum Outcome {
     Connected(Result<ConnectionEnd, NetworkError>),
 }
 
-/// Who is to be woken: a waker and the task that registered it.
-pub(crate) struct Waiter {
-    /// How.
-    pub waker: Waker,
-    /// Which task.
-    pub task: u32,
-}
-
-impl Waiter {
-    /// Registers the polling `task`, in place of whoever was registered.
-    pub fn register(place: &mut Option<Self>, context: &Context<'_>, task: u32) {
-        match place {
-            Some(waiter) if waiter.task == task && waiter.waker.will_wake(context.waker()) => {}
-            _ => *place = Some(Self { waker: context.waker().clone(), task }),
-        }
+/// Registers the polling task, in place of whoever was registered.
+pub(crate) fn register(waiter: &mut Option<Waker>, context: &Context<'_>) {
+    match waiter {
+        Some(waker) if waker.will_wake(context.waker()) => {}
+        _ => *waiter = Some(context.waker().clone()),
     }
 }
 
@@ -57,7 +47,7 @@ struct Wait {
     incarnation: u32,
     arrived: bool,
     outcome: Outcome,
-    waiter: Option<Waiter>,
+    waiter: Option<Waker>,
 }
 
 /// All waits of a world.
@@ -103,7 +93,7 @@ impl Waits {
     }
 
     /// The prepared outcome arrives; says whom to wake.
-    pub fn arrive(&mut self, id: WaitId) -> Option<Waiter> {
+    pub fn arrive(&mut self, id: WaitId) -> Option<Waker> {
         let wait = self.get(id)?;
         assert!(!wait.arrived, "a wait completes once");
         assert!(!matches!(wait.outcome, Outcome::Open), "an outcome is prepared before it arrives");
@@ -112,19 +102,19 @@ impl Waits {
     }
 
     /// Takes the outcome if it has arrived (which frees the wait), or registers the polling task.
-    pub fn poll(&mut self, id: WaitId, context: &Context<'_>, task: u32) -> Poll<Outcome> {
+    pub fn poll(&mut self, id: WaitId, context: &Context<'_>) -> Poll<Outcome> {
         let wait = self.get(id).expect("a future polls its wait only until it has the outcome");
         if wait.arrived {
             let outcome = std::mem::take(&mut wait.outcome);
             drop(self.free(id));
             return Poll::Ready(outcome);
         }
-        Waiter::register(&mut wait.waiter, context, task);
+        register(&mut wait.waiter, context);
         Poll::Pending
     }
 
     /// Nobody waits any more. What was in the entry is given back, to be dropped without the world's lock.
-    pub fn free(&mut self, id: WaitId) -> Option<(Outcome, Option<Waiter>)> {
+    pub fn free(&mut self, id: WaitId) -> Option<(Outcome, Option<Waker>)> {
         let wait = self.get(id)?;
         wait.generation = wait.generation.wrapping_add(1);
         let rest = (std::mem::take(&mut wait.outcome), wait.waiter.take());
@@ -133,7 +123,7 @@ impl Waits {
     }
 
     /// Every waiter, to be dropped without the world's lock.
-    pub fn take_waiters(&mut self) -> Vec<Waiter> {
+    pub fn take_waiters(&mut self) -> Vec<Waker> {
         self.table.iter_mut().filter_map(|wait| wait.waiter.take()).collect()
     }
 }
@@ -150,10 +140,10 @@ mod tests {
         let second = waits.add(1, Outcome::Elapsed);
         assert!(waits.arrive(first).is_none());
         assert!(waits.prepare(first, Outcome::Elapsed).is_err());
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(waits.poll(second, &context, 7).is_pending());
-        assert_eq!(waits.arrive(second).map(|waiter| waiter.task), Some(7));
-        assert!(waits.poll(second, &mut context, 7).is_ready());
+        let context = Context::from_waker(Waker::noop());
+        assert!(waits.poll(second, &context).is_pending());
+        assert!(waits.arrive(second).is_some());
+        assert!(waits.poll(second, &context).is_ready());
         assert_eq!(waits.incarnation(second), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod model;
 
+use super::proposal::CREATE_TRIES;
 use super::*;
 use crate::ids::Attempt;
 use crate::persist::manifest::Manifest;

@@ -1,0 +1,526 @@
+//! The coordinator against scripted workers: two of them, one source and one sink with two subtasks.
+
+mod room;
+
+use super::*;
+use crate::config::{JobConfig, RestartStrategy};
+use crate::cores::retention::ROOT;
+use crate::graph::{Instance, JobGraph, OperatorKind, OperatorNode};
+use crate::ids::{Generation, OperatorId, SubtaskId, WorkerId};
+use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
+use crate::persist::{blob, slot};
+use crate::runtime::mailbox::{Either, race};
+use room::{Fate, Op, Room};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SOURCE: SubtaskId = SubtaskId { operator: OperatorId(0), index: 0 };
+const SINK_0: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
+const SINK_1: SubtaskId = SubtaskId { operator: OperatorId(1), index: 1 };
+
+/// Process numbers: coordinators count from 1, scripted workers live in the test itself.
+const TEST: u32 = 0;
+
+fn job() -> Job {
+    let operator = |id, uid: &str, parallelism, kind| OperatorNode {
+        id: OperatorId(id),
+        uid: uid.into(),
+        parallelism,
+        kind,
+        states: vec![],
+        factory: Arc::new(|_| -> Instance { panic!("scripted workers run nothing") }),
+    };
+    let operators = vec![operator(0, "numbers", 1, OperatorKind::Source), operator(1, "out", 2, OperatorKind::Sink)];
+    let graph = JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![] };
+    let mut config = JobConfig::default();
+    config.checkpoints.timeout = Duration::from_secs(5);
+    config.restart = RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(100) };
+    Job { graph: Arc::new(graph), config }
+}
+
+/// A coordinator, and where it leaves how it ended.
+struct Coordinator {
+    end: Mailbox<Result<JobEnd>>,
+}
+
+impl Coordinator {
+    /// Process `number` starts and listens on an address of its own.
+    fn start(room: &Room, number: u32) -> Self {
+        let env = room.env(number);
+        let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
+        let options = CoordinatorOptions { listen: address(number), workers: 2, ready: None };
+        let running = run(env.clone(), job(), options);
+        env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
+        Self { end }
+    }
+
+    async fn end(&mut self) -> Result<JobEnd> {
+        self.end.take().await
+    }
+}
+
+fn address(number: u32) -> String {
+    format!("coordinator-{number}")
+}
+
+/// A worker whose every word is the test's.
+struct Worker {
+    room: Room,
+    id: u16,
+    connection: Connection,
+    attempt: Attempt,
+}
+
+impl Worker {
+    async fn connect(room: &Room, coordinator: u32, id: u16, graph: u64) -> Self {
+        let env = room.env(TEST);
+        let connection = loop {
+            match env.network.connect(address(coordinator)).await {
+                Ok(connection) => break connection,
+                Err(_) => env.sleep(Duration::from_millis(1)).await,
+            }
+        };
+        let mut worker = Self { room: room.clone(), id, connection, attempt: Attempt::default() };
+        let data_address = format!("data-{id}");
+        let register =
+            ToCoordinator::Register { protocol: PROTOCOL_VERSION, graph, worker: WorkerId(id), data_address };
+        worker.say(register).await;
+        worker
+    }
+
+    /// Registers and is welcome.
+    async fn join(room: &Room, coordinator: u32, id: u16) -> Self {
+        let mut worker = Self::connect(room, coordinator, id, job().graph.fingerprint()).await;
+        assert!(matches!(worker.hear().await, ToWorker::Welcome { .. }));
+        worker
+    }
+
+    async fn say(&mut self, message: ToCoordinator) {
+        self.connection.sender.send(messages::encode(&message)).await.expect("the coordinator is there");
+    }
+
+    /// The next message that is not a heartbeat; answers heartbeats meanwhile.
+    async fn hear(&mut self) -> ToWorker {
+        self.try_hear().await.expect("the coordinator is there")
+    }
+
+    async fn try_hear(&mut self) -> Option<ToWorker> {
+        loop {
+            let frame = self.connection.receiver.receive().await.ok()?;
+            match messages::decode(&frame).expect("a message") {
+                ToWorker::Heartbeat => {
+                    let beat = messages::encode(&ToCoordinator::Heartbeat);
+                    self.connection.sender.send(beat).await.ok()?;
+                }
+                message => return Some(message),
+            }
+        }
+    }
+
+    async fn deployed(&mut self) -> Deployment {
+        match self.hear().await {
+            ToWorker::Deploy(deployment) => {
+                self.attempt = deployment.attempt;
+                deployment
+            }
+            other => panic!("{other:?} instead of a deployment"),
+        }
+    }
+
+    fn hosted(&self) -> Vec<SubtaskId> {
+        if self.id == 0 { vec![SOURCE, SINK_0] } else { vec![SINK_1] }
+    }
+
+    async fn restored(&mut self) {
+        let attempt = self.attempt;
+        for subtask in self.hosted() {
+            self.say(ToCoordinator::Restored { attempt, subtask }).await;
+        }
+    }
+
+    async fn ack(&mut self, checkpoint: CheckpointId, ended: bool) {
+        let attempt = self.attempt;
+        for subtask in self.hosted() {
+            let uid = job().graph.operator(subtask.operator).uid.clone();
+            let path = blob::path(checkpoint, &uid, subtask.index, attempt);
+            self.room.write(&path);
+            let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended };
+            self.say(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot }).await;
+        }
+    }
+
+    async fn input_ended(&mut self) {
+        let attempt = self.attempt;
+        for subtask in self.hosted() {
+            self.say(ToCoordinator::InputEnded { attempt, subtask }).await;
+        }
+    }
+
+    async fn finished(&mut self) {
+        let attempt = self.attempt;
+        for subtask in self.hosted() {
+            self.say(ToCoordinator::Finished { attempt, subtask }).await;
+        }
+    }
+}
+
+/// Two workers of one coordinator.
+struct Crew {
+    first: Worker,
+    second: Worker,
+}
+
+impl Crew {
+    async fn join(room: &Room, coordinator: u32) -> Self {
+        let first = Worker::join(room, coordinator, 0).await;
+        Self { first, second: Worker::join(room, coordinator, 1).await }
+    }
+
+    /// Takes the next deployment and restores it.
+    async fn run(&mut self) -> Deployment {
+        let deployment = self.first.deployed().await;
+        assert_eq!(self.second.deployed().await, deployment, "both are told the same");
+        self.first.restored().await;
+        self.second.restored().await;
+        deployment
+    }
+
+    /// Joins and runs.
+    async fn running(room: &Room, coordinator: u32) -> Self {
+        let mut crew = Self::join(room, coordinator).await;
+        crew.run().await;
+        crew
+    }
+
+    async fn triggered(&mut self) -> CheckpointId {
+        match self.first.hear().await {
+            ToWorker::Trigger { checkpoint, .. } => checkpoint,
+            other => panic!("{other:?} instead of a trigger"),
+        }
+    }
+
+    async fn ack(&mut self, checkpoint: CheckpointId, ended: bool) {
+        self.first.ack(checkpoint, ended).await;
+        self.second.ack(checkpoint, ended).await;
+    }
+
+    /// Both are told that `checkpoint` is complete.
+    async fn notified(&mut self, checkpoint: CheckpointId, last: bool) {
+        for worker in [&mut self.first, &mut self.second] {
+            assert_eq!(worker.hear().await, ToWorker::Completed { attempt: worker.attempt, checkpoint, last });
+        }
+    }
+
+    /// The next checkpoint, from trigger to notification.
+    async fn checkpoint(&mut self) -> CheckpointId {
+        let checkpoint = self.triggered().await;
+        self.ack(checkpoint, false).await;
+        self.notified(checkpoint, false).await;
+        checkpoint
+    }
+
+    /// Ends the job.
+    async fn finish(&mut self) -> CheckpointId {
+        self.first.input_ended().await;
+        self.second.input_ended().await;
+        let checkpoint = self.triggered().await;
+        self.ack(checkpoint, true).await;
+        self.notified(checkpoint, true).await;
+        self.first.finished().await;
+        self.second.finished().await;
+        assert_eq!((self.first.hear().await, self.second.hear().await), (ToWorker::JobDone, ToWorker::JobDone));
+        checkpoint
+    }
+}
+
+fn attempt(generation: u64, number: u32) -> Attempt {
+    Attempt { generation: Generation(generation), number }
+}
+
+async fn pause(room: &Room, ms: u64) {
+    room.env(TEST).sleep(Duration::from_millis(ms)).await;
+}
+
+/// Runs a test in a room.
+fn play<T: Send + 'static, F: Future<Output = T> + Send + 'static>(test: impl FnOnce(Room) -> F) -> T {
+    let room = Room::default();
+    room.run(test(room.clone()))
+}
+
+fn position(room: &Room, wanted: impl Fn(&Event) -> bool) -> usize {
+    room.events().iter().position(wanted).expect("it was announced")
+}
+
+#[test]
+fn a_job_runs_from_registration_to_its_last_checkpoint_and_is_not_run_again() {
+    play(async |room| {
+        let mut coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::join(&room, 1).await;
+        let deployment = crew.run().await;
+        assert_eq!((deployment.attempt, &deployment.restore), (attempt(1, 1), &None));
+        let placement = [(SOURCE, WorkerId(0)), (SINK_0, WorkerId(0)), (SINK_1, WorkerId(1))];
+        assert_eq!(deployment.placement, placement);
+        let addresses = [(WorkerId(0), "data-0".to_owned()), (WorkerId(1), "data-1".to_owned())];
+        assert_eq!(deployment.addresses, addresses);
+        assert_eq!(crew.checkpoint().await, CheckpointId(1));
+        let checkpoint = crew.finish().await;
+        drop(crew);
+        assert_eq!(coordinator.end().await, Ok(JobEnd::Finished { checkpoint }));
+        let again = Coordinator::start(&room, 2).end().await;
+        assert_eq!(again, Ok(JobEnd::AlreadyFinished { checkpoint }));
+        let expected = [
+            "checkpoints/chk-2/manifest-a1.1",
+            "checkpoints/chk-2/numbers-0-a1.1",
+            "checkpoints/chk-2/out-0-a1.1",
+            "checkpoints/chk-2/out-1-a1.1",
+            "checkpoints/log/0000000003",
+            "checkpoints/log/0000000004",
+        ];
+        assert!(room.paths().iter().eq(expected), "only what is retained is left: {:#?}", room.paths());
+    });
+}
+
+#[test]
+fn what_is_announced_of_a_checkpoint_comes_in_the_order_of_the_protocol() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        crew.checkpoint().await;
+        crew.checkpoint().await;
+        pause(&room, 100).await;
+        let of_the_second = [
+            position(&room, |e| matches!(e, Event::CheckpointTriggered { checkpoint: CheckpointId(2), .. })),
+            position(&room, |e| matches!(e, Event::TriggerSent { checkpoint: CheckpointId(2), .. })),
+            position(&room, |e| matches!(e, Event::AckReceived { checkpoint: CheckpointId(2), .. })),
+            position(&room, |e| matches!(e, Event::ManifestStarted { checkpoint: CheckpointId(2), .. })),
+            position(&room, |e| matches!(e, Event::ManifestWritten { checkpoint: CheckpointId(2), .. })),
+            position(&room, |e| matches!(e, Event::CompletionStarted { checkpoint: CheckpointId(2), slot: 3 })),
+            position(&room, |e| matches!(e, Event::CompletionDurable { checkpoint: CheckpointId(2), slot: 3, .. })),
+            position(&room, |e| matches!(e, Event::NotifySent { checkpoint: CheckpointId(2), .. })),
+            position(&room, |e| matches!(e, Event::CheckpointSubsumed { checkpoint: CheckpointId(1) })),
+            position(&room, |e| matches!(e, Event::DeleteStarted { path } if path.contains("chk-1/manifest"))),
+            position(&room, |e| matches!(e, Event::DeleteStarted { path } if path.contains("chk-1/out-0"))),
+            position(&room, |e| matches!(e, Event::DeleteStarted { path } if path.contains("log/0000000002"))),
+        ];
+        assert!(of_the_second.is_sorted(), "{of_the_second:?} in {:#?}", room.events());
+        let triggers = room.events().iter().filter(|e| matches!(e, Event::TriggerSent { .. })).count();
+        assert_eq!(triggers, 2, "only the worker that hosts the source is told to trigger");
+    });
+}
+
+#[test]
+fn a_worker_with_another_graph_is_refused() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut worker = Worker::connect(&room, 1, 0, 1).await;
+        let own = job().graph.fingerprint();
+        let reason = format!(
+            "worker-0 does not fit: its graph of job \"pass\" has fingerprint 0000000000000001, the coordinator's {own:016x}"
+        );
+        assert_eq!(worker.hear().await, ToWorker::Refused { reason });
+        assert_eq!(worker.try_hear().await, None, "and let go after a while");
+    });
+}
+
+#[test]
+fn a_new_coordinator_restores_the_latest_checkpoint_and_starts_above_every_used_id() {
+    play(async |room| {
+        let _first = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        crew.checkpoint().await;
+        let pending = crew.triggered().await;
+        crew.first.ack(pending, false).await;
+        room.crash(1);
+        let _second = Coordinator::start(&room, 2);
+        let mut crew = Crew::join(&room, 2).await;
+        let deployment = crew.run().await;
+        assert_eq!(deployment.attempt, attempt(2, 1));
+        let restore = deployment.restore.expect("a checkpoint is restored");
+        assert_eq!(restore.checkpoint, CheckpointId(1));
+        let paths: Vec<_> = restore.snapshots.iter().map(|(_, snapshot)| snapshot.path.as_str()).collect();
+        let expected =
+            ["checkpoints/chk-1/numbers-0-a1.1", "checkpoints/chk-1/out-0-a1.1", "checkpoints/chk-1/out-1-a1.1"];
+        assert_eq!(paths, expected);
+        assert_eq!(crew.triggered().await, CheckpointId(101));
+        let left: Vec<_> = room.paths().into_iter().filter(|path| path.contains("chk-2/")).collect();
+        assert_eq!(left, Vec::<String>::new(), "what the predecessor left behind is gone");
+    });
+}
+
+#[test]
+fn a_checkpoint_whose_slot_was_created_but_the_reply_lost_completes() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        room.expect(Op::Write, slot::LOG, Fate::LoseReply);
+        assert_eq!(crew.checkpoint().await, CheckpointId(1));
+        assert_eq!(crew.checkpoint().await, CheckpointId(2));
+    });
+}
+
+#[test]
+fn a_checkpoint_whose_slot_certainly_failed_is_aborted_and_its_files_are_deleted() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        (0..5).for_each(|_| room.expect(Op::Write, slot::LOG, Fate::Fail));
+        let checkpoint = crew.triggered().await;
+        crew.ack(checkpoint, false).await;
+        for worker in [&mut crew.first, &mut crew.second] {
+            assert_eq!(worker.hear().await, ToWorker::Aborted { attempt: attempt(1, 1), checkpoint });
+        }
+        pause(&room, 100).await;
+        assert!(room.paths().iter().eq(["checkpoints/log/0000000001"]), "{:?}", room.paths());
+        assert_eq!(crew.checkpoint().await, CheckpointId(2), "the same slot takes the next one");
+    });
+}
+
+#[test]
+fn a_failed_attempt_waits_for_the_slot_that_may_land_and_restores_that_checkpoint() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        crew.checkpoint().await;
+        // The create of chk-2's slot hangs in the network, and storage answers nothing else about it.
+        room.expect(Op::Write, "log/0000000003", Fate::Hold);
+        (0..12).for_each(|_| room.expect(Op::Read, "log/0000000003", Fate::Fail));
+        let checkpoint = crew.triggered().await;
+        crew.ack(checkpoint, false).await;
+        pause(&room, 50).await;
+        drop(crew.second);
+        crew.second = Worker::join(&room, 1, 1).await;
+        pause(&room, 500).await;
+        room.land();
+        assert_eq!(crew.first.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
+        let restore = crew.run().await.restore.expect("a checkpoint is restored");
+        assert_eq!(restore.checkpoint, CheckpointId(2));
+        let durable = position(&room, |e| matches!(e, Event::CompletionDurable { checkpoint: CheckpointId(2), .. }));
+        let deployed = position(&room, |e| matches!(e, Event::AttemptDeployed { attempt, .. } if attempt.number == 2));
+        assert!(durable < deployed);
+    });
+}
+
+#[test]
+fn a_deposed_coordinator_stops_and_tells_its_workers_nothing() {
+    play(async |room| {
+        let mut first = Coordinator::start(&room, 1);
+        let mut old_crew = Crew::running(&room, 1).await;
+        let _second = Coordinator::start(&room, 2);
+        let _crew = Crew::running(&room, 2).await;
+        let checkpoint = old_crew.triggered().await;
+        old_crew.ack(checkpoint, false).await;
+        let error = first.end().await.expect_err("somebody newer leads");
+        assert_eq!(error, Error::fenced("leadership g1 is over: somebody newer leads"));
+        assert_eq!(old_crew.second.try_hear().await, None);
+        position(&room, |e| matches!(e, Event::Deposed { generation: Generation(1) }));
+    });
+}
+
+#[test]
+fn a_missing_manifest_fails_the_job_by_name_and_never_falls_back() {
+    play(async |room| {
+        let _first = Coordinator::start(&room, 1);
+        Crew::running(&room, 1).await.checkpoint().await;
+        room.crash(1);
+        room.remove("checkpoints/chk-1/manifest-a1.1");
+        let mut second = Coordinator::start(&room, 2);
+        let mut crew = Crew::join(&room, 2).await;
+        assert_eq!((crew.first.hear().await, crew.second.hear().await), (ToWorker::JobDone, ToWorker::JobDone));
+        drop(crew);
+        let message = "chk-1 is completed in slot 2, but its manifest checkpoints/chk-1/manifest-a1.1 does not exist";
+        assert_eq!(second.end().await, Err(Error::corrupt(message)));
+        position(&room, |e| matches!(e, Event::JobFailed { cause } if cause == message));
+    });
+}
+
+#[test]
+fn a_deposed_coordinator_does_not_declare_the_job_failed() {
+    play(async |room| {
+        let mut first = Coordinator::start(&room, 1);
+        let mut old_crew = Crew::running(&room, 1).await;
+        let _second = Coordinator::start(&room, 2);
+        let _crew = Crew::running(&room, 2).await;
+        let error = Error::corrupt("the blob is gone");
+        let attempt = old_crew.first.attempt;
+        old_crew.first.say(ToCoordinator::Failed { attempt, subtask: Some(SOURCE), error }).await;
+        let end = first.end().await.expect_err("somebody newer leads");
+        assert_eq!(end.reaction, Reaction::Fenced);
+        assert!(!room.events().iter().any(|event| matches!(event, Event::JobFailed { .. })));
+    });
+}
+
+#[test]
+fn a_silent_worker_is_lost_and_the_attempt_with_it() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        // The second worker says nothing any more; the first goes on.
+        let mut alive = crew.first;
+        loop {
+            match alive.hear().await {
+                ToWorker::Cancel { attempt: cancelled } => {
+                    assert_eq!(cancelled, attempt(1, 1));
+                    break;
+                }
+                ToWorker::Trigger { .. } | ToWorker::Aborted { .. } => {}
+                other => panic!("{other:?} is not expected"),
+            }
+        }
+        position(&room, |e| matches!(e, Event::WorkerLost { worker: WorkerId(1) }));
+        while crew.second.try_hear().await.is_some() {}
+        crew.second = Worker::join(&room, 1, 1).await;
+        crew.first = alive;
+        assert_eq!(crew.run().await.attempt, attempt(1, 2));
+    });
+}
+
+#[test]
+fn a_job_that_fails_too_often_ends_and_lets_its_workers_go() {
+    play(async |room| {
+        let mut coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        for number in 1..=2 {
+            let error = Error::restart("division by zero");
+            let failed = ToCoordinator::Failed { attempt: attempt(1, number), subtask: Some(SINK_1), error };
+            crew.second.say(failed).await;
+            assert_eq!(crew.first.hear().await, ToWorker::Cancel { attempt: attempt(1, number) });
+            assert_eq!(crew.second.hear().await, ToWorker::Cancel { attempt: attempt(1, number) });
+            if number == 1 {
+                crew.run().await;
+            }
+        }
+        assert_eq!((crew.first.hear().await, crew.second.hear().await), (ToWorker::JobDone, ToWorker::JobDone));
+        drop(crew);
+        let message = "gave up after 1 restarts in a row; the last failure: out[1] on worker-1: division by zero";
+        assert_eq!(coordinator.end().await, Err(Error::give_up(message)));
+    });
+}
+
+#[test]
+fn a_deletion_that_fails_is_made_up_for() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        crew.checkpoint().await;
+        room.expect(Op::Delete, "chk-1/out-0", Fate::Fail);
+        crew.checkpoint().await;
+        pause(&room, 500).await;
+        assert!(
+            room.paths().iter().all(|path| path.starts_with(ROOT) && !path.contains("chk-1/")),
+            "{:?}",
+            room.paths()
+        );
+    });
+}
+
+#[test]
+fn a_connection_that_does_not_register_is_closed() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        pause(&room, 50).await;
+        let env = room.env(TEST);
+        let mut connection = env.network.connect(address(1)).await.expect("somebody listens");
+        let received = race(connection.receiver.receive(), env.sleep(Duration::from_secs(60))).await;
+        assert!(matches!(received, Either::First(Err(_))));
+    });
+}
