@@ -92,6 +92,19 @@ fn a_send_that_was_dropped_half_way_breaks_the_connection() {
 }
 
 #[test]
+fn a_frame_over_the_limit_is_refused_and_leaves_the_connection_standing() {
+    run(async {
+        let mut listener = listen().await;
+        let mut near = TcpNetwork.connect(listener.address()).await.expect("somebody listens");
+        let mut far = listener.accept().await.expect("a connection arrives");
+        let refused = near.sender.send(Bytes::from(vec![0; FRAME_BYTES_MAX + 1])).await;
+        assert!(matches!(refused, Err(NetworkError::Malformed(..))), "{refused:?}");
+        near.sender.send(Bytes::from("short")).await.expect("the connection stands");
+        assert_eq!(far.receiver.receive().await, Ok(Bytes::from("short")), "a part of the refused frame arrived");
+    });
+}
+
+#[test]
 fn an_address_that_is_none_cannot_be_used() {
     run(async {
         for address in ["", "nonsense", "127.0.0.1", "127.0.0.1:99999", "300.1.2.3:1"] {
