@@ -8,7 +8,7 @@
 //! * `words`: splitting lines into words and counting them.
 
 use cofferdam_engine::connectors::{Discard, Text};
-use cofferdam_engine::door::{self, BoxFuture, Env, Site, Time};
+use cofferdam_engine::door::{self, BoxFuture, Env, Site, Time, Work};
 use cofferdam_engine::element::Batch;
 use cofferdam_engine::error::Result;
 use cofferdam_engine::event::Event;
@@ -64,7 +64,7 @@ impl door::Clock for Nowhere {
     fn sleep_until(&self, _: Time) -> BoxFuture<'static, ()> {
         unimplemented!("no time in this benchmark")
     }
-    fn work(&self, _: Site, _: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, _: Site, _: Work) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }

@@ -95,9 +95,18 @@ pub trait Clock: Send + Sync {
     /// Completes at or after `deadline`, never before. Dropping it cancels it.
     fn sleep_until(&self, deadline: Time) -> BoxFuture<'static, ()>;
 
-    /// Says that `units` of processing (records or encoded kilobytes) were done at `site`, and how long that
-    /// shall take: `None` in production, where it has already taken its time; a virtual delay under test.
-    fn work(&self, site: Site, units: u64) -> Option<BoxFuture<'static, ()>>;
+    /// Says that work was done at `site`, and how long that shall take: `None` in production, where it has already
+    /// taken its time; a virtual delay under test.
+    fn work(&self, site: Site, work: Work) -> Option<BoxFuture<'static, ()>>;
+}
+
+/// Work that a task has done, by what it costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// So many records processed.
+    Records(u64),
+    /// A page of so many bytes encoded.
+    Page(u64),
 }
 
 /// Why the network could not do it.

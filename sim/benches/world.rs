@@ -1,7 +1,7 @@
 //! What a delivery costs: whole runs of small worlds, per delivery made.
 
 use bytes::Bytes;
-use cofferdam_engine::door::{Env, Site, WriteMode};
+use cofferdam_engine::door::{Env, Site, Work, WriteMode};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, SubtaskId, WorkerId};
 use cofferdam_engine::runtime::mailbox::Mailbox;
@@ -77,7 +77,7 @@ async fn mixed(env: Env, n: u16) -> Ended {
                     subtask.index += 1;
                     task.schedule.pick(site, 3);
                     task.emit(Event::SourceEmitted { attempt: Attempt::default(), subtask, records: 8 });
-                    task.clock.work(site, 8).expect("takes virtual time").await;
+                    task.clock.work(site, Work::Records(8)).expect("takes virtual time").await;
                     if connection.sender.send(frame).await.is_err() {
                         break;
                     }
@@ -102,7 +102,7 @@ async fn mixed(env: Env, n: u16) -> Ended {
         }
         for _ in 0..10 {
             connection.receiver.receive().await.map_err(error)?;
-            env.clock.work(site, 8).expect("takes virtual time").await;
+            env.clock.work(site, Work::Records(8)).expect("takes virtual time").await;
         }
         let path = format!("out/{n}/{round}");
         env.storage.write(&path, Bytes::from_static(b"a blob"), WriteMode::Create).await.map_err(|e| e.to_string())?;

@@ -2,7 +2,7 @@
 
 use crate::door::{
     Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Schedule, Site, Spawner,
-    Storage, StorageError, TaskHandle, Time, Trace, WriteMode,
+    Storage, StorageError, TaskHandle, Time, Trace, Work, WriteMode,
 };
 use crate::event::Event;
 use crate::graph::SubtaskContext;
@@ -149,7 +149,7 @@ impl Clock for World {
             if world.now() >= deadline { Poll::Ready(()) } else { Poll::Pending }
         }))
     }
-    fn work(&self, _site: Site, _units: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, _site: Site, _work: Work) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }

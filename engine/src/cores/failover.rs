@@ -146,23 +146,16 @@ impl Failover {
         }
     }
 
-    /// A worker has registered.
+    /// A worker has registered. Of two connections the one accepted later is the worker's present one, whichever
+    /// registration arrives first: a worker that gave up waiting dials again, and both frames may be under way.
     pub fn on_registered(&mut self, now: Time, worker: WorkerId, connection: ConnectionId, out: &mut Vec<Effect>) {
-        match self.workers.get(&worker) {
-            // Connections are accepted in order, but the first frame of an older one may be read after that of a newer.
-            Some(newer) if *newer > connection => {
-                out.push(Effect::Disconnect { worker, connection });
-                return self.validate();
-            }
-            Some(older) => {
-                assert_ne!(*older, connection, "a connection registers once");
-                out.push(Effect::Disconnect { worker, connection: *older });
-                self.workers.insert(worker, connection);
-                self.fail_if_hosting(now, worker, format!("{worker} registered anew"), out);
-            }
-            None => {
-                self.workers.insert(worker, connection);
-            }
+        if self.workers.get(&worker).is_some_and(|present| *present > connection) {
+            return out.push(Effect::Disconnect { worker, connection });
+        }
+        if let Some(older) = self.workers.insert(worker, connection) {
+            assert_ne!(older, connection, "a connection registers once");
+            out.push(Effect::Disconnect { worker, connection: older });
+            self.fail_if_hosting(now, worker, format!("{worker} registered anew"), out);
         }
         self.start_if_ready(now, out);
         self.validate();

@@ -1,6 +1,6 @@
 //! Time from tokio. Its timer has millisecond ticks and rounds deadlines up, so a sleep is never early.
 
-use crate::door::{BoxFuture, Clock, Site, Time};
+use crate::door::{BoxFuture, Clock, Site, Time, Work};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ impl Clock for TokioClock {
         }
     }
 
-    fn work(&self, _: Site, _: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, _: Site, _: Work) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }

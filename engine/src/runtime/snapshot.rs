@@ -8,7 +8,7 @@
 //! Not handled: deleting what a failed or cancelled upload may have left; the coordinator cleans by listing.
 
 use super::retry;
-use crate::door::{Env, Site, StorageError, WriteMode};
+use crate::door::{Env, Site, StorageError, Work, WriteMode};
 use crate::event::Event;
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::{SnapshotHandle, ToCoordinator};
@@ -88,7 +88,7 @@ impl AsyncPart {
         }
         while let Some(section) = pages.as_mut().and_then(|pages| pages.next_page()) {
             let bytes = blob.add(&section);
-            if let Some(delay) = self.env.clock.work(site, (bytes as u64).div_ceil(1024)) {
+            if let Some(delay) = self.env.clock.work(site, Work::Page(bytes as u64)) {
                 delay.await;
             }
         }

@@ -21,7 +21,7 @@ use super::snapshot::AsyncPart;
 use crate::config::SnapshotMode;
 use crate::cores::alignment::{Alignment, Effect};
 use crate::cores::transactions::{self, Completion, Transactions};
-use crate::door::{Bell, Site};
+use crate::door::{Bell, Site, Work};
 use crate::element::{Barrier, Batch, Element};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
@@ -389,7 +389,7 @@ impl Running {
     /// Says how much was processed; under test, time passes.
     async fn work(&mut self, what: &'static str, records: u64) {
         let site = Site::new(what, self.context.subtask.lane());
-        if let Some(delay) = self.context.env.clock.work(site, records) {
+        if let Some(delay) = self.context.env.clock.work(site, Work::Records(records)) {
             delay.await;
         }
     }

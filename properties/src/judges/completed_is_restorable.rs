@@ -38,20 +38,20 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut completed = ledger.completed.iter().peekable();
     for &at in &ledger.protocol {
         let What::Fact(fact) = &case.history.entries[at].what else { continue };
-        let changed = match fact {
-            Fact::Written { path, bytes } => {
-                (ledger.object_at(path, at) != Some(bytes)).then_some((path, "overwrites"))
-            }
-            Fact::Deleted { path } => Some((path, "deletes")),
-            _ => None,
+        let (path, does) = match fact {
+            Fact::Written { path, .. } => (path, "overwrites"),
+            Fact::Deleted { path } => (path, "deletes"),
+            _ => continue,
         };
-        if let Some((path, does)) = changed
-            && let Some(slot) = protected.get(path.as_str())
-        {
-            let message = format!("{} {does} it although slot {slot} needs it", case.history.entries[at].by.process);
-            return Some(Violation::new(NAME, at, path, message));
+        if let Some(slot) = protected.get(path.as_str()) {
+            let same = matches!(fact, Fact::Written { bytes, .. } if ledger.object_at(path, at) == Some(bytes));
+            if !same {
+                let message =
+                    format!("{} {does} it although slot {slot} needs it", case.history.entries[at].by.process);
+                return Some(Violation::new(NAME, at, path, message));
+            }
         }
-        if let (Some(written), Fact::Written { path, .. }) = (slots.next_if(|slot| slot.at == at), fact) {
+        if let Some(written) = slots.next_if(|slot| slot.at == at) {
             if let Err(error) = &written.slot {
                 return Some(Violation::new(NAME, at, path, error.to_string()));
             }
@@ -163,6 +163,20 @@ mod tests {
         let manifest = "checkpoints/chk-1/manifest-a1.1".to_owned();
         story.write_slot(SlotRecord::Completed { checkpoint: CheckpointId(1), manifest, floor: 2 });
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("does not exist"));
+    }
+
+    #[test]
+    fn a_slot_that_a_late_create_puts_back_below_the_floor_says_nothing() {
+        let mut story = completed();
+        let subsumed = story.blobs();
+        let slot = story.find(|what| matches!(what, What::Fact(Fact::Written { path, .. }) if *path == slot::path(2)));
+        let late = story.history.entries[slot].clone();
+        story.checkpoint();
+        subsumed.into_iter().for_each(|path| story.fact(worker(0), Fact::Deleted { path }));
+        story.fact(worker(0), Fact::Deleted { path: slot::path(2) });
+        story.history.entries.push(late);
+        story.fact(worker(0), Fact::Deleted { path: slot::path(2) });
+        assert_eq!(story.judge_by(NAME), None);
     }
 
     #[test]

@@ -72,18 +72,23 @@ fn judge_claims(case: &Case<'_>) -> Option<Violation> {
         let (subject, message) = match event {
             Event::AttemptDeployed { attempt, .. } => {
                 let leads = ledger.generation_at(at) >= Some(attempt.generation);
-                (attempt.to_string(), owners.on_deployed(*attempt, entry.by, leads)?)
+                let message = owners.on_deployed(*attempt, entry.by, leads)?;
+                (attempt.to_string(), message)
             }
             Event::CheckpointTriggered { attempt, checkpoint } => {
-                (checkpoint.to_string(), owners.on_led(*attempt, entry.by, "is triggered")?)
+                let message = owners.on_led(*attempt, entry.by, "is triggered")?;
+                (checkpoint.to_string(), message)
             }
             Event::AckReceived { attempt, checkpoint, .. } => {
-                (checkpoint.to_string(), owners.on_led(*attempt, entry.by, "has an ack counted")?)
+                let message = owners.on_led(*attempt, entry.by, "has an ack counted")?;
+                (checkpoint.to_string(), message)
             }
             Event::Restored { attempt, subtask, .. } | Event::SnapshotTaken { attempt, subtask, .. } => {
                 let owner = *owners.subtasks.entry((*attempt, *subtask)).or_insert(entry.by);
-                let message = format!("runs in {} {} as well", owner.process, owner.number);
-                (format!("{subtask} of {attempt}"), (owner != entry.by).then_some(message)?)
+                if owner == entry.by {
+                    return None;
+                }
+                (format!("{subtask} of {attempt}"), format!("runs in {} {} as well", owner.process, owner.number))
             }
             _ => return None,
         };

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use cofferdam_engine::door::{
     Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Schedule, Site, Spawner,
-    Storage, StorageError, TaskHandle, Time, Trace, WriteMode,
+    Storage, StorageError, TaskHandle, Time, Trace, Work, WriteMode,
 };
 use cofferdam_engine::event::Event;
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ impl Clock for QuietClock {
         Box::pin(ready(()))
     }
 
-    fn work(&self, _: Site, _: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, _: Site, _: Work) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }

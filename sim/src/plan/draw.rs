@@ -128,9 +128,9 @@ fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
             Tuning {
                 link: scaled(ordinary.link, 1 << latency),
                 storage: scaled(ordinary.storage, storage),
-                work_per_unit: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
-                // A page of a key group each: records come between the pages of a snapshot.
-                encode_per_unit: Delay::new(encode_ms * 100_000, 200_000 + encode_ms * 200_000),
+                work_per_record: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
+                // Pages are small here; records come between them.
+                encode_per_kb_ns: encode_ms * 4_000_000,
                 half_open_one_in,
                 window,
                 slowness_percent,

@@ -9,7 +9,7 @@ use super::keyed::{Domain, identity};
 use super::queue::Arrival;
 use super::wait::{Outcome, WaitId};
 use super::{Shared, state::Task};
-use cofferdam_engine::door::{Bell, BoxFuture, Clock, Env, Schedule, Site, Spawner, TaskHandle, Time, Trace};
+use cofferdam_engine::door::{Bell, BoxFuture, Clock, Env, Schedule, Site, Spawner, TaskHandle, Time, Trace, Work};
 use cofferdam_engine::event::Event;
 use cofferdam_properties::history::{Incarnation, What};
 use std::future::Future;
@@ -20,9 +20,6 @@ use std::task::{Context, Poll};
 
 /// 2024-01-01, in milliseconds since 1970: when every run begins, for people.
 const RUNS_BEGIN_MS: u64 = 1_704_067_200_000;
-
-/// The site of encoding a page of state: its unit is a kilobyte, not a record.
-const ENCODE: &str = "encode";
 
 /// What all ports of one incarnation share.
 pub(crate) struct Door {
@@ -121,15 +118,16 @@ impl Clock for Port {
         Box::pin(Sleep { door: self.door.clone(), deadline: self.door.clock.world(deadline.0), stage: Stage::Unasked })
     }
 
-    fn work(&self, site: Site, units: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, site: Site, work: Work) -> Option<BoxFuture<'static, ()>> {
         let door = &self.door;
         let world = &door.world;
         let occurrence = world.lock().count(door.index, Domain::Work, identity(site));
         let draw = |nth| world.keyed.draw(Domain::Work, (door.key, site), 2 * occurrence + nth);
-        let tuning = &world.tuning;
-        let per_unit = if site.what == ENCODE { &tuning.encode_per_unit } else { &tuning.work_per_unit };
-        let per_unit = per_unit.from_draw(draw(0));
-        let cost = tuning.work.from_draw(draw(1)).saturating_add(per_unit.saturating_mul(units));
+        let cost = match work {
+            Work::Records(records) => world.tuning.work_per_record.from_draw(draw(0)).saturating_mul(records),
+            Work::Page(bytes) => world.tuning.encode_per_kb_ns.saturating_mul(bytes) / 1024,
+        };
+        let cost = world.tuning.work.from_draw(draw(1)).saturating_add(cost);
         let cost = cost.saturating_mul(door.slowness_percent) / 100;
         let deadline = world.now().saturating_add(cost);
         Some(Box::pin(Sleep { door: door.clone(), deadline, stage: Stage::Unasked }))

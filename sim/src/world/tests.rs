@@ -1,7 +1,7 @@
 //! The world under small hand-written processes.
 
 use super::*;
-use cofferdam_engine::door::{Connection, NetworkError, Site, StorageError, WriteMode};
+use cofferdam_engine::door::{Connection, NetworkError, Site, StorageError, Work, WriteMode};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::runtime::mailbox::Mailbox;
@@ -265,7 +265,7 @@ async fn ringers(env: Env) -> Ended {
             site,
             Box::pin(async move {
                 for n in 0..10 {
-                    task.clock.work(site, 1).expect("virtual work takes time").await;
+                    task.clock.work(site, Work::Records(1)).expect("virtual work takes time").await;
                     postbox.post((lane, n));
                 }
             }),

@@ -1,6 +1,7 @@
 //! What a subtask does next: the one place where it waits.
 //!
-//! Everything that is ready is a candidate; the door picks. A batch needs credit on every output channel first, an event does
+//! Control messages come first: an abort that waited behind data would find its checkpoint taken, and a subtask that is slow at
+//! snapshots would never catch up. Among the channels that are ready the door picks. A batch needs credit on every output channel first, an event does
 //! not: it produces nothing but itself. Before waiting, buffered output goes out, so nothing sits in a buffer while idle.
 
 use super::{Body, InputChannel, Running, Step, send};
@@ -20,15 +21,14 @@ impl Running {
     }
 
     async fn next_source_step(&mut self) -> Result<Step> {
-        let site = Site::new("source-step", self.context.subtask.lane());
         loop {
             let seen = self.credit.rung();
             let has_credit = self.has_credit();
-            let Self { body, control, credit, outbox, outputs, context, .. } = self;
+            let Self { body, control, credit, outbox, outputs, .. } = self;
             let Body::Source { reader, chain, exhausted } = body else { unreachable!("only sources read") };
             let may_read = has_credit && !*exhausted;
-            if control.has_arrived() && (!may_read || context.env.schedule.pick(site, 2) == 0) {
-                return Ok(Step::Control(control.try_take().expect("it has arrived")));
+            if let Some(message) = control.try_take() {
+                return Ok(Step::Control(message));
             }
             let mut records = may_read.then(|| reader.next_batch());
             let mut flushed = false;
@@ -63,15 +63,14 @@ impl Running {
         loop {
             let seen = self.credit.rung();
             let has_credit = self.has_credit();
+            if let Some(message) = self.control.try_take() {
+                return Step::Control(message);
+            }
             self.collect_ready(has_credit);
-            let control = usize::from(self.control.has_arrived());
-            let choices = self.ready.len() + control;
-            if choices > 0 {
-                let choice = if choices == 1 { 0 } else { self.context.env.schedule.pick(site, choices) };
-                return match self.ready.get(choice) {
-                    Some(&channel) => Step::Element(channel),
-                    None => Step::Control(self.control.try_take().expect("it has arrived")),
-                };
+            match self.ready[..] {
+                [] => {}
+                [only] => return Step::Element(only),
+                [..] => return Step::Element(self.ready[self.context.env.schedule.pick(site, self.ready.len())]),
             }
             self.flush();
             self.wait(seen, has_credit).await;

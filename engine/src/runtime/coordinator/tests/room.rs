@@ -217,7 +217,7 @@ impl Clock for Process {
     fn sleep_until(&self, deadline: Time) -> BoxFuture<'static, ()> {
         self.room.sleep(deadline.since(self.now()))
     }
-    fn work(&self, _: Site, _: u64) -> Option<BoxFuture<'static, ()>> {
+    fn work(&self, _: Site, _: crate::door::Work) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }
