@@ -112,6 +112,11 @@ impl<'a> Ledger<'a> {
     fn on_written(&mut self, at: usize, path: &'a str, bytes: &'a Bytes) {
         self.objects.entry(path).or_default().push(Version::new(Some(bytes), Some(at)));
         let Some(number) = slot::number(path) else { return };
+        if self.completed.iter().any(|completed| number < completed.floor) {
+            // A create whose first try was taken for lost can land when its slot has long been deleted. Readers ignore
+            // slots below the floor, so it says nothing.
+            return;
+        }
         let slot = Slot::decode(path, bytes);
         if let Ok(Slot { generation, record: SlotRecord::Completed { checkpoint, manifest, floor }, .. }) = &slot {
             let (generation, checkpoint, floor, path) = (*generation, *checkpoint, *floor, manifest.clone());

@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_a_late_create_puts_back_below_the_floor_says_nothing() {
+        let mut story = completed();
+        let subsumed = story.blobs();
+        let slot = story.find(|what| matches!(what, What::Fact(Fact::Written { path, .. }) if *path == slot::path(2)));
+        let late = story.history.entries[slot].clone();
+        story.checkpoint();
+        subsumed.into_iter().for_each(|path| story.fact(worker(0), Fact::Deleted { path }));
+        story.fact(worker(0), Fact::Deleted { path: slot::path(2) });
+        story.history.entries.push(late);
+        story.fact(worker(0), Fact::Deleted { path: slot::path(2) });
+        assert_eq!(story.judge_by(NAME), None);
+    }
+
+    #[test]
     fn a_slot_that_vanishes_convicts() {
         let mut story = completed();
         story.fact(worker(0), Fact::Deleted { path: slot::path(2) });

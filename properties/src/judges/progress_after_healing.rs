@@ -2,8 +2,8 @@
 //!
 //! Source: design, section 5 ("safety phase under faults → heal → liveness phase"); FLIP-147 for the final checkpoint.
 //!
-//! After `Healed` the coordinator announces `JobFinished` and returns without an error. If it does not, the violation
-//! says where the job is stuck: what failed it, which subtasks have not restored, which acks are missing, who has not
+//! After `Healed` the job's `Finished` slot is durable (the coordinator that wrote it may have died before it could
+//! announce the end) and the coordinator returns without an error. If it does not, the violation says where the job is stuck: what failed it, which subtasks have not restored, which acks are missing, who has not
 //! reached the end of its input.
 //!
 //! Does not bound time: the run does, by ending. Not judged if the history has no `Healed`.
@@ -13,6 +13,7 @@ use crate::history::{Fact, History, Process, What};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
+use cofferdam_engine::persist::slot::{Slot, SlotRecord};
 use std::collections::BTreeSet;
 
 const NAME: &str = "progress-after-healing";
@@ -58,7 +59,10 @@ struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     fn of(case: &Case<'a>) -> Self {
-        let mut standing = Self::default();
+        let slots = &case.ledger().slots;
+        let says_finished = |slot: &Slot| matches!(slot.record, SlotRecord::Finished { .. });
+        let mut standing =
+            Self { finished: slots.iter().any(|fact| fact.slot.as_ref().is_ok_and(says_finished)), ..Self::default() };
         for &at in &case.ledger().protocol {
             let entry = &case.history.entries[at];
             match &entry.what {
@@ -107,7 +111,6 @@ impl<'a> Standing<'a> {
                 self.pending = self.pending.filter(|pending| pending != checkpoint);
                 self.aborts_since += 1;
             }
-            Event::JobFinished { .. } => self.finished = true,
             Event::JobFailed { cause } => self.failed = Some(cause),
             _ => {}
         }

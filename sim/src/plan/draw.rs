@@ -120,8 +120,8 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
 fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
     let per_record_ns = pace.length_ms * 1_000_000 / pace.input.records_each(pace.parallelism);
     let storage = pace.storage;
-    (select(vec![0, 50, 100, 200]), 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32).prop_map(
-        move |(slowness_percent, latency, half_open_one_in, window)| {
+    (select(vec![0, 50, 100, 200]), 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, 0..10_u64).prop_map(
+        move |(slowness_percent, latency, half_open_one_in, window, encode_ms)| {
             let ordinary = Tuning::default();
             let scaled =
                 |delay: Delay, by: u64| Delay { base_ns: delay.base_ns * by, spread_ns: delay.spread_ns * by, ..delay };
@@ -129,6 +129,8 @@ fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
                 link: scaled(ordinary.link, 1 << latency),
                 storage: scaled(ordinary.storage, storage),
                 work_per_record: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
+                // A page of a key group each: records come between the pages of a snapshot.
+                encode_per_kb: Delay::new(encode_ms * 100_000, 200_000 + encode_ms * 200_000),
                 half_open_one_in,
                 window,
                 slowness_percent,

@@ -123,11 +123,12 @@ impl Clock for Port {
         let world = &door.world;
         let occurrence = world.lock().count(door.index, Domain::Work, identity(site));
         let draw = |nth| world.keyed.draw(Domain::Work, (door.key, site), 2 * occurrence + nth);
-        let cost = match work {
-            Work::Records(records) => world.tuning.work_per_record.from_draw(draw(0)).saturating_mul(records),
-            Work::Page(bytes) => world.tuning.encode_per_kb_ns.saturating_mul(bytes) / 1024,
+        let tuning = &world.tuning;
+        let (per_unit, units) = match work {
+            Work::Records(records) => (&tuning.work_per_record, records),
+            Work::Page(bytes) => (&tuning.encode_per_kb, bytes.div_ceil(1024)),
         };
-        let cost = world.tuning.work.from_draw(draw(1)).saturating_add(cost);
+        let cost = tuning.work.from_draw(draw(1)).saturating_add(per_unit.from_draw(draw(0)).saturating_mul(units));
         let cost = cost.saturating_mul(door.slowness_percent) / 100;
         let deadline = world.now().saturating_add(cost);
         Some(Box::pin(Sleep { door: door.clone(), deadline, stage: Stage::Unasked }))

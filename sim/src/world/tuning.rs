@@ -62,8 +62,8 @@ pub struct Tuning {
     pub late_effect: Delay,
     /// Processing of one record.
     pub work_per_record: Delay,
-    /// Encoding of one kilobyte of a snapshot.
-    pub encode_per_kb_ns: u64,
+    /// Encoding of one kilobyte of state, begun ones included.
+    pub encode_per_kb: Delay,
     /// Processing or encoding, however little.
     pub work: Delay,
     /// For `favour_for` picks at a time, a site favours one of its choices, and picks it in so many per cent of the
@@ -91,8 +91,8 @@ impl Default for Tuning {
             storage: Delay::new(500_000, 3_000_000).with_tail(16, 15),
             storage_per_kb_ns: 10_000,
             late_effect: Delay::new(1_000_000, 200_000_000).with_tail(8, 5),
-            encode_per_kb_ns: 200_000,
             work_per_record: Delay::new(5_000, 10_000).with_tail(64, 10),
+            encode_per_kb: Delay::new(5_000, 10_000).with_tail(64, 10),
             work: Delay::new(2_000, 4_000),
             favour_percent: 30,
             favour_for: 16,

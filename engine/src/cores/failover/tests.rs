@@ -206,6 +206,17 @@ fn a_worker_that_registers_anew_replaces_its_older_connection_and_fails_the_atte
 }
 
 #[test]
+fn a_registration_that_was_overtaken_by_a_newer_one_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.register(0, 1, 3);
+    bench.expect(&[]);
+    bench.register(1, 1, 2);
+    bench.expect(&[Effect::Disconnect { worker: WorkerId(1), connection: ConnectionId(2) }]);
+    assert_eq!(bench.lose(2, 2), None);
+    assert_eq!(bench.lose(3, 3), Some(WorkerId(1)));
+}
+
+#[test]
 fn a_spare_worker_may_come_and_go() {
     let mut bench = Bench::running();
     bench.register(100, 7, 3);
