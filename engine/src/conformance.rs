@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod network;
+pub mod schedule;
 pub mod spawner;
 pub mod storage;
 

@@ -6,8 +6,10 @@
 pub mod exit;
 mod folders;
 mod inspect;
+mod options;
 mod run;
 mod show;
+mod signals;
 
 use crate::jobs::BuiltIn;
 use clap::{Parser, Subcommand};
@@ -18,8 +20,8 @@ use std::process::ExitCode;
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
     /// Run a job until its input is drained, going on from its latest completed checkpoint if there is one
-    #[command(after_help = run::HELP)]
-    Run(run::RunArgs),
+    #[command(after_help = options::HELP)]
+    Run(options::RunArgs),
     /// Show what a checkpoint folder or a manifest holds, and check every stored byte of it
     #[command(after_help = inspect::HELP)]
     Inspect(inspect::InspectArgs),

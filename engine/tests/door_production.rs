@@ -30,6 +30,11 @@ fn the_clock_conforms() {
 }
 
 #[test]
+fn the_schedule_conforms() {
+    run(Mounts::default(), |env| async move { conformance::schedule::check(&env) });
+}
+
+#[test]
 fn the_spawner_and_its_bells_conform() {
     run(Mounts::default(), |env| async move { conformance::spawner::check(&env).await });
 }

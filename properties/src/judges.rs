@@ -1,4 +1,5 @@
-//! One file a property. The table is [`PROPERTIES`]; its order is the order of judgement.
+//! One file a property. The table is [`PROPERTIES`]; its order is the order of judgement: the oracle, then
+//! causes before their consequences, so that one bug is convicted by one name.
 
 pub mod announced_implies_stored;
 pub mod barrier_alignment;
@@ -16,13 +17,13 @@ use crate::case::Property;
 /// Every property.
 pub const PROPERTIES: &[Property] = &[
     exactly_once_state::PROPERTY,
-    exactly_once_output::PROPERTY,
-    consistent_cut::PROPERTY,
     barrier_alignment::PROPERTY,
-    completed_is_restorable::PROPERTY,
-    restore_uses_latest::PROPERTY,
+    consistent_cut::PROPERTY,
+    one_live_owner::PROPERTY,
     ids_monotonic::PROPERTY,
     announced_implies_stored::PROPERTY,
-    one_live_owner::PROPERTY,
+    completed_is_restorable::PROPERTY,
+    restore_uses_latest::PROPERTY,
+    exactly_once_output::PROPERTY,
     progress_after_healing::PROPERTY,
 ];

@@ -6,14 +6,14 @@
 //! | property | promises | source |
 //! |---|---|---|
 //! | `exactly-once-state` | after every restore the live, the stored and the re-executed state are the same | Flink: Fault Tolerance via State Snapshots |
-//! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
-//! | `consistent-cut` | a checkpoint cuts both ends of every channel behind the same record | Chandy and Lamport 1985; Carbone et al. 2015 |
 //! | `barrier-alignment` | snapshots and barriers wait for the barrier on every channel, and blocked channels are left alone | order rule O3 |
-//! | `completed-is-restorable` | a retained completed checkpoint can be read back from storage at every instant | order rules O6, O7, O8 |
-//! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
+//! | `consistent-cut` | a checkpoint cuts both ends of every channel behind the same record | Chandy and Lamport 1985; Carbone et al. 2015 |
+//! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
 //! | `ids-monotonic` | checkpoint ids and generations strictly increase for the life of the job | order rule O1 |
 //! | `announced-implies-stored` | what is announced as durable or visible had been stored before | order rules O4, O6 |
-//! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
+//! | `completed-is-restorable` | a retained completed checkpoint can be read back from storage at every instant | order rules O6, O7, O8 |
+//! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
+//! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
 //! | `progress-after-healing` | once no fault strikes any more, the job finishes | FLIP-147 |
 //!
 //! *Invariant:* a judge is a pure function of the case; it decides nothing by time and nothing by chance.

@@ -443,12 +443,12 @@ impl Story {
     }
 
     /// Changes the last claim that `change` agrees to change.
-    pub fn falsify(&mut self, mut change: impl FnMut(&mut Event) -> bool) {
+    pub fn falsify(&mut self, change: impl FnMut(&mut Event) -> bool) {
         let claims = self.history.entries.iter_mut().rev().filter_map(|entry| match &mut entry.what {
             What::Claim(event) => Some(event),
             What::Fact(_) => None,
         });
-        assert!(claims.into_iter().any(|event| change(event)), "there is nothing to falsify");
+        assert!(claims.into_iter().any(change), "there is nothing to falsify");
     }
 
     /// Removes the first entry that `which` selects.

@@ -21,6 +21,7 @@
 //! Memory is bounded by the attempts of the run and the newest few checkpoints.
 
 mod cuts;
+mod difference;
 mod lane;
 pub(crate) mod quiet;
 mod reader;
@@ -38,11 +39,14 @@ use cofferdam_engine::graph::{Job, SubtaskContext};
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
 use cofferdam_engine::persist::blob;
 use cofferdam_engine::state;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use cuts::Cuts;
+use difference::difference;
 use quiet::QuietStorage;
 use run::{Refusal, Run};
 use subtask::{Live, Taken};
@@ -109,16 +113,34 @@ impl Account {
     /// Re-executes a run.
     pub fn of(history: &History, job: &Job, ledger: &Ledger<'_>) -> Self {
         let mut witness = Witness::new(history, job, ledger);
-        for (at, entry) in history.entries.iter().enumerate() {
-            let What::Claim(event) = &entry.what else { continue };
-            if let Err(violation) = witness.on_claim(at, event) {
-                witness.account.stopped = Some(at);
-                witness.account.state.get_or_insert(violation);
-                break;
+        let mut last = 0;
+        // Operators are code of the job: what they do in a legal order of elements is their own doing.
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            history.entries.iter().enumerate().try_for_each(|(at, entry)| {
+                let What::Claim(event) = &entry.what else { return Ok(()) };
+                last = at;
+                witness.on_claim(at, event)
+            })
+        }));
+        let stopped = match run {
+            Ok(Ok(())) => None,
+            Ok(Err(violation)) => Some(violation),
+            Err(panic) => {
+                let message = format!("an operator panics when it is re-executed: {}", panic_message(&*panic));
+                Some(Violation::new(EXACTLY_ONCE_STATE, last, &job.graph.name, message))
             }
+        };
+        if let Some(violation) = stopped {
+            witness.account.stopped = Some(violation.at);
+            witness.account.state.get_or_insert(violation);
         }
         witness.finish()
     }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
 }
 
 /// The re-execution under way.
@@ -202,11 +224,11 @@ impl<'a> Witness<'a> {
                 self.on_snapshot_taken(at, (attempt, subtask), checkpoint, ended)
             }
             Event::UploadEnded { attempt, subtask, checkpoint, ref path, digest } => {
-                self.recognise(at, (attempt, subtask), checkpoint, (path, digest))?;
-                self.compare(at, (attempt, subtask), checkpoint, ("uploads", digest))
+                let difference = self.recognise(at, (attempt, subtask), checkpoint, (path, digest))?;
+                self.compare(at, (attempt, subtask), checkpoint, ("uploads", digest, difference))
             }
             Event::AckSent { attempt, subtask, checkpoint, digest } => {
-                self.compare(at, (attempt, subtask), checkpoint, ("acknowledges", digest))
+                self.compare(at, (attempt, subtask), checkpoint, ("acknowledges", digest, None))
             }
             Event::Prepared { attempt, subtask, checkpoint } => {
                 self.with(at, attempt, subtask, |_, run, subtask| Ok(run.live(subtask)?.prepare(checkpoint)?))
@@ -309,7 +331,7 @@ impl<'a> Witness<'a> {
         at: usize,
         who: (Attempt, SubtaskId),
         checkpoint: CheckpointId,
-        (what, digest): (&str, u64),
+        (what, digest, difference): (&str, u64, Option<String>),
     ) -> Result<(), Violation> {
         let (attempt, subtask) = who;
         let number = self.with(at, attempt, subtask, |_, _, number| Ok(number))?;
@@ -320,29 +342,34 @@ impl<'a> Witness<'a> {
             None => format!("{what} a snapshot of {checkpoint} that it never took"),
             Some(taken) if taken.agrees_with(digest) => return Ok(()),
             Some(taken) => {
-                format!("{what} state {digest:016x} for {checkpoint}, re-executed it is {:016x}", taken.digest)
+                let difference = difference.map_or(String::new(), |difference| format!(": {difference}"));
+                format!(
+                    "{what} state {digest:016x} for {checkpoint}, re-executed it is {:016x}{difference}",
+                    taken.digest
+                )
             }
         };
         self.convict(at, who, message);
         Ok(())
     }
 
-    /// A source's position may be written down in several ways: if the bytes differ, the stored snapshot is looked at.
+    /// If digests differ the stored snapshot is looked at: a source's position may be written down in several ways.
+    /// Otherwise says where it differs.
     fn recognise(
         &mut self,
         at: usize,
         (attempt, subtask): (Attempt, SubtaskId),
         checkpoint: CheckpointId,
         (path, digest): (&str, u64),
-    ) -> Result<(), Violation> {
+    ) -> Result<Option<String>, Violation> {
         let (ledger, snapshots) = (self.ledger, std::mem::take(&mut self.snapshots));
         let recognised = self.with(at, attempt, subtask, |_, run, number| {
             let taken = snapshots.get(&(checkpoint, attempt)).and_then(|snapshots| snapshots[number].as_ref());
-            let Some(taken) = taken.filter(|taken| !taken.agrees_with(digest)) else { return Ok(()) };
+            let Some(taken) = taken.filter(|taken| !taken.agrees_with(digest)) else { return Ok(None) };
             let stored = ledger.object_at(path, at).and_then(|bytes| blob::decode(path, bytes).ok());
-            let Some(stored) = stored.filter(|stored| state::digest(stored) == digest) else { return Ok(()) };
-            run.live(number)?.recognises(taken, &stored, digest)?;
-            Ok(())
+            let Some(stored) = stored.filter(|stored| state::digest(stored) == digest) else { return Ok(None) };
+            let recognised = run.live(number)?.recognises(taken, &stored, digest)?;
+            Ok(if recognised { None } else { difference(&stored, taken.sections()) })
         });
         self.snapshots = snapshots;
         recognised

@@ -10,8 +10,11 @@ use crate::replay;
 use crate::run::Runner;
 use crate::seed::{Seed, SeedError};
 use clap::{Args, Parser, Subcommand};
+use cofferdam_engine::jobs::BuiltIn;
+use cofferdam_engine::launch;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Seeds of a hunt that says nothing about its length.
@@ -230,24 +233,28 @@ pub fn fresh_seed() -> Seed {
     Seed(std::hash::RandomState::new().build_hasher().finish())
 }
 
-/// `cofferdam`: the simulator on the command line.
+/// Everything that `cofferdam` can do.
 #[derive(Parser, Debug)]
 #[command(name = "cofferdam", version, about = ABOUT, after_help = exit::TABLE, max_term_width = 110)]
 struct Cofferdam {
     #[command(subcommand)]
-    command: Command,
+    command: AnyCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum AnyCommand {
+    #[command(flatten)]
+    Simulator(Command),
+    #[command(flatten)]
+    Engine(launch::Command),
 }
 
 const ABOUT: &str = "A stream engine with Flink-style checkpoints, and the simulator that tries to break them";
 
-/// The command line, from the arguments of this process.
-pub fn main(runner: &Runner) -> Exit {
-    match Cofferdam::try_parse() {
-        Ok(parsed) => perform(&parsed.command, runner),
-        Err(error) => {
-            // Standard output may be closed; then nobody wants to know.
-            let _ = error.print();
-            if error.use_stderr() { Exit::Usage } else { Exit::Clean }
-        }
+/// The whole of a binary that hunts what `runner` runs, and runs `jobs` for real.
+pub fn main(runner: &Runner, jobs: &[BuiltIn]) -> ExitCode {
+    match Cofferdam::parse().command {
+        AnyCommand::Simulator(command) => perform(&command, runner).into(),
+        AnyCommand::Engine(command) => launch::execute(command, jobs).into(),
     }
 }

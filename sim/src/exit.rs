@@ -1,4 +1,5 @@
-//! The exit codes of the command line: one documented enum, shared by every command.
+//! The exit codes of the simulator's commands: one documented enum. The engine's commands have theirs in
+//! [`cofferdam_engine::launch::Exit`].
 
 use std::process::ExitCode;
 
@@ -42,7 +43,7 @@ impl From<Exit> for ExitCode {
 
 /// The same as a table, for `--help`.
 pub const TABLE: &str = "\
-Exit codes:
+Exit codes of hunt, replay and bugs (run and inspect have their own, in their help):
   0    nothing wrong was found
   1    a property was violated, a run got stuck, hung or hit an assertion; a planted bug was missed
   2    the command line or an input file is wrong

@@ -103,7 +103,7 @@ fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
 }
 
 fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, recording: Recording) -> Outcome {
-    let Recording { history, fingerprint, events, ended, faults, .. } = recording;
+    let Recording { history, fingerprint, events, virtual_ns, ended, faults, .. } = recording;
     let case = Case::new(&history, job, reference);
     let weighed = catch_unwind(AssertUnwindSafe(|| {
         let verdict = weigh(&case, &ended);
@@ -113,7 +113,7 @@ fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, reco
         let message = format!("a judge panicked: {}", message_of(&*panic));
         (Verdict::HarnessError { message }, Tally::default())
     });
-    let virtual_ms = history.entries.last().map_or(0, |entry| entry.time / 1_000_000);
+    let virtual_ms = virtual_ns / 1_000_000;
     Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, history }
 }
 

@@ -39,6 +39,7 @@ fn world(spec: WorldSpec) -> Recording {
         history: History { entries: vec![ended], initial: BTreeMap::new() },
         fingerprint: spec.seed ^ time,
         events: 1,
+        virtual_ns: time,
         ended: if spec.seed == STICKS { RunEnd::Deadlock } else { RunEnd::AllEnded },
         faults: Vec::new(),
         storage: BTreeMap::new(),

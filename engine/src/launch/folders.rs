@@ -27,6 +27,11 @@ impl Folders {
     /// Checks the folders for `job`, makes those that are missing, and mounts them.
     pub fn mount(&self, job: &str) -> Result<Mounts> {
         let input = self.input.as_deref().map(Mount::input).transpose()?;
+        for (name, folder) in [("output", &self.output), ("checkpoints", &self.checkpoints)] {
+            if folder.exists() && !folder.is_dir() {
+                return Err(Error::give_up(format!("{name} {} is not a folder", folder.display())));
+            }
+        }
         self.check_apart()?;
         self.check_owner(job)?;
         let mut mounts = Mounts::default()

@@ -22,6 +22,8 @@ pub struct Show {
     /// Records a second, smoothed over a few looks.
     rate: f64,
     failures_shown: u64,
+    aborts_shown: u64,
+    last_abort_line: Option<Duration>,
 }
 
 impl Show {
@@ -40,6 +42,8 @@ impl Show {
             last_records: 0,
             rate: 0.0,
             failures_shown: 0,
+            aborts_shown: 0,
+            last_abort_line: None,
         }
     }
 
@@ -57,12 +61,7 @@ impl Show {
             self.rate = if self.last_look.is_zero() { now } else { 0.8 * self.rate + 0.2 * now };
             (self.last_look, self.last_records) = (since_start, records);
         }
-        if let Some(cause) = course.last_failure.as_ref().filter(|_| course.failures > self.failures_shown) {
-            let line = format!("attempt failed, going on from the last checkpoint: {cause}");
-            self.failures_shown = course.failures;
-            // A display that cannot be written to must not stop the job.
-            let _ = writeln!(self.log_writer(), "{line}");
-        }
+        self.tell_troubles(since_start, &course);
         let line = describe(records, self.rate, &course);
         match &self.bar {
             Some(bar) => {
@@ -74,6 +73,21 @@ impl Show {
                 let _ = writeln!(io::stderr(), "{line}");
             }
             None => {}
+        }
+    }
+
+    /// Says once why an attempt failed, and now and then why checkpoints do: a full disk aborts all of them.
+    fn tell_troubles(&mut self, since_start: Duration, course: &Course) {
+        let mut out = self.log_writer();
+        // A display that cannot be written to must not stop the job.
+        if let Some(cause) = course.last_failure.as_ref().filter(|_| course.failures > self.failures_shown) {
+            self.failures_shown = course.failures;
+            let _ = writeln!(out, "attempt failed, going on from the last checkpoint: {cause}");
+        }
+        let quiet = self.last_abort_line.is_none_or(|last| since_start.saturating_sub(last) >= LINE_EVERY);
+        if let Some(reason) = course.last_abort.as_ref().filter(|_| quiet && course.aborted > self.aborts_shown) {
+            (self.aborts_shown, self.last_abort_line) = (course.aborted, Some(since_start));
+            let _ = writeln!(out, "checkpoint aborted, the next one will be tried in time: {reason}");
         }
     }
 
@@ -98,7 +112,10 @@ fn describe(records: u64, rate: f64, course: &Course) -> String {
         None => line += ", starting",
     }
     if course.failures > 0 {
-        line += &format!(", {} failed", course.failures);
+        line += &format!(", {} attempts failed", course.failures);
+    }
+    if course.aborted > 0 {
+        line += &format!(", {} checkpoints aborted", course.aborted);
     }
     line
 }
@@ -134,9 +151,13 @@ mod tests {
         assert_eq!(describe(0, 0.0, &course), "0 records, 0/s, no checkpoint yet, starting");
         course.attempt = Some(Attempt { generation: Generation(2), number: 3 });
         course.failures = 2;
+        course.aborted = 1;
         course.last_completed =
             Some(Completed { checkpoint: CheckpointId(7), bytes: 2048, duration: Duration::from_millis(41) });
         let line = describe(1_234_567, 1000.9, &course);
-        assert_eq!(line, "1,234,567 records, 1,000/s, chk-7 (2.00 KiB in 41 ms), attempt a2.3, 2 failed");
+        assert_eq!(
+            line,
+            "1,234,567 records, 1,000/s, chk-7 (2.00 KiB in 41 ms), attempt a2.3, 2 attempts failed, 1 checkpoints aborted"
+        );
     }
 }

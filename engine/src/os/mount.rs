@@ -96,21 +96,21 @@ impl Mount {
     pub fn input(path: &Path) -> Result<Self> {
         let about = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", path.display()));
         let absolute = fs::canonicalize(path).map_err(about)?;
-        let (root, only) = if absolute.is_dir() {
-            check_folder(path, &mut vec![absolute.clone()])?;
-            (absolute.as_path(), None)
-        } else {
-            check_file(path)?;
-            // The name as given: a link's own name, not the one of the file it points to.
-            let (Some(name), Some(folder)) = (path.file_name(), path.parent()) else {
-                return Err(Error::give_up(format!("input {} has no file name", path.display())));
-            };
-            let name = name.to_str().and_then(|name| ObjectPath::parse(name).ok());
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            (folder, Some(name.expect("the file's name was checked")))
-        };
-        let disk = LocalFileSystem::new_with_prefix(root)
+        let single = !absolute.is_dir();
+        // For a single file the name as given: a link's own name, not the one of the file it points to.
+        let folder = if single { path.parent().unwrap_or(path) } else { path };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let root = fs::canonicalize(folder).map_err(about)?;
+        let disk = LocalFileSystem::new_with_prefix(&root)
             .map_err(|e| Error::give_up(format!("cannot open input {}: {e}", path.display())))?;
+        let check = InputCheck { disk: &disk, root };
+        let only = if single {
+            let name = path.file_name().ok_or_else(|| Error::give_up(format!("{} names no file", path.display())))?;
+            Some(check.file(Path::new(name), path)?)
+        } else {
+            check.folder(Path::new(""), path, &mut vec![check.root.clone()])?;
+            None
+        };
         Ok(Self { store: Arc::new(disk), layout: Layout::Input { only } })
     }
 
@@ -152,47 +152,51 @@ fn create_folders(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn check_folder(folder: &Path, above: &mut Vec<PathBuf>) -> Result<()> {
-    let cannot = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", folder.display()));
-    for entry in fs::read_dir(folder).map_err(cannot)? {
-        let path = entry.map_err(cannot)?.path();
-        let about = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", path.display()));
-        if fs::metadata(&path).map_err(about)?.is_dir() {
-            check_name(&path)?;
-            let absolute = fs::canonicalize(&path).map_err(about)?;
+/// Looks at every file of an input before a job does.
+struct InputCheck<'a> {
+    disk: &'a LocalFileSystem,
+    root: PathBuf,
+}
+
+impl InputCheck<'_> {
+    /// Checks the folder `below` the root, which people know as `shown`. `above` are the folders it lies in.
+    fn folder(&self, below: &Path, shown: &Path, above: &mut Vec<PathBuf>) -> Result<()> {
+        for entry in fs::read_dir(shown).map_err(|e| unreadable(shown, &e))? {
+            let name = entry.map_err(|e| unreadable(shown, &e))?.file_name();
+            let (below, shown) = (below.join(&name), shown.join(&name));
+            if !fs::metadata(&shown).map_err(|e| unreadable(&shown, &e))?.is_dir() {
+                self.file(&below, &shown)?;
+                continue;
+            }
+            let absolute = fs::canonicalize(&shown).map_err(|e| unreadable(&shown, &e))?;
             if above.contains(&absolute) {
-                return Err(Error::give_up(format!("input {} is a link to a folder above it", path.display())));
+                return Err(Error::give_up(format!("input {} is a link to a folder above it", shown.display())));
             }
             above.push(absolute);
-            check_folder(&path, above)?;
+            self.folder(&below, &shown, above)?;
             above.pop();
-        } else {
-            check_file(&path)?;
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Checks a file and says what the store calls it.
+    fn file(&self, below: &Path, shown: &Path) -> Result<ObjectPath> {
+        // Before opening it: opening a pipe waits for its writer.
+        if !fs::metadata(shown).map_err(|e| unreadable(shown, &e))?.is_file() {
+            return Err(Error::give_up(format!("input {} is neither a file nor a folder", shown.display())));
+        }
+        File::open(shown).map_err(|e| unreadable(shown, &e))?;
+        // Not every name leads back to its file: control characters, bytes that are no UTF-8, `name#123` (which
+        // object_store keeps for unfinished writes) and `c:` (a drive to a URL, so a slash is put behind it).
+        let name = below.to_str().and_then(|name| ObjectPath::parse(name).ok());
+        let leads_back = |name: &ObjectPath| {
+            self.disk.path_to_filesystem(name).is_ok_and(|file| file.as_os_str() == self.root.join(below).as_os_str())
+        };
+        name.filter(leads_back)
+            .ok_or_else(|| Error::give_up(format!("input {shown:?} has a name that cannot be used; rename it")))
+    }
 }
 
-fn check_file(path: &Path) -> Result<()> {
-    let cannot = |e: io::Error| Error::give_up(format!("cannot read input {}: {e}", path.display()));
-    // Before opening it: opening a pipe waits for its writer.
-    if !fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(Error::give_up(format!("input {} is neither a file nor a folder", path.display())));
-    }
-    check_name(path)?;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    // object_store keeps such names for its own unfinished writes, and would not show the file.
-    let numbered = name.split_once('#').is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-    if numbered {
-        return Err(Error::give_up(format!("input {}: a file name may not end in # and a number", path.display())));
-    }
-    File::open(path).map(drop).map_err(cannot)
-}
-
-fn check_name(path: &Path) -> Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    if name.is_some_and(|name| ObjectPath::parse(name).is_ok()) {
-        return Ok(());
-    }
-    Err(Error::give_up(format!("input {:?}: a name must be UTF-8 without control characters", path)))
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::give_up(format!("cannot read input {}: {error}", path.display()))
 }

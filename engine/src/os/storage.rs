@@ -10,7 +10,7 @@
 //!   a kill would leave half a file where the user looks for output. Its errors also do not tell the two cases apart.)
 //!
 //! Invariants: a path never leaves its mount (`.` and `..` are refused); names are taken as they are, nothing is
-//! percent-encoded; files that object_store cannot name (`name#123`) are invisible, which is why a mount of input
+//! percent-encoded. Files that object_store cannot name (`name#123`) are invisible, which is why a mount of input
 //! refuses them ([`mount`](super::mount)).
 
 use super::mount::{Layout, Mount, Mounts, STAGING};
@@ -41,6 +41,9 @@ impl MountedStorage {
         let Some(found) = self.mounts.get(mount) else {
             return Err(StorageError::Failed(format!("{path}: nothing is mounted at {mount}")));
         };
+        if name.starts_with('/') {
+            return Err(StorageError::Failed(format!("{path}: a path has no empty segment")));
+        }
         let name = Path::parse(name).map_err(|e| StorageError::Failed(format!("{path}: {e}")))?;
         Ok(Place { mount: found.clone(), name, path: path.to_owned() })
     }

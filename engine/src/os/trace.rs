@@ -51,6 +51,8 @@ pub struct Course {
     pub completed: u64,
     /// Checkpoints aborted.
     pub aborted: u64,
+    /// Why the last one of them was.
+    pub last_abort: Option<String>,
     /// The last one completed.
     pub last_completed: Option<Completed>,
     /// Attempts that failed.
@@ -101,7 +103,10 @@ impl Progress {
                 course.failures += 1;
                 course.last_failure = Some(cause.clone());
             }),
-            Event::CheckpointAborted { .. } => change(&|course| course.aborted += 1),
+            Event::CheckpointAborted { checkpoint, reason } => change(&|course| {
+                course.aborted += 1;
+                course.last_abort = Some(format!("{checkpoint}: {reason}"));
+            }),
             Event::CompletionDurable { checkpoint, bytes, duration_ms, .. } => change(&|course| {
                 let duration = Duration::from_millis(*duration_ms);
                 course.completed += 1;

@@ -95,7 +95,11 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
     let mut requests = Requests::new(env.clone(), inbox.clone());
     let store = match take_leadership(&env, &mut requests, &mut mailbox).await {
         Ok(Leadership::Taken(store)) => store,
-        Ok(Leadership::Needless { checkpoint }) => return Ok(JobEnd::AlreadyFinished { checkpoint }),
+        Ok(Leadership::Needless { checkpoint }) => {
+            // The predecessor may have died between writing this and saying it.
+            env.emit(Event::JobFinished { checkpoint });
+            return Ok(JobEnd::AlreadyFinished { checkpoint });
+        }
         Err(error) => {
             announce_failure(&env, &error);
             return Err(error);

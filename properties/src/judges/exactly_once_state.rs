@@ -11,8 +11,9 @@
 //! no end of input in front of records, no source that reads past or stops short of its input. Digests are compared
 //! earlier as well, at every upload and every ack, so that a wrong state is convicted where it arises.
 //!
-//! Does not check the operators themselves: a wrong sum is a wrong sum to the witness too. A reference of the output does, where
-//! a case has one.
+//! Does not check the operators themselves: a wrong sum is a wrong sum to the witness too, and what a backend leaves
+//! out of every snapshot is missing from the witness's as well. A reference of the output sees both, where a case has
+//! one.
 
 use crate::case::{Case, Property};
 use crate::witness::EXACTLY_ONCE_STATE;
@@ -31,6 +32,7 @@ mod tests {
     use crate::history::{Fact, What};
     use crate::story::Story;
     use cofferdam_engine::event::Event;
+    use cofferdam_engine::persist::blob::{self, BlobBuilder};
 
     #[test]
     fn a_run_that_restores_what_it_stored_passes() {
@@ -146,5 +148,43 @@ mod tests {
         story.deploy();
         let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
         assert!(violation.message.contains("cannot be read"), "{violation}");
+    }
+
+    #[test]
+    fn an_operator_that_panics_when_it_is_re_executed_convicts() {
+        let mut story = Story::whole();
+        story.history.initial.insert("input/numbers-1".to_owned(), bytes::Bytes::from_static(b"1\nnonsense\n"));
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert!(violation.message.starts_with("an operator panics when it is re-executed: a number"), "{violation}");
+    }
+
+    #[test]
+    fn a_stored_state_that_differs_says_where() {
+        let mut story = Story::begun();
+        story.emit(0, 4);
+        story.consume_all();
+        story.checkpoint();
+        // Blob and claim agree with each other, but a sum was forgotten.
+        let path = story.blobs().into_iter().find(|path| path.contains("sums-0")).expect("its blob");
+        let mut forged = None;
+        for entry in &mut story.history.entries {
+            match &mut entry.what {
+                What::Fact(Fact::Written { path: p, bytes }) if *p == path => {
+                    let mut blob = BlobBuilder::default();
+                    blob::decode(&path, bytes).expect("a blob").iter().skip(1).for_each(|section| {
+                        blob.add(section);
+                    });
+                    let (forgery, digest) = blob.finish();
+                    (*bytes, forged) = (forgery, Some(digest));
+                }
+                What::Claim(Event::UploadEnded { path: p, digest, .. }) if *p == path => {
+                    *digest = forged.expect("the blob comes first");
+                }
+                _ => {}
+            }
+        }
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert!(violation.message.contains(": sum kg-1: key \\x01"), "{violation}");
+        assert!(violation.message.contains("holds nothing, re-executed \\x05"), "{violation}");
     }
 }

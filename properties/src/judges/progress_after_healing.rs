@@ -3,8 +3,9 @@
 //! Source: design, section 5 ("safety phase under faults → heal → liveness phase"); FLIP-147 for the final checkpoint.
 //!
 //! After `Healed` the job's `Finished` slot is durable (the coordinator that wrote it may have died before it could
-//! announce the end) and the coordinator returns without an error. If it does not, the violation says where the job is stuck: what failed it, which subtasks have not restored, which acks are missing, who has not
-//! reached the end of its input.
+//! announce the end) and the coordinator returns without an error. If it does not, the violation says where the job is
+//! stuck: what failed it, which subtasks have not restored, which acks are missing, who has not reached the end of its
+//! input.
 //!
 //! Does not bound time: the run does, by ending. Not judged if the history has no `Healed`.
 

@@ -52,7 +52,6 @@ pub struct Taken {
 
 impl Taken {
     /// Everything, in order.
-    #[cfg(test)]
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }

@@ -120,8 +120,8 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
 fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
     let per_record_ns = pace.length_ms * 1_000_000 / pace.input.records_each(pace.parallelism);
     let storage = pace.storage;
-    (select(vec![0, 50, 100, 200]), 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32).prop_map(
-        move |(slowness_percent, latency, half_open_one_in, window)| {
+    (select(vec![0, 50, 100, 200]), 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, 0..10_u64).prop_map(
+        move |(slowness_percent, latency, half_open_one_in, window, encode_ms)| {
             let ordinary = Tuning::default();
             let scaled =
                 |delay: Delay, by: u64| Delay { base_ns: delay.base_ns * by, spread_ns: delay.spread_ns * by, ..delay };
@@ -129,6 +129,8 @@ fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
                 link: scaled(ordinary.link, 1 << latency),
                 storage: scaled(ordinary.storage, storage),
                 work_per_record: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
+                // Pages are small here; records come between them.
+                encode_per_kb_ns: encode_ms * 4_000_000,
                 half_open_one_in,
                 window,
                 slowness_percent,
@@ -271,6 +273,11 @@ fn point(event: &str, checkpoint: Option<CheckpointAt>, occurrence: u32) -> Trig
     Trigger::Point(Point { event: event.to_owned(), checkpoint, occurrence, ..Point::default() })
 }
 
+/// How many requests: some that retries get over, some that they do not.
+fn burst() -> impl Strategy<Value = u32> {
+    prop_oneof![3 => 1..4_u32, 2 => 4..16_u32]
+}
+
 fn storage_fault(pace: &Pace) -> BoxedStrategy<Fault> {
     let prefix = || {
         prop_oneof![
@@ -293,10 +300,10 @@ fn storage_fault(pace: &Pace) -> BoxedStrategy<Fault> {
         2 => (prefix(), 4..60_u32, 20..600_u64).prop_map(|(prefix, factor, for_ms)| {
             FaultKind::SlowStorage { prefix, factor, for_ms }
         }),
-        3 => (prefix(), requests, 1..5_u32).prop_map(|(prefix, requests, count)| {
+        3 => (prefix(), requests, burst()).prop_map(|(prefix, requests, count)| {
             FaultKind::FailStorage { prefix, requests, count }
         }),
-        3 => (prefix(), 1..4_u32, late).prop_map(|(prefix, count, late_ms)| {
+        3 => (prefix(), burst(), late).prop_map(|(prefix, count, late_ms)| {
             FaultKind::LoseReplies { prefix, count, late_ms }
         }),
     ];

@@ -47,7 +47,7 @@ fn record(slot: &SlotReport) -> String {
 fn write_checkpoint(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt::Result {
     let CheckpointReport { job, attempt, triggered, key_groups, .. } = checkpoint;
     let last = if checkpoint.last { " (the final one)" } else { "" };
-    writeln!(out, "\n{}{last}: {}", checkpoint.checkpoint, checkpoint.manifest)?;
+    writeln!(out, "{}{last}: {}", checkpoint.checkpoint, checkpoint.manifest)?;
     let bytes = HumanBytes(checkpoint.bytes);
     writeln!(out, "  job {job}, attempt {attempt}, triggered {triggered}, {key_groups} key groups, {bytes}")?;
     checkpoint.operators.iter().try_for_each(|operator| write_operator(out, operator))
@@ -58,7 +58,8 @@ fn write_operator(out: &mut String, operator: &OperatorReport) -> std::fmt::Resu
     for state in &operator.states {
         let key = if state.key_type.is_empty() { String::new() } else { format!("{} -> ", state.key_type) };
         let (name, value, codec, version) = (&state.name, &state.value_type, &state.codec, state.schema_version);
-        writeln!(out, "    state {name:?}: {:?} {key}{value}, codec {codec}, schema version {version}", state.kind)?;
+        let types = if value.is_empty() { String::new() } else { format!(" of {key}{value}") };
+        writeln!(out, "    state {name:?}: {:?}{types}, codec {codec}, schema version {version}", state.kind)?;
     }
     for subtask in &operator.subtasks {
         let ended = if subtask.ended { ", input ended" } else { "" };

@@ -1,0 +1,117 @@
+//! The options of `run`, and the job that they ask for.
+
+use super::folders::Folders;
+use crate::config::{CheckpointConfig, JobConfig};
+use crate::error::{Error, Result};
+use crate::graph::Job;
+use crate::jobs::{BuiltIn, JobParameters};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) const HELP: &str = "\
+Examples:
+  run word-count --input book.txt --output out --checkpoints chk
+  run word-count --input books/ --output out --checkpoints chk --parallelism 4 --interval 200ms
+  run keyed-sum --records 50000000 --output out --checkpoints chk
+
+Run the same command again after a crash or an interruption: it goes on from the latest completed checkpoint.
+COFFERDAM_LOG=cofferdam=info shows what happens (debug: each step of a checkpoint; trace: each batch).
+
+Exit codes: 0 finished, 1 the job failed, 2 wrong usage, 3 fenced, 4 corrupt checkpoint, 101 a bug, 130 interrupted";
+
+/// Options of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Which job
+    pub job: String,
+    /// What to read: a file, or a folder with everything in it
+    #[arg(long, value_name = "FILE_OR_FOLDER")]
+    pub input: Option<PathBuf>,
+    /// Where output goes; made if need be
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Where checkpoints go; made if need be
+    #[arg(long, value_name = "DIR")]
+    pub checkpoints: PathBuf,
+    /// Subtasks of every operator; the same in every run of a job
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub parallelism: u16,
+    /// Time from one checkpoint to the next, as in 200ms, 1s, 2m
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive_duration)]
+    pub interval: Duration,
+    /// Give a checkpoint up after this long
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = positive_duration)]
+    pub timeout: Duration,
+    /// Completed checkpoints to keep
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub retain: u64,
+    /// Workers to spread the subtasks over
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub workers: u16,
+    /// Where the coordinator listens; port 0 picks a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_and_port)]
+    pub listen: String,
+    /// Records that each subtask of a generated source makes
+    #[arg(long, value_name = "N")]
+    pub records: Option<u64>,
+    /// Different keys in generated records
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: Option<u64>,
+    /// Time between two batches of a generated source, to slow it down
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    pub pace: Option<Duration>,
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(e) => Err(format!("{e}; write 200ms, 1s or 2m")),
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("write HOST:PORT, such as 127.0.0.1:6123".to_owned()),
+    }
+}
+
+impl RunArgs {
+    /// The job that the options ask for, and its folders.
+    pub(super) fn prepare(&self, jobs: &[BuiltIn]) -> Result<(Job, Folders)> {
+        let Some(found) = jobs.iter().find(|job| job.name == self.job) else {
+            let known: Vec<&str> = jobs.iter().map(|job| job.name).collect();
+            return Err(Error::give_up(format!("there is no job {}; the jobs are {}", self.job, known.join(", "))));
+        };
+        match (&self.input, found.reads_input) {
+            (None, true) => return Err(Error::give_up(format!("job {} reads input: say --input", self.job))),
+            (Some(_), false) => {
+                return Err(Error::give_up(format!("job {} makes its own input: drop --input", self.job)));
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+        let defaults = JobParameters::default();
+        let config = JobConfig {
+            checkpoints: CheckpointConfig {
+                interval: self.interval,
+                timeout: self.timeout,
+                retained: usize::try_from(self.retain).unwrap_or(usize::MAX),
+                ..defaults.config.checkpoints
+            },
+            ..defaults.config
+        };
+        let parameters = JobParameters {
+            parallelism: self.parallelism,
+            records: self.records.unwrap_or(defaults.records),
+            keys: self.keys.unwrap_or(defaults.keys),
+            interval: self.pace.unwrap_or(defaults.interval),
+            config,
+            ..defaults
+        };
+        let folders =
+            Folders { input: self.input.clone(), output: self.output.clone(), checkpoints: self.checkpoints.clone() };
+        Ok(((found.build)(&parameters)?, folders))
+    }
+}

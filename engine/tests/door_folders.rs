@@ -1,0 +1,217 @@
+//! Folders and files as mounts: what is refused, what is shown, what a kill leaves behind.
+
+use bytes::Bytes;
+use cofferdam_engine::door::{Env, StorageError, WriteMode};
+use cofferdam_engine::os::mount::{Mount, Mounts, STAGING, sweep};
+use cofferdam_engine::os::trace::TracingTrace;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::{TempDir, tempdir};
+
+fn run<F: Future<Output = ()>>(mounts: Mounts, body: impl FnOnce(Env) -> F) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(body(cofferdam_engine::os::env(mounts, Arc::new(TracingTrace::default()))));
+}
+
+async fn content(env: &Env) -> Vec<(String, String)> {
+    let mut content = Vec::new();
+    for object in env.storage.list("input").await.expect("a listing") {
+        let bytes = env.storage.read(&object.path, None).await.expect("what is listed can be read");
+        assert_eq!(bytes.len() as u64, object.bytes, "{} has another length than listed", object.path);
+        content.push((object.path, String::from_utf8(bytes.to_vec()).expect("text")));
+    }
+    content
+}
+
+fn put(folder: &TempDir, name: &str) {
+    let file = folder.path().join(name);
+    fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+    fs::write(file, name).expect("a file");
+}
+
+#[track_caller]
+fn assert_refused(input: &Path, parts: &[&str]) {
+    let refused = Mount::input(input).expect_err("it is refused").message;
+    assert!(!refused.contains('\n'), "{refused:?}");
+    for part in parts {
+        assert!(refused.contains(part), "{part:?} is not in {refused:?}");
+    }
+}
+
+#[test]
+fn input_of_any_name_is_listed_and_read_under_that_name() {
+    let folder = tempdir().expect("a folder");
+    let names = [
+        "c:/file",
+        ".hidden",
+        "#",
+        "100%",
+        "a b/c d",
+        "a#1b",
+        "a%20b",
+        "a%2Fb",
+        "b/2",
+        "b-side",
+        "deep/er/and/deeper",
+        "grün",
+        "日本",
+        "~[x]{y}",
+        "%2e%2e",
+        "back\\slash",
+        "quote\"s'",
+    ];
+    names.iter().for_each(|name| put(&folder, name));
+    let mut expected: Vec<(String, String)> =
+        names.iter().map(|name| (format!("input/{name}"), (*name).to_owned())).collect();
+    expected.sort();
+    let mounts = Mounts::default().with("input", Mount::input(folder.path()).expect("readable input"));
+    run(mounts, |env| async move { assert_eq!(content(&env).await, expected) });
+}
+
+#[test]
+fn a_single_file_is_the_whole_input() {
+    let folder = tempdir().expect("a folder");
+    ["one half #.txt", "other.txt"].iter().for_each(|name| put(&folder, name));
+    let input = Mount::input(&folder.path().join("one half #.txt")).expect("readable input");
+    run(Mounts::default().with("input", input), |env| async move {
+        let name = "one half #.txt".to_owned();
+        assert_eq!(content(&env).await, [(format!("input/{name}"), name)]);
+        let other = env.storage.read("input/other.txt", None).await;
+        assert_eq!(other, Err(StorageError::NotFound("input/other.txt".to_owned())), "a neighbour is no input");
+    });
+}
+
+#[test]
+fn input_is_never_written_or_deleted() {
+    let folder = tempdir().expect("a folder");
+    put(&folder, "book.txt");
+    let mounts = Mounts::default().with("input", Mount::input(folder.path()).expect("readable input"));
+    run(mounts, |env| async move {
+        let written = env.storage.write("input/book.txt", Bytes::from("else"), WriteMode::Overwrite).await;
+        assert!(matches!(written, Err(StorageError::Failed(_))), "{written:?}");
+        let deleted = env.storage.delete("input/book.txt").await;
+        assert!(matches!(deleted, Err(StorageError::Failed(_))), "{deleted:?}");
+        assert_eq!(content(&env).await, [("input/book.txt".to_owned(), "book.txt".to_owned())]);
+    });
+}
+
+#[test]
+fn input_that_would_be_passed_over_in_silence_is_refused() {
+    let folder = tempdir().expect("a folder");
+    assert_refused(&folder.path().join("absent"), &["absent", "No such file"]);
+    put(&folder, "deep/part#12");
+    assert_refused(folder.path(), &["deep/part#12", "rename"]);
+    assert_refused(&folder.path().join("deep/part#12"), &["part#12", "rename"]);
+    for name in ["line\nbreak", "c:", "C|"] {
+        let folder = tempdir().expect("a folder");
+        put(&folder, name);
+        assert_refused(folder.path(), &[&name.escape_debug().to_string(), "rename"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_unless_they_lead_nowhere_or_back() {
+    use std::os::unix::fs::symlink;
+    let (folder, elsewhere) = (tempdir().expect("a folder"), tempdir().expect("a folder"));
+    put(&elsewhere, "far/away");
+    symlink(elsewhere.path().join("far"), folder.path().join("near")).expect("a link");
+    let mounts = Mounts::default().with("input", Mount::input(folder.path()).expect("readable input"));
+    run(mounts, |env| async move {
+        assert_eq!(content(&env).await, [("input/near/away".to_owned(), "far/away".to_owned())]);
+    });
+    symlink(folder.path(), folder.path().join("back")).expect("a link");
+    assert_refused(folder.path(), &["back", "a folder above it"]);
+    fs::remove_file(folder.path().join("back")).expect("removed");
+    symlink("nothing", folder.path().join("dangling")).expect("a link");
+    assert_refused(folder.path(), &["dangling", "No such file"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_neither_file_nor_folder_is_refused() {
+    let folder = tempdir().expect("a folder");
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    assert_refused(folder.path(), &["socket", "neither a file nor a folder"]);
+    assert_refused(Path::new("/dev/null"), &["/dev/null", "neither a file nor a folder"]);
+}
+
+#[test]
+fn what_a_kill_left_unpublished_is_invisible_and_swept() {
+    let folder = tempdir().expect("a folder");
+    let output = Mount::folder("output", folder.path()).expect("a writable folder");
+    let left = folder.path().join(STAGING).join("0123456789abcdef");
+    fs::write(&left, "half a fi").expect("a file");
+    run(Mounts::default().with("output", output), |env| async move {
+        let path = format!("output/{STAGING}/0123456789abcdef");
+        assert_eq!(env.storage.list("output").await, Ok(Vec::new()));
+        assert_eq!(env.storage.read(&path, None).await, Err(StorageError::NotFound(path.clone())));
+        let written = env.storage.write(&path, Bytes::new(), WriteMode::Overwrite).await;
+        assert!(matches!(written, Err(StorageError::Failed(_))), "{written:?}");
+    });
+    sweep(folder.path()).expect("swept");
+    assert!(!left.exists() && left.parent().expect("a folder").exists());
+}
+
+#[test]
+fn nothing_but_the_object_appears_in_a_folder_and_emptied_folders_go() {
+    let folder = tempdir().expect("a folder");
+    let output = Mount::folder("output", folder.path()).expect("a writable folder");
+    let root = folder.path().to_owned();
+    run(Mounts::default().with("output", output), |env| async move {
+        env.storage.write("output/a/b/c", Bytes::from("bytes"), WriteMode::Create).await.expect("written");
+        let names: Vec<_> = fs::read_dir(root.join("a/b"))
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        assert_eq!(names, ["c"]);
+        assert_eq!(fs::read_dir(root.join(STAGING)).expect("a folder").count(), 0, "a staged file stayed behind");
+        env.storage.delete("output/a/b/c").await.expect("deleted");
+        assert!(!root.join("a").exists() && root.exists());
+    });
+}
+
+#[test]
+fn paths_do_not_leave_their_mount() {
+    let folder = tempdir().expect("a folder");
+    put(&folder, "secret");
+    let output = Mount::folder("output", &folder.path().join("inner")).expect("a writable folder");
+    run(Mounts::default().with("output", output), |env| async move {
+        for path in ["output/../secret", "output/x/../../secret", "output/./x", "output//x", "elsewhere/x"] {
+            let read = env.storage.read(path, None).await;
+            assert!(matches!(read, Err(StorageError::Failed(_))), "{path}: {read:?}");
+            let written = env.storage.write(path, Bytes::from("bytes"), WriteMode::Overwrite).await;
+            assert!(matches!(written, Err(StorageError::Failed(_))), "{path}: {written:?}");
+        }
+        for path in ["output", "output/"] {
+            let written = env.storage.write(path, Bytes::from("bytes"), WriteMode::Overwrite).await;
+            assert!(matches!(written, Err(StorageError::Failed(_))), "{path}: {written:?}");
+        }
+    });
+    assert_eq!(fs::read_to_string(folder.path().join("secret")).expect("still there"), "secret");
+}
+
+#[test]
+fn a_write_that_cannot_be_published_is_of_unknown_outcome_and_leaves_what_was_there() {
+    let folder = tempdir().expect("a folder");
+    let output = Mount::folder("output", folder.path()).expect("a writable folder");
+    let root = folder.path().to_owned();
+    run(Mounts::default().with("output", output), |env| async move {
+        env.storage.write("output/a", Bytes::from("first"), WriteMode::Create).await.expect("written");
+        // `a` is a file, so nothing can lie below it; that is found out while publishing.
+        let below = env.storage.write("output/a/b", Bytes::from("second"), WriteMode::Create).await;
+        assert!(matches!(below, Err(StorageError::Unknown(_))), "{below:?}");
+        assert_eq!(env.storage.read("output/a", None).await.as_deref(), Ok(&b"first"[..]));
+        assert_eq!(env.storage.read("output/a/b", None).await, Err(StorageError::NotFound("output/a/b".to_owned())));
+        assert_eq!(env.storage.list("output/a/b").await, Ok(Vec::new()));
+        assert_eq!(env.storage.delete("output/a/b").await, Ok(()));
+        // Staging fails: nothing can have happened.
+        fs::remove_dir_all(root.join(STAGING)).expect("removed");
+        fs::write(root.join(STAGING), "in the way").expect("a file");
+        let unstaged = env.storage.write("output/c", Bytes::from("third"), WriteMode::Create).await;
+        assert!(matches!(unstaged, Err(StorageError::Failed(_))), "{unstaged:?}");
+    });
+}

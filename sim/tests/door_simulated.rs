@@ -1,0 +1,71 @@
+//! The simulated world keeps the promises of the engine's door while nothing fails: the same bodies that hold production
+//! to them.
+
+use cofferdam_engine::conformance;
+use cofferdam_engine::door::Env;
+use cofferdam_engine::ids::WorkerId;
+use cofferdam_properties::history::{Fact, Process, What};
+use cofferdam_sim::world::{self, Budget, OnError, ProcessSpec, Tuning, WorldSpec};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+const SEEDS: u64 = 5;
+
+fn hold_to_promises<F, R>(body: F)
+where
+    F: Fn(Env) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    for seed in 0..SEEDS {
+        let body = body.clone();
+        let main = move |env| {
+            let body = body(env);
+            Box::pin(async move {
+                body.await;
+                Ok("conforms".to_owned())
+            }) as _
+        };
+        let process = Process::Worker(WorkerId(0));
+        let recording = world::run(WorldSpec {
+            seed,
+            processes: vec![ProcessSpec { process, main: Arc::new(main), on_error: OnError::EndRun }],
+            initial: BTreeMap::new(),
+            faults: Vec::new(),
+            heal_at_ms: u64::MAX,
+            tuning: Tuning::default(),
+            budget: Budget { events: 10_000_000, virtual_ms: 100_000_000 },
+        });
+        let ended = recording
+            .history
+            .entries
+            .iter()
+            .any(|entry| entry.what == What::Fact(Fact::Ended(Ok("conforms".to_owned()))));
+        assert!(ended, "seed {seed}: {:?}", recording.ended);
+    }
+}
+
+#[test]
+fn the_simulated_clock_conforms() {
+    hold_to_promises(|env| async move { conformance::clock::check(&env).await });
+}
+
+#[test]
+fn the_simulated_schedule_conforms() {
+    hold_to_promises(|env| async move { conformance::schedule::check(&env) });
+}
+
+#[test]
+fn the_simulated_spawner_conforms() {
+    hold_to_promises(|env| async move { conformance::spawner::check(&env).await });
+}
+
+#[test]
+fn the_simulated_storage_conforms() {
+    hold_to_promises(|env| async move { conformance::storage::check(&env, "output/conformance").await });
+}
+
+#[test]
+fn the_simulated_network_conforms() {
+    hold_to_promises(|env| async move { conformance::network::check(&env, "worker-0:0").await });
+}
