@@ -213,7 +213,9 @@ fn a_registration_that_a_later_connection_overtook_changes_nothing() {
     bench.run(0, 1);
     assert_eq!(bench.register(100, 1, 2), Registration::Superseded);
     bench.expect(&[Effect::Disconnect { connection: ConnectionId(2) }]);
+    assert_eq!(bench.lose(200, 2), None);
     assert!(bench.core.is_live(attempt(1)));
+    assert_eq!(bench.lose(300, 3), Some(WorkerId(1)));
 }
 
 #[test]
