@@ -1,5 +1,26 @@
 //! Cofferdam's engine: a stream engine with Flink-style checkpoints whose every contact with the world goes
 //! through the traits of [`door`].
+//!
+//! Reading order: [`ids`], [`element`] and [`event`] (what there is) → [`door`] (the outside) → [`order`] (the law) →
+//! [`graph`] and [`job`] (what runs) → [`runtime`] and [`cores`] (how) → [`persist`] (what is stored) → [`os`] and [`launch`]
+//! (the real world).
+//!
+//! ```
+//! use cofferdam_engine::connectors::{FileSink, Text, TextLines};
+//! use cofferdam_engine::job::{Count, JobBuilder};
+//!
+//! let job = JobBuilder::new("word-count").parallelism(2);
+//! job.source("lines", TextLines::new("input"))
+//!     .flat_map("split", |line: Text, words: &mut Vec<Text>| words.extend(line.words()))
+//!     .key_by(Text::clone)
+//!     .aggregate("count", Count)
+//!     .sink("counts", FileSink::new("output/counts", |(word, count): &(Text, u64), line| {
+//!         line.extend_from_slice(word.as_bytes());
+//!         line.extend_from_slice(format!(" {count}").as_bytes());
+//!     }));
+//! let graph = job.build().expect("a well-formed job");
+//! assert_eq!(graph.operators.len(), 3);
+//! ```
 
 pub mod config;
 pub mod conformance;
@@ -16,6 +37,7 @@ pub mod job;
 pub mod jobs;
 pub mod launch;
 pub mod messages;
+pub mod order;
 pub mod os;
 pub mod persist;
 pub mod runtime;

@@ -1,7 +1,7 @@
 //! Exactly-once output: what is visible outside is the effect of every record once, and nothing is visible before the
 //! checkpoint that covers it is durable.
 //!
-//! Source: Flink, *An Overview of End-to-End Exactly-Once Processing* (two-phase commit); design, section 6.
+//! Source: Flink, *An Overview of End-to-End Exactly-Once Processing* (two-phase commit).
 //!
 //! 1. Whenever an object becomes visible, a commit had been started that makes exactly this object visible with exactly
 //!    these bytes (by the witness), and a checkpoint at or above the commit's was durable.
@@ -23,7 +23,7 @@ const NAME: &str = "exactly-once-output";
 pub const PROPERTY: Property = Property {
     name: NAME,
     about: "visible output is the effect of every record once, and never ahead of a durable checkpoint",
-    source: "design, section 6; Flink: End-to-End Exactly-Once Processing",
+    source: "Flink: End-to-End Exactly-Once Processing",
     judge,
 };
 

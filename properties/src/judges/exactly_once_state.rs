@@ -1,6 +1,6 @@
 //! Exactly-once state, the oracle: state after a restore is the effect of every record before the cut, each once.
 //!
-//! Source: design, section 6; Flink, *Fault Tolerance via State Snapshots*: "the effect of each event on the state is
+//! Source: Flink, *Fault Tolerance via State Snapshots*: "the effect of each event on the state is
 //! exactly once". After every restore three must agree, subtask by subtask:
 //!
 //! 1. the live state, by the digest the subtask announces before its first element;
@@ -22,7 +22,7 @@ use crate::witness::EXACTLY_ONCE_STATE;
 pub const PROPERTY: Property = Property {
     name: EXACTLY_ONCE_STATE,
     about: "after every restore the live, the stored and the re-executed state are the same",
-    source: "design, section 6; Flink: Fault Tolerance via State Snapshots",
+    source: "Flink: Fault Tolerance via State Snapshots",
     judge: |case: &Case<'_>| case.account().state.clone(),
 };
 

@@ -1,7 +1,7 @@
 //! One live owner: of the job there is one leader, of the leader one live attempt, of a subtask one process, and only
 //! those act.
 //!
-//! Source: order rule O12 and the fencing of attempts and generations (design, section 4); SPARK-51714, FLINK-25486.
+//! Source: order rule O12 and the fencing of attempts and generations; SPARK-51714, FLINK-25486.
 //!
 //! 1. Each slot is written once, and never by a generation older than the newest durable one.
 //! 2. Attempts are deployed by a durable leadership, with rising numbers, and by the process that took it.
@@ -28,7 +28,7 @@ const NAME: &str = "one-live-owner";
 pub const PROPERTY: Property = Property {
     name: NAME,
     about: "only the newest leader, its newest attempt and one process per subtask act",
-    source: "order rule O12; design, section 4 (fencing); SPARK-51714, FLINK-25486",
+    source: "order rule O12; SPARK-51714, FLINK-25486",
     judge,
 };
 

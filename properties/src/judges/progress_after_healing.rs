@@ -1,6 +1,6 @@
 //! Progress after healing: once no fault strikes any more, the job finishes.
 //!
-//! Source: design, section 5 ("safety phase under faults → heal → liveness phase"); FLIP-147 for the final checkpoint.
+//! Source: FLIP-147 for the final checkpoint; the liveness phase of a run.
 //!
 //! After `Healed` the job's `Finished` slot is durable (the coordinator that wrote it may have died before it could
 //! announce the end) and the coordinator returns without an error. If it does not, the violation says where the job is
@@ -20,12 +20,8 @@ use std::collections::BTreeSet;
 const NAME: &str = "progress-after-healing";
 
 /// The property.
-pub const PROPERTY: Property = Property {
-    name: NAME,
-    about: "once no fault strikes any more, the job finishes",
-    source: "design, section 5; FLIP-147",
-    judge,
-};
+pub const PROPERTY: Property =
+    Property { name: NAME, about: "once no fault strikes any more, the job finishes", source: "FLIP-147", judge };
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let healed = case.history.entries.iter().any(|entry| entry.what == What::Fact(Fact::Healed));
