@@ -10,19 +10,19 @@ use crate::history::{Fact, History, What};
 use bytes::Bytes;
 use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::event::Event;
-use cofferdam_engine::hash::StableHasher;
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
 use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::reader;
 use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
-use hashbrown::HashMap;
 use std::cell::OnceCell;
-use std::hash::BuildHasherDefault;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Everything the world saw.
 pub struct Ledger<'a> {
-    objects: HashMap<&'a str, Vec<Version<'a>>, BuildHasherDefault<StableHasher>>,
+    // Of the standard library: a map whose destructor may look at its keys would keep the history borrowed.
+    objects: BTreeMap<&'a str, Vec<Version<'a>>>,
     /// Slots in the order in which they were written.
     pub slots: Vec<SlotFact>,
     /// Completed checkpoints in the order in which they became durable.
@@ -91,7 +91,7 @@ impl<'a> Ledger<'a> {
     /// The ledger of a history.
     pub fn of(history: &'a History) -> Self {
         let mut ledger =
-            Self { objects: HashMap::default(), slots: Vec::new(), completed: Vec::new(), protocol: Vec::new() };
+            Self { objects: BTreeMap::new(), slots: Vec::new(), completed: Vec::new(), protocol: Vec::new() };
         for (path, bytes) in &history.initial {
             ledger.objects.insert(path, vec![Version::new(Some(bytes), None)]);
         }
@@ -148,10 +148,11 @@ impl<'a> Ledger<'a> {
         versions.iter().take_while(move |version| version.since < Some(at)).filter_map(|version| version.bytes)
     }
 
-    /// Every object under `prefix/` at the end, in no order that means anything.
+    /// Every object under `prefix/` at the end, sorted by path.
     pub fn objects_under(&self, prefix: &str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
         let prefix = format!("{}/", prefix.trim_end_matches('/'));
-        let under = self.objects.iter().filter(move |(path, _)| path.starts_with(&prefix));
+        let from = self.objects.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        let under = from.take_while(move |(path, _)| path.starts_with(&prefix));
         under.filter_map(|(path, versions)| Some((*path, versions.last().expect("an object has a version").bytes?)))
     }
 
