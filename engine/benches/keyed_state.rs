@@ -56,13 +56,13 @@ struct Nowhere;
 
 impl door::Clock for Nowhere {
     fn now(&self) -> Time {
-        unimplemented!("no time in this benchmark")
+        unreachable!("no time in this benchmark")
     }
     fn wall_ms(&self) -> u64 {
-        unimplemented!("no time in this benchmark")
+        unreachable!("no time in this benchmark")
     }
     fn sleep_until(&self, _: Time) -> BoxFuture<'static, ()> {
-        unimplemented!("no time in this benchmark")
+        unreachable!("no time in this benchmark")
     }
     fn work(&self, _: Site, _: Work) -> Option<BoxFuture<'static, ()>> {
         None
@@ -71,10 +71,10 @@ impl door::Clock for Nowhere {
 
 impl door::Network for Nowhere {
     fn listen(&self, _: String) -> BoxFuture<'static, Result<Box<dyn door::Listener>, door::NetworkError>> {
-        unimplemented!("no network in this benchmark")
+        unreachable!("no network in this benchmark")
     }
     fn connect(&self, _: String) -> BoxFuture<'static, Result<door::Connection, door::NetworkError>> {
-        unimplemented!("no network in this benchmark")
+        unreachable!("no network in this benchmark")
     }
 }
 
@@ -84,7 +84,7 @@ impl door::Storage for Nowhere {
         _: &str,
         _: Option<std::ops::Range<u64>>,
     ) -> BoxFuture<'static, Result<bytes::Bytes, door::StorageError>> {
-        unimplemented!("no storage in this benchmark")
+        unreachable!("no storage in this benchmark")
     }
     fn write(
         &self,
@@ -92,13 +92,13 @@ impl door::Storage for Nowhere {
         _: bytes::Bytes,
         _: door::WriteMode,
     ) -> BoxFuture<'static, Result<(), door::StorageError>> {
-        unimplemented!("no storage in this benchmark")
+        unreachable!("no storage in this benchmark")
     }
     fn delete(&self, _: &str) -> BoxFuture<'static, Result<(), door::StorageError>> {
-        unimplemented!("no storage in this benchmark")
+        unreachable!("no storage in this benchmark")
     }
     fn list(&self, _: &str) -> BoxFuture<'static, Result<Vec<door::ObjectMeta>, door::StorageError>> {
-        unimplemented!("no storage in this benchmark")
+        unreachable!("no storage in this benchmark")
     }
 }
 
@@ -113,10 +113,10 @@ impl door::Schedule for Nowhere {
 
 impl door::Spawner for Nowhere {
     fn spawn(&self, _: Site, _: BoxFuture<'static, ()>) -> Box<dyn door::TaskHandle> {
-        unimplemented!("no tasks in this benchmark")
+        unreachable!("no tasks in this benchmark")
     }
     fn bell(&self, _: Site) -> Arc<dyn door::Bell> {
-        unimplemented!("no tasks in this benchmark")
+        unreachable!("no tasks in this benchmark")
     }
 }
 

@@ -21,6 +21,7 @@ use std::ops::Bound;
 
 /// Everything the world saw.
 pub struct Ledger<'a> {
+    // Of the standard library: a map whose destructor may look at its keys would keep the history borrowed.
     objects: BTreeMap<&'a str, Vec<Version<'a>>>,
     /// Slots in the order in which they were written.
     pub slots: Vec<SlotFact>,

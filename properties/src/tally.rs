@@ -116,6 +116,7 @@ impl Tally {
         }
         let completed: BTreeSet<CheckpointId> = case.ledger().completed.iter().map(|c| c.checkpoint).collect();
         tally.checkpoints_completed = completed.len() as u64;
+        tally.finished = u64::from(case.ledger().finished().is_some());
         tally.restores_non_empty = case.account().restores_non_empty;
         tally
     }
@@ -141,7 +142,6 @@ impl Tally {
             Event::SourceEmitted { records, .. } => self.records_emitted += records,
             Event::Consumed { records, .. } => self.records_consumed += records,
             Event::CommitEnded { .. } => self.commits += 1,
-            Event::JobFinished { .. } => self.finished += 1,
             _ => {}
         }
     }

@@ -114,6 +114,7 @@ fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, reco
         let message = format!("a judge panicked: {}", message_of(&*panic));
         (Verdict::HarnessError { message }, Tally::default())
     });
+    drop(case);
     let virtual_ms = virtual_ns / 1_000_000;
     Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, history }
 }

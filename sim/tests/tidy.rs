@@ -20,7 +20,17 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim lies in the workspace")
 }
 
+/// Sources below a folder, tests in files of their own aside.
 fn sources(folder: &str) -> Vec<Source> {
+    let mut found = everything(folder);
+    found.retain(|source| {
+        let test = source.path.file_stem().is_some_and(|stem| stem == "tests");
+        !test && !source.path.iter().any(|part| part == "tests")
+    });
+    found
+}
+
+fn everything(folder: &str) -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -74,7 +84,8 @@ fn imports_go_one_way() {
 fn cores_are_values() {
     let banned = [
         "async ",
-        ".await",
+        ".await;",
+        ".await?",
         "Mutex",
         "RefCell",
         "Atomic",
@@ -128,7 +139,11 @@ fn long_functions(source: &Source) -> Vec<String> {
         let indent = &line[..line.len() - line.trim_start().len()];
         let word =
             line.trim_start().trim_start_matches("pub").trim_start_matches("(crate)").trim_start_matches("(super)");
-        if open.is_none() && (word.trim_start().starts_with("fn ") || word.trim_start().starts_with("async fn ")) {
+        let declared = line.trim_end().ends_with(';');
+        if open.is_none()
+            && !declared
+            && (word.trim_start().starts_with("fn ") || word.trim_start().starts_with("async fn "))
+        {
             open = Some((number, indent.to_owned()));
         } else if let Some((start, of)) = &open
             && line.trim_end() == format!("{of}}}")
@@ -165,7 +180,7 @@ fn nothing_is_left_for_later() {
     let mut banned: Vec<&str> = vec!["todo!(", "unimplemented!(", "To come.", &ignore];
     banned.extend(marks.iter().map(String::as_str));
     let mut found: Vec<String> = Vec::new();
-    for source in shipped().into_iter().chain(["engine/tests", "sim/tests"].into_iter().flat_map(sources)) {
+    for source in ["engine", "properties", "sim"].into_iter().flat_map(everything) {
         if source.path.file_stem().is_some_and(|stem| stem == "tidy") {
             continue;
         }

@@ -296,7 +296,7 @@ impl Checkpointing {
         snapshot: SnapshotHandle,
         out: &mut Vec<Effect>,
     ) -> Verdict {
-        if !self.awaits(attempt, checkpoint, subtask) {
+        if !self.waits_for(attempt, checkpoint, subtask) {
             return self.ignore_late_ack(checkpoint, snapshot, out);
         }
         let all = self.subtasks.len();
@@ -320,7 +320,7 @@ impl Checkpointing {
         reason: &str,
         out: &mut Vec<Effect>,
     ) -> Verdict {
-        if !self.awaits(attempt, checkpoint, subtask) {
+        if !self.waits_for(attempt, checkpoint, subtask) {
             return Verdict::Ignored;
         }
         self.abort(now, format!("declined by {subtask}: {reason}"), out);
@@ -422,7 +422,7 @@ impl Checkpointing {
     }
 
     /// Whether the pending checkpoint waits for an ack or decline of `subtask`.
-    fn awaits(&self, attempt: Attempt, checkpoint: CheckpointId, subtask: SubtaskId) -> bool {
+    fn waits_for(&self, attempt: Attempt, checkpoint: CheckpointId, subtask: SubtaskId) -> bool {
         self.pending.as_ref().is_some_and(|pending| {
             pending.attempt == attempt
                 && pending.checkpoint == checkpoint

@@ -39,11 +39,9 @@ impl fmt::Display for ConnectionId {
 /// What fail-over asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Close the older connection of a worker that has registered anew.
+    /// Close a connection of a worker that has a later one.
     Disconnect {
-        /// The worker.
-        worker: WorkerId,
-        /// The older connection.
+        /// The earlier connection.
         connection: ConnectionId,
     },
     /// Read the latest completed checkpoint; then [`Failover::on_restore_read`].
@@ -80,6 +78,17 @@ pub enum Effect {
         /// Why.
         error: Error,
     },
+}
+
+/// What a registration means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Registration {
+    /// The worker was not there.
+    New,
+    /// It was, on an earlier connection, which is lost.
+    Replacing,
+    /// It is, on a later connection: this one is over.
+    Superseded,
 }
 
 /// The attempts of one leadership.
@@ -148,17 +157,27 @@ impl Failover {
 
     /// A worker has registered. Of two connections the one accepted later is the worker's present one, whichever
     /// registration arrives first: a worker that gave up waiting dials again, and both frames may be under way.
-    pub fn on_registered(&mut self, now: Time, worker: WorkerId, connection: ConnectionId, out: &mut Vec<Effect>) {
-        if self.workers.get(&worker).is_some_and(|present| *present > connection) {
-            return out.push(Effect::Disconnect { worker, connection });
+    pub fn on_registered(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        connection: ConnectionId,
+        out: &mut Vec<Effect>,
+    ) -> Registration {
+        let present = self.workers.get(&worker).copied();
+        assert_ne!(present, Some(connection), "a connection registers once");
+        if present > Some(connection) {
+            out.push(Effect::Disconnect { connection });
+            return Registration::Superseded;
         }
-        if let Some(older) = self.workers.insert(worker, connection) {
-            assert_ne!(older, connection, "a connection registers once");
-            out.push(Effect::Disconnect { worker, connection: older });
+        self.workers.insert(worker, connection);
+        if let Some(older) = present {
+            out.push(Effect::Disconnect { connection: older });
             self.fail_if_hosting(now, worker, format!("{worker} registered anew"), out);
         }
         self.start_if_ready(now, out);
         self.validate();
+        if present.is_some() { Registration::Replacing } else { Registration::New }
     }
 
     /// A connection is lost or silent. Says whose, if it was a worker's newest.

@@ -20,12 +20,8 @@ use std::collections::BTreeSet;
 const NAME: &str = "progress-after-healing";
 
 /// The property.
-pub const PROPERTY: Property = Property {
-    name: NAME,
-    about: "once no fault strikes any more, the job finishes",
-    source: "FLIP-147",
-    judge,
-};
+pub const PROPERTY: Property =
+    Property { name: NAME, about: "once no fault strikes any more, the job finishes", source: "FLIP-147", judge };
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let healed = case.history.entries.iter().any(|entry| entry.what == What::Fact(Fact::Healed));

@@ -121,10 +121,10 @@ fn planted_text(edits: &[(&PlantedBug, &Edit)]) -> String {
 pub fn module() -> String {
     format!(
         r#"//! Which planted bug is active. Generated; exists in the copy only.
-#![allow(missing_docs)]
 
 use std::sync::OnceLock;
 
+/// Whether this bug is the one to show.
 pub fn active(name: &str) -> bool {{
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| std::env::var({:?}).unwrap_or_default()) == name

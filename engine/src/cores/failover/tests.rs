@@ -42,8 +42,8 @@ impl Bench {
         Self { core, out: Vec::new() }
     }
 
-    fn register(&mut self, ms: u64, worker: u16, connection: u64) {
-        self.core.on_registered(at_ms(ms), WorkerId(worker), ConnectionId(connection), &mut self.out);
+    fn register(&mut self, ms: u64, worker: u16, connection: u64) -> Registration {
+        self.core.on_registered(at_ms(ms), WorkerId(worker), ConnectionId(connection), &mut self.out)
     }
 
     fn lose(&mut self, ms: u64, connection: u64) -> Option<WorkerId> {
@@ -198,22 +198,24 @@ fn the_loss_of_a_worker_that_hosts_subtasks_fails_the_attempt_and_its_return_sta
 #[test]
 fn a_worker_that_registers_anew_replaces_its_older_connection_and_fails_the_attempt() {
     let mut bench = Bench::running();
-    bench.register(100, 1, 3);
-    let older = Effect::Disconnect { worker: WorkerId(1), connection: ConnectionId(2) };
+    assert_eq!(bench.register(100, 1, 3), Registration::Replacing);
+    let older = Effect::Disconnect { connection: ConnectionId(2) };
     bench.expect(&[older, cancel(1, "worker-1 registered anew")]);
     assert_eq!(bench.lose(101, 2), None, "the older connection is nobody's any more");
     bench.expect(&[]);
 }
 
 #[test]
-fn a_registration_that_was_overtaken_by_a_newer_one_changes_nothing() {
+fn a_registration_that_a_later_connection_overtook_changes_nothing() {
     let mut bench = Bench::new();
-    bench.register(0, 1, 3);
-    bench.expect(&[]);
-    bench.register(1, 1, 2);
-    bench.expect(&[Effect::Disconnect { worker: WorkerId(1), connection: ConnectionId(2) }]);
-    assert_eq!(bench.lose(2, 2), None);
-    assert_eq!(bench.lose(3, 3), Some(WorkerId(1)));
+    bench.register(0, 0, 1);
+    assert_eq!(bench.register(0, 1, 3), Registration::New);
+    bench.run(0, 1);
+    assert_eq!(bench.register(100, 1, 2), Registration::Superseded);
+    bench.expect(&[Effect::Disconnect { connection: ConnectionId(2) }]);
+    assert_eq!(bench.lose(200, 2), None);
+    assert!(bench.core.is_live(attempt(1)));
+    assert_eq!(bench.lose(300, 3), Some(WorkerId(1)));
 }
 
 #[test]

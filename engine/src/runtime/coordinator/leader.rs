@@ -8,7 +8,7 @@ use super::requests::Requests;
 use super::{Input, JobEnd, announce_failure};
 use crate::cores::checkpointing::{Checkpointing, Verdict};
 use crate::cores::completed::{Completed, Retained};
-use crate::cores::failover::{ConnectionId, Failover};
+use crate::cores::failover::{ConnectionId, Failover, Registration};
 use crate::cores::retention::{Reachable, Retention};
 use crate::door::{BoxFuture, Connection, StorageError, Time};
 use crate::error::{Error, Reaction, Result};
@@ -279,10 +279,14 @@ impl Leader {
         let now = self.now();
         let open = self.connections.heard(now, id).expect("the connection is open");
         open.worker = Some((worker, data_address));
+        let mut out = Vec::new();
+        match self.failover.on_registered(now, worker, id, &mut out) {
+            Registration::Superseded => return self.perform_failover(out),
+            Registration::Replacing => self.emit(Event::WorkerLost { worker }),
+            Registration::New => {}
+        }
         self.emit(Event::WorkerRegistered { worker });
         self.connections.send(id, &ToWorker::Welcome { generation: self.store.generation() });
-        let mut out = Vec::new();
-        self.failover.on_registered(now, worker, id, &mut out);
         self.perform_failover(out);
         if let Ending::Lingering { .. } = self.ending {
             self.connections.send(id, &ToWorker::JobDone);

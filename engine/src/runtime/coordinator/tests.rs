@@ -419,6 +419,40 @@ fn a_deposed_coordinator_stops_and_tells_its_workers_nothing() {
 }
 
 #[test]
+fn a_deposed_coordinator_that_waits_for_workers_learns_it_and_lets_the_others_go() {
+    play(async |room| {
+        let mut first = Coordinator::start(&room, 1);
+        let mut waiting = Worker::join(&room, 1, 0).await;
+        let _second = Coordinator::start(&room, 2);
+        let lone = Worker::join(&room, 2, 1).await;
+        assert_eq!(waiting.try_hear().await, None, "nothing but heartbeats until the connection ends");
+        assert_eq!(first.end().await.expect_err("somebody newer leads").reaction, Reaction::Fenced);
+        let mut crew = Crew { first: Worker::join(&room, 2, 0).await, second: lone };
+        assert_eq!(crew.run().await.attempt, attempt(2, 1));
+    });
+}
+
+#[test]
+fn a_worker_that_registers_anew_is_announced_as_lost_first_and_welcomed_before_it_is_deployed() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        pause(&room, 1).await;
+        let before = room.events().len();
+        let mut again = Worker::join(&room, 1, 1).await;
+        let announced = room.events().split_off(before);
+        let worker = WorkerId(1);
+        assert_eq!(announced[..2], [Event::WorkerLost { worker }, Event::WorkerRegistered { worker }]);
+        assert!(matches!(announced[2], Event::AttemptFailed { .. }), "{announced:?}");
+        assert_eq!(crew.second.try_hear().await, None, "the older connection is closed");
+        assert_eq!(crew.first.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
+        assert_eq!(again.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
+        crew.second = again;
+        assert_eq!(crew.run().await.attempt, attempt(1, 2));
+    });
+}
+
+#[test]
 fn a_missing_manifest_fails_the_job_by_name_and_never_falls_back() {
     play(async |room| {
         let _first = Coordinator::start(&room, 1);
