@@ -38,3 +38,8 @@ pub mod story;
 pub mod tally;
 pub mod verdict;
 pub mod world;
+
+/// The whole of a binary that hunts the built-in jobs and runs `jobs` for real.
+pub fn main(jobs: &[cofferdam_engine::jobs::BuiltIn]) -> std::process::ExitCode {
+    cli::main(&builtin::runner(), jobs)
+}

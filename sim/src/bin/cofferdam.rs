@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cofferdam_sim::cli::main(&cofferdam_sim::builtin::runner(), &cofferdam_engine::jobs::BUILT_IN)
+    cofferdam_sim::main(&cofferdam_engine::jobs::BUILT_IN)
 }
