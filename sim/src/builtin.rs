@@ -94,7 +94,7 @@ fn coordinator_main(job: Job, workers: u16, over: Arc<AtomicBool>) -> Main {
 /// How often a worker looks whether the job is over.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// What it has then to end by itself.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(3);
 
 /// A worker, until it ends or is taken down because the job is over: one that comes up after that finds no coordinator
 /// and would look for one for ever.

@@ -15,6 +15,7 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
     let outcome = runner.run(seed);
     if json {
         let mut line = serde_json::to_value(Report::of(&outcome, None)).expect("reports serialise");
+        line["counters"] = serde_json::to_value(outcome.counters).expect("counters serialise");
         line["plan"] = serde_json::to_value(&outcome.plan).expect("plans serialise");
         println!("{line}");
         return exit_of(&outcome.verdict);
@@ -23,7 +24,7 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
         tell(runner, &outcome);
     }
     println!(
-        "{seed}: {}, fingerprint {:016x}, {} events in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n",
+        "{seed}: {}, fingerprint {:016x}, {} deliveries in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n",
         outcome.verdict.label(),
         outcome.fingerprint,
         outcome.events,

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::seed::Seed;
 use crate::tally::Tally;
 use crate::verdict::{Outcome, Verdict};
-use crate::world::{ProcessSpec, Recording, RunEnd, WorldSpec};
+use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec};
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
@@ -98,12 +98,13 @@ fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
         tally: Tally::default(),
         events: 0,
         virtual_ms: 0,
+        counters: Counters::default(),
         history: History::default(),
     }
 }
 
 fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, recording: Recording) -> Outcome {
-    let Recording { history, fingerprint, events, virtual_ns, ended, faults, .. } = recording;
+    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, .. } = recording;
     let case = Case::new(&history, job, reference);
     let weighed = catch_unwind(AssertUnwindSafe(|| {
         let verdict = weigh(&case, &ended);
@@ -115,7 +116,7 @@ fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, reco
     });
     drop(case);
     let virtual_ms = virtual_ns / 1_000_000;
-    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, history }
+    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, history }
 }
 
 fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {

@@ -43,6 +43,8 @@ impl Tally {
             count.struck += u64::from(record.struck > 0);
             crashed |= record.struck > 0 && crate::plan::is_crash(&fault.what);
         }
+        // A successor says it again when its predecessor may have died before it could.
+        let history = cofferdam_properties::Tally { finished: history.finished.min(1), ..history };
         let with_state = crashed && history.restores_non_empty > 0;
         Self { history, crash_plans: u64::from(crashed), crash_plans_with_state: u64::from(with_state), faults }
     }

@@ -3,6 +3,7 @@
 use crate::plan::Plan;
 use crate::seed::Seed;
 use crate::tally::Tally;
+use crate::world::Counters;
 use cofferdam_properties::history::History;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -127,10 +128,12 @@ pub struct Outcome {
     pub fingerprint: u64,
     /// What happened, counted.
     pub tally: Tally,
-    /// Entries of the history.
+    /// Deliveries of the world.
     pub events: u64,
     /// Virtual milliseconds.
     pub virtual_ms: u64,
-    /// What happened, in full. Shared, because a run that panics leaves it behind elsewhere.
+    /// What the world did, counted.
+    pub counters: Counters,
+    /// What happened, in full.
     pub history: History,
 }

@@ -10,6 +10,7 @@
 //! 5. A sink commits what it has staged or was restored with, and only what a durable checkpoint *of its own line*
 //!    covers: one that its attempt took, or the one it was restored from. A later attempt's checkpoint covers nothing
 //!    that an older attempt staged.
+//! 6. Once a worker says that it has cancelled an attempt, no subtask of it does anything there.
 //!
 //! Does not check who consumes elements (re-execution would stop at it), nor splits and key groups, which move with
 //! their subtasks.
@@ -33,7 +34,7 @@ pub const PROPERTY: Property = Property {
 };
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
-    let found = [judge_slots(&case.ledger().slots), judge_claims(case), judge_commits(case)];
+    let found = [judge_slots(&case.ledger().slots), judge_claims(case), judge_commits(case), judge_cancelled(case)];
     found.into_iter().flatten().min_by_key(|violation| violation.at)
 }
 
@@ -125,6 +126,24 @@ impl Owners {
     }
 }
 
+fn judge_cancelled(case: &Case<'_>) -> Option<Violation> {
+    let mut cancelled: BTreeMap<Incarnation, Attempt> = BTreeMap::new();
+    case.history.entries.iter().enumerate().find_map(|(at, entry)| {
+        let What::Claim(event) = &entry.what else { return None };
+        if let Event::AttemptCancelled { attempt, .. } = event {
+            cancelled.insert(entry.by, *attempt);
+            return None;
+        }
+        let over = *cancelled.get(&entry.by)?;
+        let (attempt, subtask) = (event.attempt()?, event.subtask()?);
+        if attempt > over {
+            return None;
+        }
+        let subject = format!("{} of {attempt}", case.job.graph.show(subtask));
+        Some(Violation::new(NAME, at, subject, format!("goes on in {} after it was cancelled there", entry.by.process)))
+    })
+}
+
 fn judge_commits(case: &Case<'_>) -> Option<Violation> {
     let ledger = case.ledger();
     case.account().commits.iter().find_map(|commit| {
@@ -148,7 +167,7 @@ mod tests {
     use crate::history::{Process, What};
     use crate::story::{Story, worker};
     use cofferdam_engine::event::Event;
-    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
+    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, OperatorId, SubtaskId, WorkerId};
     use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
 
     fn message(story: &Story) -> String {
@@ -184,6 +203,17 @@ mod tests {
         let again = story.history.entries.last().expect("the slot").clone();
         story.history.entries.push(again);
         assert_eq!(message(&story), "is written a second time");
+    }
+
+    #[test]
+    fn a_subtask_that_goes_on_after_its_attempt_was_cancelled_convicts() {
+        let mut story = Story::begun();
+        let (attempt, host) = (story.attempt(), WorkerId(0));
+        story.claim(worker(0), Event::AttemptCancelled { attempt, worker: host });
+        assert_eq!(story.judge_by(NAME), None, "cancelling is not wrong");
+        let subtask = SubtaskId { operator: OperatorId(0), index: 0 };
+        story.claim(worker(0), Event::SourceEmitted { attempt, subtask, records: 1 });
+        assert_eq!(message(&story), "goes on in worker-0 after it was cancelled there");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 /// Runs after which a child is replaced.
-const RUNS_PER_CHILD: u64 = 4_000;
+const RUNS_PER_CHILD: u64 = 500;
 /// Orders a child holds: enough that it never waits for the parent.
 const AHEAD: usize = 6;
 /// How often time is looked at when nothing happens.

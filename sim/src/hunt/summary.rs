@@ -152,7 +152,7 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
     let interrupted = if hunted.interrupted { " (interrupted)" } else { "" };
     writeln!(
         text,
-        "{} runs in {:.1} s{interrupted}: {:.0}/s, {:.0}/s per child; {} events, {:.0} s of virtual time; {}",
+        "{} runs in {:.1} s{interrupted}: {:.0}/s, {:.0}/s per child; {} deliveries, {:.0} s of virtual time; {}",
         ledger.runs,
         took.as_secs_f64(),
         rate(ledger, took),

@@ -34,7 +34,7 @@ pub struct Report {
     pub fingerprint: u64,
     /// What happened, counted.
     pub tally: Tally,
-    /// Entries of the history.
+    /// Deliveries of the world.
     pub events: u64,
     /// Virtual milliseconds.
     pub virtual_ms: u64,

@@ -53,7 +53,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
     pace(job).prop_flat_map(move |pace| {
         let channels = channels(&pace);
         let checkpoints = (timeout(&pace), any::<bool>(), 1..=3_usize);
-        let failover = (1..120_u64, 20..=60_u64, 4..=8_u64, 5..200_u64);
+        let failover = (1..120_u64, 60..=150_u64, 3..=6_u64, 5..200_u64);
         (Just(pace.clone()), channels, checkpoints, failover, tuning(&pace), scenario(&pace)).prop_map(
             move |(pace, (batch_records, credits), (timeout_ms, asynchronous, retained), failover, tuning, faults)| {
                 let (restart_delay_ms, heartbeat_interval_ms, silent_beats, supervisor_delay_ms) = failover;
@@ -84,7 +84,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
 
 fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
-    (1..=3_u16, 1..=3_u16, input::shapes(job), 500..1_500_u64, 8..=16_u64, storage).prop_map(
+    (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_200_u64, 8..=16_u64, storage).prop_map(
         move |(workers, parallelism, input, length_ms, checkpoints, storage)| Pace {
             workers,
             parallelism,
@@ -198,6 +198,7 @@ fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
         1 => Just(Vec::new()),
         10 => (first(), more(0..=2_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
         5 => (first(), crash(in_recovery(pace), pace), more(0..=1)).prop_map(|(a, b, more)| then(vec![a, b], more)),
+        4 => (first(), storage_fault(in_recovery(pace)), more(0..=1)).prop_map(|(a, b, more)| then(vec![a, b], more)),
         2 => (crash(at_time(pace), pace), more(0..=2)).prop_map(|(crash, more)| then(vec![crash], more)),
         1 => (crash(at_end(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
         4 => more(1..=3),
@@ -212,7 +213,7 @@ fn then(mut faults: Vec<Fault>, more: Vec<Fault>) -> Vec<Fault> {
 fn any_fault(pace: &Pace) -> impl Strategy<Value = Fault> + use<> {
     prop_oneof![
         2 => crash(at_any_point(pace), pace),
-        4 => storage_fault(pace),
+        4 => storage_fault(any_trigger(pace)),
         3 => link_fault(pace),
     ]
 }
@@ -278,7 +279,7 @@ fn burst() -> impl Strategy<Value = u32> {
     prop_oneof![3 => 1..4_u32, 2 => 4..16_u32]
 }
 
-fn storage_fault(pace: &Pace) -> BoxedStrategy<Fault> {
+fn storage_fault(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
     let prefix = || {
         prop_oneof![
             3 => Just("checkpoints/log"),
@@ -307,8 +308,11 @@ fn storage_fault(pace: &Pace) -> BoxedStrategy<Fault> {
             FaultKind::LoseReplies { prefix, count, late_ms }
         }),
     ];
-    let at = prop_oneof![3 => at_any_point(pace), 2 => at_time(pace)];
     (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+fn any_trigger(pace: &Pace) -> BoxedStrategy<Trigger> {
+    prop_oneof![3 => at_any_point(pace), 2 => at_time(pace)].boxed()
 }
 
 fn link_fault(pace: &Pace) -> BoxedStrategy<Fault> {
@@ -321,6 +325,5 @@ fn link_fault(pace: &Pace) -> BoxedStrategy<Fault> {
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Partition { process, for_ms }),
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
     ];
-    let at = prop_oneof![3 => at_any_point(pace), 2 => at_time(pace)];
-    (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
+    (any_trigger(pace), what).prop_map(|(at, what)| Fault { at, what }).boxed()
 }
