@@ -9,7 +9,7 @@
 //!
 //! 1. Listen, then take leadership: recover the log of completed checkpoints and occupy its next slot. A log that ends
 //!    in `Finished` ends this process at once.
-//! 2. Accept workers, deploy, trigger, complete, fail over: [`leader`] routes between the cores.
+//! 2. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
 //! 3. The job is over when the `Finished` slot is durable, or when it failed for good *and* this process still leads: a
 //!    deposed coordinator has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12).
 //!

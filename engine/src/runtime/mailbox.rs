@@ -1,5 +1,5 @@
 //! A mailbox: how the tasks of one process pass values to each other, with the order of arrival owned by the
-//! door's [`Bell`](crate::door::Bell). Also [`race`], the one way to wait for two things at once.
+//! door's [`Bell`]. Also [`race`], the one way to wait for two things at once.
 //!
 //! Invariant: an item can be taken only after its ring has arrived, so what a task sees depends on deliveries
 //! alone, never on which task the executor happened to poll first.

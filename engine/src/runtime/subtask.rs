@@ -1,10 +1,10 @@
 //! A subtask: one task that owns one chain (or source reader, or sink writer), its input and output channels.
 //!
 //! The data path, in order: channel → align → operator → outbox → channel.
-//! 1. Restore ([`restore`]): state back, committables of the restored checkpoint committed again.
-//! 2. One step at a time ([`steps`]): a control message, an element of an unblocked channel, or records of the source.
+//! 1. Restore (`restore`): state back, committables of the restored checkpoint committed again.
+//! 2. One step at a time (`steps`): a control message, an element of an unblocked channel, or records of the source.
 //!    Which of the ready ones comes first is the door's choice.
-//! 3. At a barrier ([`SubtaskShell::checkpoint`], order rule O3), as one step with respect to records: output buffered so far, barrier
+//! 3. At a barrier (`checkpoint`, order rule O3), as one step with respect to records: output buffered so far, barrier
 //!    downstream, sink prepares, view of the state; then the asynchronous part uploads and acknowledges.
 //! 4. At the end of all input: the operator finishes its output once in the life of the state, downstream is told, and the
 //!    subtask stays for barriers until the final checkpoint has completed. None exits earlier.

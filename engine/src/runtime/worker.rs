@@ -1,7 +1,7 @@
 //! A worker process: hosts the subtasks that the coordinator places here (Flink's TaskManager).
 //!
 //! 1. Listen for data, connect to the coordinator, register; again after a pause for as long as it takes.
-//! 2. On `Deploy`: cancel whatever older attempt runs, build channels, subtasks and links ([`attempt`]).
+//! 2. On `Deploy`: cancel whatever older attempt runs, build channels, subtasks and links (`attempt`).
 //! 3. Pass triggers, completions and aborts to the subtasks, and their reports to the coordinator.
 //! 4. A lost or silent coordinator cancels the attempt: only a living leader may let a job run.
 //!

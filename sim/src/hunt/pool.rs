@@ -1,7 +1,7 @@
 //! The shell of a hunt: child processes, their pipes, the wall clock and Ctrl-C.
 //!
 //! One thread a child turns its lines into messages; this thread alone decides. A child is replaced when it dies,
-//! when it is silent for too long, after [`RUNS_PER_CHILD`] runs (what a panicking run leaks ends with it), and
+//! when it is silent for too long, after `RUNS_PER_CHILD` runs (what a panicking run leaks ends with it), and
 //! when only repetitions are left that it must not run.
 
 use super::ledger::{Ledger, ProcessNumber};
