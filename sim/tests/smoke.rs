@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Seeds of the smoke lane. Few enough for a debug build, and always the same.
-const SEEDS: u64 = 160;
+const SEEDS: u64 = 300;
 const LINES_AROUND: usize = 12;
 
 fn from_environment<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str) -> Option<T> {
@@ -134,4 +134,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0;
+const GENERATOR_DIGEST: u64 = 0x6599_5a6c_a834_0700;

@@ -196,12 +196,12 @@ fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
     let first = || crash(at_checkpoint(), pace);
     prop_oneof![
         1 => Just(Vec::new()),
-        10 => (first(), more(0..=2_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
-        5 => (first(), crash(in_recovery(pace), pace), more(0..=1)).prop_map(|(a, b, more)| then(vec![a, b], more)),
-        4 => (first(), storage_fault(in_recovery(pace)), more(0..=1)).prop_map(|(a, b, more)| then(vec![a, b], more)),
+        10 => (first(), more(0..=3_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
+        5 => (first(), crash(in_recovery(pace), pace), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
+        4 => (first(), storage_fault(in_recovery(pace)), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
         2 => (crash(at_time(pace), pace), more(0..=2)).prop_map(|(crash, more)| then(vec![crash], more)),
         1 => (crash(at_end(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
-        4 => more(1..=3),
+        4 => more(1..=4),
     ]
 }
 
