@@ -194,11 +194,12 @@ const ENDING: &[&str] = &["input_ended", "end_received", "subtask_finished", "jo
 fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
     let more = |range| proptest::collection::vec(any_fault(pace), range);
     let first = || crash(at_checkpoint(), pace);
+    let trouble = || prop_oneof![storage_fault(in_recovery(pace)), failing_reads(in_recovery(pace))];
     prop_oneof![
         1 => Just(Vec::new()),
         10 => (first(), more(0..=3_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
         5 => (first(), crash(in_recovery(pace), pace), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
-        4 => (first(), storage_fault(in_recovery(pace)), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
+        4 => (first(), trouble(), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
         2 => (crash(at_time(pace), pace), more(0..=2)).prop_map(|(crash, more)| then(vec![crash], more)),
         1 => (crash(at_end(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
         4 => more(1..=4),
@@ -279,17 +280,19 @@ fn burst() -> impl Strategy<Value = u32> {
     prop_oneof![3 => 1..4_u32, 2 => 4..16_u32]
 }
 
+/// Paths that a storage fault hits.
+fn prefix() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => Just("checkpoints/log"),
+        4 => Just("checkpoints/chk"),
+        1 => Just("checkpoints"),
+        3 => Just("output"),
+        1 => Just("input"),
+    ]
+    .prop_map(str::to_owned)
+}
+
 fn storage_fault(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
-    let prefix = || {
-        prop_oneof![
-            3 => Just("checkpoints/log"),
-            4 => Just("checkpoints/chk"),
-            1 => Just("checkpoints"),
-            3 => Just("output"),
-            1 => Just("input"),
-        ]
-        .prop_map(str::to_owned)
-    };
     let requests = prop_oneof![
         4 => Just(Requests::Writes),
         2 => Just(Requests::Reads),
@@ -309,6 +312,16 @@ fn storage_fault(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
         }),
     ];
     (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+/// Storage that cannot be read while somebody recovers.
+fn failing_reads(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
+    (at, prefix(), burst())
+        .prop_map(|(at, prefix, count)| Fault {
+            at,
+            what: FaultKind::FailStorage { prefix, requests: Requests::Reads, count },
+        })
+        .boxed()
 }
 
 fn any_trigger(pace: &Pace) -> BoxedStrategy<Trigger> {
