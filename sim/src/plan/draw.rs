@@ -283,7 +283,9 @@ fn burst() -> impl Strategy<Value = u32> {
 /// Paths that a storage fault hits.
 fn prefix() -> impl Strategy<Value = String> {
     prop_oneof![
-        3 => Just("checkpoints/log"),
+        2 => Just("checkpoints/log"),
+        // The slots without their listing.
+        2 => Just("checkpoints/log/"),
         4 => Just("checkpoints/chk"),
         1 => Just("checkpoints"),
         3 => Just("output"),
