@@ -40,7 +40,7 @@ impl JobKind {
     pub fn operators(self) -> u32 {
         match self {
             Self::WordCount => 4,
-            Self::Join => 5,
+            Self::Join => 7,
         }
     }
 }
