@@ -84,7 +84,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
 
 fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
-    (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_200_u64, 8..=16_u64, storage).prop_map(
+    (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_000_u64, 6..=10_u64, storage).prop_map(
         move |(workers, parallelism, input, length_ms, checkpoints, storage)| Pace {
             workers,
             parallelism,
@@ -242,7 +242,7 @@ fn process(pace: &Pace) -> impl Strategy<Value = Process> + use<> {
 
 /// Which checkpoint: mostly a later one, so that there is something to restore.
 fn ordinal() -> impl Strategy<Value = CheckpointAt> {
-    prop_oneof![1 => Just(0), 4 => Just(1), 20 => 2..5_u32, 5 => 5..7_u32].prop_map(CheckpointAt::Ordinal)
+    prop_oneof![1 => Just(0), 5 => Just(1), 20 => 2..4_u32, 4 => 4..7_u32].prop_map(CheckpointAt::Ordinal)
 }
 
 fn at_checkpoint() -> BoxedStrategy<Trigger> {

@@ -97,7 +97,7 @@ pub fn shapes(job: JobKind) -> BoxedStrategy<InputShape> {
 fn files() -> impl Strategy<Value = InputShape> {
     let marks = (any::<bool>(), proptest::bool::weighted(0.2));
     let bytes = (8..400_u64, 4..200_u64);
-    (1..=4_u16, 20..=120_u64, 1..=6_u64, 1..=24_u64, marks, bytes).prop_map(
+    (1..=4_u16, 20..=90_u64, 1..=5_u64, 1..=24_u64, marks, bytes).prop_map(
         |(files, lines, words_max, words, (cut_off, empty_file), (split_bytes, chunk_bytes))| InputShape::Files {
             files,
             lines,
@@ -113,7 +113,7 @@ fn files() -> impl Strategy<Value = InputShape> {
 
 fn generated() -> impl Strategy<Value = InputShape> {
     let pace = prop_oneof![2 => Just((0, 1)), 1 => (1..20_u64, 1..8_usize)];
-    (10..=120_u64, 1..=24_u64, pace).prop_map(|(records, keys, (interval_ms, burst))| InputShape::Generated {
+    (10..=70_u64, 1..=16_u64, pace).prop_map(|(records, keys, (interval_ms, burst))| InputShape::Generated {
         records,
         keys,
         interval_ms,
