@@ -88,7 +88,8 @@ pub enum Requests {
     All,
 }
 
-/// What strikes. All windows end, and all counts are forgotten, when the run heals.
+/// What strikes. All windows end, all counts are forgotten, and what is on a slow way goes on at its ordinary pace when
+/// the run heals.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum FaultKind {

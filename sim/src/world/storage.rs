@@ -90,8 +90,7 @@ impl State {
 
     fn storage_latency(&mut self, world: &Shared, path: &str, word: u64, bytes: usize) -> u64 {
         let size_ns = (bytes as u64 * world.tuning.storage_per_kb_ns) >> 10;
-        let factor = self.faults.storage_slowdown(world.now(), path);
-        (world.tuning.storage.from_draw(word) + size_ns).saturating_mul(factor)
+        self.faults.storage_latency(world.now(), world.tuning.storage.from_draw(word) + size_ns, path)
     }
 
     /// A request takes effect, or not.

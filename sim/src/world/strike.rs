@@ -124,7 +124,7 @@ impl Faults {
         if self.windows.is_empty() {
             return now.saturating_add(latency);
         }
-        let (mut leaves, mut latency) = (now, latency);
+        let (mut leaves, ordinary, mut latency) = (now, latency, latency);
         let Self { windows, members, records, .. } = self;
         let touches = |process: &Process| between.iter().any(|&index| members[index as usize] == *process);
         for window in windows.iter().filter(|window| window.until > now) {
@@ -135,21 +135,27 @@ impl Faults {
             }
             records[window.fault].struck += 1;
         }
-        leaves.saturating_add(latency)
+        leaves.saturating_add(self.healed_by(leaves, ordinary, latency))
     }
 
-    /// How many times slower a storage request under `path` is.
-    pub fn storage_slowdown(&mut self, now: u64, path: &str) -> u64 {
-        let mut slowdown = 1_u64;
+    /// How long a storage request under `path` takes that would take `ordinary`.
+    pub fn storage_latency(&mut self, now: u64, ordinary: u64, path: &str) -> u64 {
+        let mut latency = ordinary;
         for window in self.windows.iter().filter(|window| window.until > now) {
             if let Effect::SlowStorage(prefix, factor) = &window.what
                 && path.starts_with(prefix.as_str())
             {
-                slowdown = slowdown.saturating_mul(*factor);
+                latency = latency.saturating_mul(*factor);
                 self.records[window.fault].struck += 1;
             }
         }
-        slowdown
+        self.healed_by(now, ordinary, latency)
+    }
+
+    /// What was slowed down is on its ordinary way again from the healing on.
+    fn healed_by(&self, from: u64, ordinary: u64, slowed: u64) -> u64 {
+        let until_healed = self.heal_at.saturating_sub(from);
+        slowed.min(until_healed.saturating_add(ordinary))
     }
 
     /// What becomes of a storage request at its effect, and which fault says so.
