@@ -134,4 +134,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0xcd6c_e926_a686_33da;
+const GENERATOR_DIGEST: u64 = 0x8576_ce6c_1958_faf0;

@@ -54,7 +54,7 @@ const IDS_LEFT_MIN: u64 = 50;
 /// (FLINK-8807).
 const READ_TRIES: u32 = 60;
 
-/// Failed listings after which a leadership counts as confirmed: we could not learn otherwise.
+/// Failed listings after which whether this process leads stays in doubt.
 const CONFIRM_TRIES: u32 = 5;
 
 /// What the store asks for. At most one of the first three is outstanding.
@@ -104,6 +104,9 @@ pub enum Effect {
     },
     /// Asked by [`Completed::confirm`]: this process still leads, as far as can be known.
     Confirm,
+    /// Storage did not say whether this process still leads. It may go on as before, but not declare the end of the job
+    /// (order rule O12).
+    Doubt,
     /// The log says that the job is finished: there is nothing to lead.
     Finish {
         /// With this checkpoint.
@@ -451,9 +454,9 @@ impl Completed {
                 self.stage = Stage::Confirming { tries: tries + 1, then };
                 out.push(Effect::List { delay: backoff(tries + 1) });
             }
-            Ok(_) | Err(_) => {
+            reply => {
                 self.stage = Stage::Leading;
-                out.push(Effect::Confirm);
+                out.push(if reply.is_ok() { Effect::Confirm } else { Effect::Doubt });
                 if let Some((token, record)) = then {
                     self.propose(token, record, out);
                 }

@@ -5,7 +5,7 @@
 //! element travels through the channel's bell, so the order of arrivals over all channels belongs to the door.
 //!
 //! Credit: a queue holds at most `credits` batches before its producer must wait. The bound is soft by the output of one
-//! input batch: a subtask asks for credit *before* it takes a batch and then leaves everything that comes out of it.
+//! input batch (and by what an operator emits at the end of input): a subtask asks for credit *before* it takes a batch and then leaves everything that comes out of it.
 //! Barriers, markers and the end of input need no credit; their number is bounded by the coordinator.
 //!
 //! Invariant: the consumer takes an element only after its ring has arrived.

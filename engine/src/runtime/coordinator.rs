@@ -138,7 +138,7 @@ async fn take_leadership(env: &Env, requests: &mut Requests, mailbox: &mut Mailb
                 }
                 Effect::Finish { checkpoint } => return Ok(Leadership::Needless { checkpoint }),
                 Effect::Fail { error } => return Err(error),
-                Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::StepDown => {
+                Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::Doubt | Effect::StepDown => {
                     panic!("only a leader proposes")
                 }
             }

@@ -2,12 +2,14 @@
 //!
 //! The data path, in order: channel → align → operator → outbox → channel.
 //! 1. Restore (`restore`): state back, committables of the restored checkpoint committed again.
-//! 2. One step at a time (`steps`): a control message, an element of an unblocked channel, or records of the source.
-//!    Which of the ready ones comes first is the door's choice.
+//! 2. One step at a time (`steps`): a control message first, else an element of an unblocked channel, or records of
+//!    the source. Which of the ready channels comes first is the door's choice.
 //! 3. At a barrier (`checkpoint`, order rule O3), as one step with respect to records: output buffered so far, barrier
 //!    downstream, sink prepares, view of the state; then the asynchronous part uploads and acknowledges.
 //! 4. At the end of all input: the operator finishes its output once in the life of the state, downstream is told, and the
 //!    subtask stays for barriers until the final checkpoint has completed. None exits earlier.
+//!
+//! Not handled: bounding what comes out at the end of input, which leaves at once whatever the credit.
 //!
 //! Owns: its channels' ends, its state, its committables. Does not own: placement, connections, fail-over.
 //! Invariant: between two steps every record taken has been processed, and its output is in the chain's buffers or on channels.
@@ -70,7 +72,7 @@ pub struct SubtaskShell {
     /// Who waits for uploads.
     pub snapshot_mode: SnapshotMode,
     /// What to restore.
-    pub restore: Option<(CheckpointId, SnapshotHandle)>,
+    pub restore: Option<(Completion, SnapshotHandle)>,
 }
 
 /// An input channel.

@@ -61,7 +61,10 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
     let (inputs, mailbox) = Mailbox::new(&env, site("worker", &options));
     let (reports, reported) = Mailbox::new(&env, site("reports", &options));
     let data_address = listener.address();
-    let acceptor = env.spawner.spawn(site("accept", &options), Box::pin(accept(env.clone(), listener, inputs.clone())));
+    let acceptor = env.spawner.spawn(
+        site("accept", &options),
+        Box::pin(accept(env.clone(), listener, inputs.clone(), job.config.heartbeat_timeout)),
+    );
     let mut worker = Worker {
         env,
         job,
@@ -284,8 +287,8 @@ enum SessionEnd {
     CoordinatorLost,
 }
 
-/// Accepts other workers; each introduces itself in a task of its own, so that a silent one holds up nobody.
-async fn accept(env: Env, mut listener: Box<dyn Listener>, inputs: Postbox<Input>) {
+/// Accepts other workers; each introduces itself in a task of its own, so that a silent one holds up nobody, and not for ever.
+async fn accept(env: Env, mut listener: Box<dyn Listener>, inputs: Postbox<Input>, patience: Duration) {
     let mut count = 0;
     loop {
         let Ok(mut connection) = listener.accept().await else {
@@ -294,8 +297,10 @@ async fn accept(env: Env, mut listener: Box<dyn Listener>, inputs: Postbox<Input
         };
         count += 1;
         let inputs = inputs.clone();
+        let silence = env.sleep(patience);
         let greet = async move {
-            if let Ok((attempt, from)) = link::greet(&mut connection).await {
+            let greeted = race(Box::pin(link::greet(&mut connection)), silence).await;
+            if let Either::First(Ok((attempt, from))) = greeted {
                 inputs.post(Input::Peer { attempt, from, connection });
             }
         };

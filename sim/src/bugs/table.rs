@@ -44,9 +44,11 @@ impl Catch {
 }
 
 impl Row {
-    /// Whether some hunt did not find it.
+    /// Whether some hunt did not find it, or what convicted it was not what must: then another bug was found, or the judge
+    /// that should have convicted is asleep.
     pub fn missed(&self) -> bool {
-        (self.catches.len() as u64) < self.hunts
+        let expected = self.catches.iter().filter(|catch| self.bug.properties.contains(&catch.by()));
+        (expected.count() as u64) < self.hunts
     }
 
     fn median_runs(&self) -> Option<u64> {
@@ -66,8 +68,7 @@ impl Row {
             }
         }
         names.sort_by_key(|(times, _)| std::cmp::Reverse(*times));
-        let unexpected =
-            |name: &str| if self.bug.properties.iter().any(|p| p == name) || assertion { "" } else { " (!)" };
+        let unexpected = |name: &str| if self.bug.properties.iter().any(|p| p == name) { "" } else { " (!)" };
         let shown: Vec<String> = names.iter().map(|(_, name)| format!("{name}{}", unexpected(name))).collect();
         if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
     }

@@ -84,7 +84,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
 
 fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
-    (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_000_u64, 6..=10_u64, storage).prop_map(
+    (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_000_u64, 6..=12_u64, storage).prop_map(
         move |(workers, parallelism, input, length_ms, checkpoints, storage)| Pace {
             workers,
             parallelism,

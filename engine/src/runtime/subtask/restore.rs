@@ -12,18 +12,19 @@ use crate::cores::transactions::Completion;
 use crate::door::Env;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::ids::CheckpointId;
-use crate::messages::{RestoreFrom, SnapshotHandle, ToCoordinator};
+use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::persist::blob;
 use crate::runtime::retry;
 use crate::state::{self, Section, SectionKind};
 
 impl Running {
     /// Runs before the first step.
-    pub(super) async fn restore(&mut self, from: Option<(CheckpointId, SnapshotHandle)>) -> Result<()> {
+    pub(super) async fn restore(&mut self, from: Option<(Completion, SnapshotHandle)>) -> Result<()> {
         let (attempt, subtask) = self.ids();
-        let checkpoint = from.as_ref().map(|(checkpoint, _)| *checkpoint);
-        if let Some((checkpoint, handle)) = from {
+        let completion = from.as_ref().map(|(completion, _)| *completion);
+        let checkpoint = completion.map(Completion::checkpoint);
+        if let Some((completion, handle)) = from {
+            let checkpoint = completion.checkpoint();
             self.context.env.emit(Event::RestoreStarted { attempt, subtask, checkpoint });
             let sections = read(&self.context.env, &handle).await?;
             let taken = self.take_over(sections).await;
@@ -32,8 +33,7 @@ impl Running {
         }
         let digest = self.live_digest();
         self.context.env.emit(Event::Restored { attempt, subtask, checkpoint, digest, ended: self.ended });
-        if let Some(checkpoint) = checkpoint {
-            let completion = Completion::restored(&RestoreFrom { checkpoint, snapshots: Vec::new() });
+        if let Some(completion) = completion {
             self.commit(completion).await?;
         }
         if let Body::Sink { writer, .. } = &mut self.body {

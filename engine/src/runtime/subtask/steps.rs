@@ -1,4 +1,4 @@
-//! What a subtask does next: the one place where it waits.
+//! What a subtask does next: the one place where it chooses.
 //!
 //! Control messages come first: an abort that waited behind data would find its checkpoint taken, and a subtask that is slow at
 //! snapshots would never catch up. Among the channels that are ready the door picks. A batch needs credit on every output channel first, an event does

@@ -11,11 +11,11 @@ use crate::door::{Bell, Connection, Env, Site, TaskHandle};
 use crate::element::{Alignment, Barrier};
 use crate::error::Error;
 use crate::graph::{Edge, Job, JobGraph, SubtaskContext};
-use crate::ids::{Attempt, ChannelId, CheckpointId, SubtaskId, WorkerId, lane};
+use crate::ids::{Attempt, ChannelId, SubtaskId, WorkerId, lane};
 use crate::messages::{Deployment, SnapshotHandle, ToCoordinator, ToWorker};
 use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel};
 use crate::runtime::link::{self, IncomingLane, OutgoingLane};
-use crate::runtime::mailbox::{Mailbox, Postbox};
+use crate::runtime::mailbox::{Either, Mailbox, Postbox, race};
 use crate::runtime::subtask::{Control, InputChannel, OutputEdge, SubtaskShell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,8 +97,8 @@ impl RunningAttempt {
             inputs,
         };
         let mut restore = deployment.restore.clone().map_or_else(BTreeMap::new, |from| {
-            let checkpoint = from.checkpoint;
-            from.snapshots.into_iter().map(|(subtask, handle)| (subtask, (checkpoint, handle))).collect()
+            let completion = Completion::restored(&from);
+            from.snapshots.into_iter().map(|(subtask, handle)| (subtask, (completion, handle))).collect()
         });
         let mine: Vec<SubtaskId> = build.mine().collect();
         for subtask in mine {
@@ -123,7 +123,7 @@ impl RunningAttempt {
         build: &mut Build<'_>,
         job: &Job,
         subtask: SubtaskId,
-        restore: Option<(CheckpointId, SnapshotHandle)>,
+        restore: Option<(Completion, SnapshotHandle)>,
         reports: Postbox<ToCoordinator>,
     ) {
         let operator = build.graph.operator(subtask.operator);
@@ -163,7 +163,7 @@ impl RunningAttempt {
         let task = env.clone().spawner.spawn(
             site,
             Box::pin(async move {
-                let cause = run_outgoing(env, site, address, attempt, me, lanes, inputs.clone()).await;
+                let cause = run_outgoing(env, site, address, attempt, me, lanes).await;
                 inputs.post(Input::LinkBroken { attempt, cause: cause.while_doing(format_args!("link to {to}")) });
             }),
         );
@@ -224,7 +224,6 @@ async fn run_outgoing(
     attempt: Attempt,
     me: WorkerId,
     lanes: Vec<OutgoingLane>,
-    inputs: Postbox<Input>,
 ) -> Error {
     let mut tries = 1;
     let connection = loop {
@@ -236,12 +235,11 @@ async fn run_outgoing(
         env.sleep(CONNECT_PAUSE).await;
     };
     let (credits, arrived) = Mailbox::new(&env, site);
-    let read = async move {
-        let cause = link::read_credits(connection.receiver, credits).await;
-        inputs.post(Input::LinkBroken { attempt, cause });
-    };
-    env.spawner.spawn(Site::new("link-credit", site.lane), Box::pin(read));
-    link::write_elements(&env, site, connection.sender, lanes, arrived).await
+    let read = link::read_credits(connection.receiver, credits);
+    let write = link::write_elements(&env, site, connection.sender, lanes, arrived);
+    match race(Box::pin(read), Box::pin(write)).await {
+        Either::First(cause) | Either::Second(cause) => cause,
+    }
 }
 
 impl Build<'_> {

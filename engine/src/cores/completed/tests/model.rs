@@ -155,7 +155,7 @@ impl World {
                     assert!(top.generation > own, "whoever steps down has a successor");
                 }
                 Effect::Fail { error } => panic!("nothing here is corrupt: {error}"),
-                Effect::Confirm | Effect::Finish { .. } => panic!("nobody asked, nothing finished"),
+                Effect::Confirm | Effect::Doubt | Effect::Finish { .. } => panic!("nobody asked, nothing finished"),
             }
         }
     }

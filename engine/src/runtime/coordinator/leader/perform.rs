@@ -25,6 +25,7 @@ impl Leader {
                 Store::Accept { number, record } => self.accepted(number, record),
                 Store::Reject { record, cause } => self.rejected(record, &cause),
                 Store::Confirm => self.confirmed(),
+                Store::Doubt => self.doubted(),
                 Store::StepDown => {
                     let generation = self.store.generation();
                     self.emit(Event::Deposed { generation });
@@ -87,6 +88,16 @@ impl Leader {
             }
             // A proposal waited for the answer; it is decided first.
             ending => self.ending = ending,
+        }
+    }
+
+    /// Whoever cannot ask does not know. A job that seems to have failed is left to the next leader, and so are the workers.
+    fn doubted(&mut self) {
+        self.confirmed = self.now();
+        if let Ending::Confirming(error) = &self.ending {
+            let message =
+                format!("storage does not say whether this coordinator still leads; the job's failure was: {error}");
+            self.stop(Error::restart(message));
         }
     }
 
