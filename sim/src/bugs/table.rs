@@ -175,8 +175,8 @@ mod tests {
         let assertion = Verdict::EngineAssertion { message: "boom".into() };
         let row = row(&[violation, assertion]);
         assert_eq!(row.convicted_by(false), "exactly-once-state");
-        assert_eq!(row.convicted_by(true), "engine assertion");
-        assert!(!row.missed());
+        assert_eq!(row.convicted_by(true), "engine assertion (!)");
+        assert!(row.missed(), "an assertion that its story does not name is no conviction");
     }
 
     #[test]
