@@ -29,3 +29,12 @@ fn every_planted_bug_names_properties_that_exist() {
         }
     }
 }
+
+#[test]
+fn every_property_is_named_by_a_planted_bug() {
+    let bugs = bugs();
+    for property in PROPERTIES {
+        let named = bugs.iter().any(|bug| bug.properties.iter().any(|name| name == property.name));
+        assert!(named, "{} has no planted bug to convict", property.name);
+    }
+}
