@@ -1,3 +1,5 @@
+//! What `inspect` says of good, damaged and foreign folders.
+
 use super::*;
 use crate::ids::{Attempt, CheckpointId, Generation, KeyGroup};
 use crate::messages::SnapshotHandle;
