@@ -1,7 +1,7 @@
 //! Bounded patience with storage: requests that may be repeated without harm (reads, lists, deletes, overwrites with the
 //! same bytes) are repeated a few times before the job has to restart.
 //!
-//! A definite failure and an unknown outcome are treated alike *here only* because of that harmlessness.
+//! A definite failure and an unknown outcome are treated alike, because of that harmlessness.
 
 use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode};
 use crate::error::{Error, Result};
