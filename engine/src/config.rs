@@ -27,6 +27,18 @@ pub struct CheckpointConfig {
     pub interval: Duration,
     /// A checkpoint that has not completed after this long is aborted.
     pub timeout: Duration,
+    /// Least time from the completion of one checkpoint to the periodic trigger of the next. More than zero implies one
+    /// checkpoint at a time.
+    pub min_pause: Duration,
+    /// Checkpoints that may be pending at a time; at least 1. No new one is triggered, either, while more than this many are
+    /// still being deleted.
+    pub max_concurrent: usize,
+    /// Consecutive counted failures ([`crate::reason`]) that are put up with; one more fails the attempt.
+    pub tolerable_failures: u32,
+    /// What a barrier guarantees.
+    pub mode: CheckpointMode,
+    /// What becomes of the retained checkpoints when the job ends.
+    pub retention: RetentionPolicy,
     /// Who waits for the upload.
     pub snapshot: SnapshotMode,
     /// Completed checkpoints to keep; at least 1.
@@ -42,9 +54,59 @@ pub enum SnapshotMode {
     Async,
 }
 
+/// What a barrier guarantees.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum CheckpointMode {
+    /// Channels whose barrier has arrived wait for the others: state holds the effect of every record exactly once.
+    ExactlyOnce,
+    /// Barriers are counted and nothing waits: after a restore records may be processed again, none is lost.
+    AtLeastOnce,
+}
+
+/// What becomes of the retained checkpoints when the job ends (Flink's `ExternalizedCheckpointRetention`). A coordinator that
+/// merely stops leading (order rule O12) ends nothing, and deletes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum RetentionPolicy {
+    /// Deleted whenever the job ends: finished, cancelled or failed.
+    Never,
+    /// Kept when it fails, deleted when it is cancelled or finished.
+    OnFailure,
+    /// Kept when it fails or is cancelled, deleted when it is finished.
+    OnCancellation,
+    /// Kept whenever it ends.
+    Always,
+}
+
 /// What to do after a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum RestartStrategy {
+    /// The first failure ends the job.
+    None,
+    /// Give up once there were more than `failures` failures within `interval`; restart after `delay` otherwise.
+    FailureRate {
+        /// Failures put up with.
+        failures: u32,
+        /// Within this time.
+        interval: Duration,
+        /// Time between failure and restart.
+        delay: Duration,
+    },
+    /// Restart after `initial`, then after ever longer delays up to `max`; start afresh after a run of `reset_after`
+    /// without failure.
+    ExponentialDelay {
+        /// The first delay.
+        initial: Duration,
+        /// The longest delay.
+        max: Duration,
+        /// How much longer each delay is than the last, in percent: 150 is one and a half times.
+        multiplier_percent: u32,
+        /// Each delay is moved at random by up to this part of itself, in percent, so that jobs do not restart in step.
+        jitter_percent: u32,
+        /// After running that long without failure the next delay is `initial` again.
+        reset_after: Duration,
+        /// Restarts before giving up; `None` never does.
+        attempts: Option<u32>,
+    },
     /// Restart at most `attempts` times in a row, each after `delay`. A checkpoint completed by the new attempt
     /// starts the count afresh.
     FixedDelay {
@@ -63,6 +125,11 @@ impl Default for JobConfig {
             checkpoints: CheckpointConfig {
                 interval: Duration::from_secs(1),
                 timeout: Duration::from_secs(600),
+                min_pause: Duration::ZERO,
+                max_concurrent: 1,
+                tolerable_failures: 0,
+                mode: CheckpointMode::ExactlyOnce,
+                retention: RetentionPolicy::OnCancellation,
                 snapshot: SnapshotMode::Async,
                 retained: 1,
             },

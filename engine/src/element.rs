@@ -127,6 +127,8 @@ pub struct Barrier {
     pub checkpoint: CheckpointId,
     /// How it meets its siblings.
     pub alignment: Alignment,
+    /// Milliseconds since 1970 at the trigger, for statistics alone.
+    pub triggered_ms: u64,
 }
 
 /// How a barrier meets its siblings on the other channels.
@@ -134,6 +136,8 @@ pub struct Barrier {
 pub enum Alignment {
     /// Channels whose barrier has arrived are blocked until it has arrived on all.
     ExactlyOnce,
+    /// Barriers are counted, nothing waits.
+    AtLeastOnce,
 }
 
 /// Anything that travels on a channel.

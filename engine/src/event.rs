@@ -11,6 +11,7 @@
 mod coordinates;
 
 use crate::ids::{Attempt, ChannelId, CheckpointId, Generation, SubtaskId, WorkerId};
+use crate::reason::FailureReason;
 
 /// One announcement.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -60,7 +61,9 @@ pub enum Event {
         last: bool,
     },
     /// The checkpoint will not complete.
-    CheckpointAborted { checkpoint: CheckpointId, reason: String },
+    CheckpointAborted { checkpoint: CheckpointId, reason: FailureReason },
+    /// A checkpoint was asked for, and there will be none for this request.
+    TriggerRefused { reason: String },
     /// A notification of completion is about to be sent.
     NotifySent { attempt: Attempt, checkpoint: CheckpointId, worker: WorkerId },
     /// The checkpoint fell out of retention.
@@ -69,8 +72,13 @@ pub enum Event {
     DeleteStarted { path: String },
     /// Every subtask has finished and that is durable.
     JobFinished { checkpoint: CheckpointId },
-    /// The job is over without having finished.
+    /// It could not be deleted; the next sweep tries again.
+    DeleteFailed { path: String, cause: String },
+    /// The job is over without having finished, and that is durable. The newest checkpoint stays restorable, unless the
+    /// retention policy says otherwise.
     JobFailed { cause: String },
+    /// The job was cancelled, and that is durable.
+    JobCancelled { checkpoint: Option<CheckpointId> },
 
     // --- Subtask: restore ---
     /// The subtask's blob is about to be read.
@@ -90,11 +98,13 @@ pub enum Event {
     CancelReceived { attempt: Attempt, subtask: SubtaskId, channel: ChannelId, seq: u64, checkpoint: CheckpointId },
     /// The end of input left a channel.
     EndReceived { attempt: Attempt, subtask: SubtaskId, channel: ChannelId, seq: u64 },
+    /// The producer of a channel is gone.
+    ClosedReceived { attempt: Attempt, subtask: SubtaskId, channel: ChannelId, seq: u64 },
     /// All input has been processed; the operator is about to finish its output.
     InputEnded { attempt: Attempt, subtask: SubtaskId },
 
     // --- Subtask: one checkpoint ---
-    /// A trigger reached a source.
+    /// A trigger reached a subtask without running producers.
     TriggerReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
     /// The first barrier of several arrived.
     AlignmentStarted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
@@ -121,7 +131,7 @@ pub enum Event {
     /// The ack is about to be sent.
     AckSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, digest: u64 },
     /// A decline is about to be sent.
-    DeclineSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    DeclineSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, reason: FailureReason },
     /// A completion reached the subtask.
     NotifyReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, last: bool },
     /// An abort reached the subtask.
@@ -132,7 +142,7 @@ pub enum Event {
     CommitEnded { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
 
     // --- Subtask: the end ---
-    /// The subtask exits after the final checkpoint.
+    /// The subtask exits: a completed checkpoint holds the end of its input.
     SubtaskFinished { attempt: Attempt, subtask: SubtaskId },
     /// The subtask failed.
     SubtaskFailed { attempt: Attempt, subtask: SubtaskId, cause: String },

@@ -30,6 +30,10 @@ number!(
     Generation(u64), "g"
 );
 number!(
+    /// A coordinator process: the first, or a standby.
+    CoordinatorId(u16), "coordinator-"
+);
+number!(
     /// A worker process, hosting subtasks.
     WorkerId(u16), "worker-"
 );

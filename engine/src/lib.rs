@@ -40,8 +40,10 @@ pub mod messages;
 pub mod order;
 pub mod os;
 pub mod persist;
+pub mod reason;
 pub mod runtime;
 pub mod state;
+pub mod statistics;
 
 pub use config::JobConfig;
 pub use error::{Error, Reaction, Result};

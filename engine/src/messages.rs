@@ -10,15 +10,18 @@
 //!   | <------------------------- Trigger -- |
 //!   | -- Ack (each subtask) --------------> |   all acks: manifest, slot, commit point
 //!   | <----------------------- Completed -- |
-//!   | -- InputEnded (each subtask) -------> |   all ended: the final checkpoint, Completed{last}
-//!   | -- Finished (each subtask) ---------> |
+//!   | -- InputEnded (each subtask) -------> |   all ended: the final checkpoint, at once
+//!   | -- Finished (each subtask) ---------> |   after a completed checkpoint that holds its end
 //!   | <------------------------- JobDone -- |
 //! ```
 //!
 //! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it.
 
+use crate::element::Barrier;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
+use crate::reason::FailureReason;
+use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -58,6 +61,8 @@ pub enum ToCoordinator {
         subtask: SubtaskId,
         /// What it stored.
         snapshot: SnapshotHandle,
+        /// What that cost.
+        statistics: SnapshotStatistics,
     },
     /// A subtask cannot take part in a checkpoint.
     Decline {
@@ -68,7 +73,7 @@ pub enum ToCoordinator {
         /// Which subtask.
         subtask: SubtaskId,
         /// Why not.
-        reason: String,
+        reason: FailureReason,
     },
     /// A subtask has processed all its input; it stays for barriers.
     InputEnded {
@@ -77,7 +82,7 @@ pub enum ToCoordinator {
         /// Which subtask.
         subtask: SubtaskId,
     },
-    /// A subtask has seen the final checkpoint complete, committed, and exited.
+    /// A subtask that had ended its input has seen a checkpoint complete that holds its end, committed, and exited.
     Finished {
         /// Of this attempt.
         attempt: Attempt,
@@ -112,12 +117,14 @@ pub enum ToWorker {
     Heartbeat,
     /// Run these subtasks. Implies the end of every older attempt on this worker.
     Deploy(Deployment),
-    /// Start a checkpoint at this worker's sources.
+    /// Start a checkpoint at these subtasks of this worker: the running ones without a running producer.
     Trigger {
         /// Of this attempt.
         attempt: Attempt,
-        /// Which checkpoint.
-        checkpoint: CheckpointId,
+        /// The barrier to inject.
+        barrier: Barrier,
+        /// Where.
+        subtasks: Vec<SubtaskId>,
     },
     /// A checkpoint is durable: commit. Ids below it are subsumed.
     Completed {

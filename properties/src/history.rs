@@ -5,23 +5,28 @@
 
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::WorkerId;
+use cofferdam_engine::ids::{CoordinatorId, WorkerId};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// A process of the job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Process {
-    /// The coordinator.
-    Coordinator,
+    /// A coordinator: the first, or a standby.
+    Coordinator(CoordinatorId),
     /// A worker.
     Worker(WorkerId),
+}
+
+impl Process {
+    /// The first coordinator.
+    pub const COORDINATOR: Self = Self::Coordinator(CoordinatorId(0));
 }
 
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Coordinator => f.write_str("coordinator"),
+            Self::Coordinator(coordinator) => coordinator.fmt(f),
             Self::Worker(worker) => worker.fmt(f),
         }
     }

@@ -82,7 +82,7 @@ impl Story {
             topology,
             job,
         };
-        [Process::Coordinator, worker(0), worker(1)].into_iter().for_each(|process| story.start(process));
+        [Process::COORDINATOR, worker(0), worker(1)].into_iter().for_each(|process| story.start(process));
         story.lead();
         story
     }
@@ -145,13 +145,13 @@ impl Story {
         self.generation.0 += 1;
         self.attempt = Attempt { generation: self.generation, number: 0 };
         let slot = self.write_slot(SlotRecord::NewGeneration);
-        self.claim(Process::Coordinator, Event::LeadershipTaken { generation: self.generation, slot });
+        self.claim(Process::COORDINATOR, Event::LeadershipTaken { generation: self.generation, slot });
     }
 
     pub fn write_slot(&mut self, record: SlotRecord) -> u64 {
         self.slots += 1;
         let slot = Slot { generation: self.generation, token: self.slots, ids_reserved: EVERY_ID, record };
-        self.wrote(Process::Coordinator, &slot::path(self.slots), slot.encode());
+        self.wrote(Process::COORDINATOR, &slot::path(self.slots), slot.encode());
         self.slots
     }
 
@@ -161,11 +161,11 @@ impl Story {
         let (attempt, restore) = (self.attempt, self.completed.as_ref().map(|completed| completed.id));
         self.run = Run::new(attempt, restore, &self.topology);
         self.seqs.fill(0);
-        self.claim(Process::Coordinator, Event::AttemptDeployed { attempt, restore });
+        self.claim(Process::COORDINATOR, Event::AttemptDeployed { attempt, restore });
         for number in 0..self.topology.subtasks.len() {
             self.restore(number);
         }
-        self.claim(Process::Coordinator, Event::AttemptRunning { attempt });
+        self.claim(Process::COORDINATOR, Event::AttemptRunning { attempt });
     }
 
     fn restore(&mut self, number: usize) {
@@ -250,7 +250,7 @@ impl Story {
     pub fn trigger(&mut self) -> CheckpointId {
         self.checkpoints += 1;
         let (attempt, checkpoint) = (self.attempt, CheckpointId(self.checkpoints));
-        self.claim(Process::Coordinator, Event::CheckpointTriggered { attempt, checkpoint });
+        self.claim(Process::COORDINATOR, Event::CheckpointTriggered { attempt, checkpoint });
         self.pending = Some(Pending { id: checkpoint, taken: vec![None; self.topology.subtasks.len()] });
         checkpoint
     }
@@ -317,7 +317,7 @@ impl Story {
         self.wrote(at, &path, bytes);
         self.claim(at, Event::UploadEnded { attempt, subtask, checkpoint, path, digest });
         self.claim(at, Event::AckSent { attempt, subtask, checkpoint, digest });
-        self.claim(Process::Coordinator, Event::AckReceived { attempt, checkpoint, subtask });
+        self.claim(Process::COORDINATOR, Event::AckReceived { attempt, checkpoint, subtask });
         self.pending.as_mut().expect("triggered").taken[number] = Some((taken, handle));
     }
 
@@ -340,15 +340,15 @@ impl Story {
             operators: self.topology.graph.operators.iter().map(operator).collect(),
         };
         let (path, last) = (Manifest::path(checkpoint, self.attempt), manifest.last());
-        self.claim(Process::Coordinator, Event::ManifestStarted { checkpoint, path: path.clone() });
-        self.wrote(Process::Coordinator, &path, manifest.encode());
-        self.claim(Process::Coordinator, Event::ManifestWritten { checkpoint, path: path.clone() });
+        self.claim(Process::COORDINATOR, Event::ManifestStarted { checkpoint, path: path.clone() });
+        self.wrote(Process::COORDINATOR, &path, manifest.encode());
+        self.claim(Process::COORDINATOR, Event::ManifestWritten { checkpoint, path: path.clone() });
         let floor = self.slots + 1;
-        self.claim(Process::Coordinator, Event::CompletionStarted { checkpoint, slot: floor });
+        self.claim(Process::COORDINATOR, Event::CompletionStarted { checkpoint, slot: floor });
         let slot = self.write_slot(SlotRecord::Completed { checkpoint, manifest: path.clone(), floor });
         let (bytes, duration_ms) = (manifest.bytes(), 1);
         let durable = Event::CompletionDurable { checkpoint, slot, manifest: path, bytes, duration_ms, last };
-        self.claim(Process::Coordinator, durable);
+        self.claim(Process::COORDINATOR, durable);
         self.completed = Some(Completed { id: checkpoint, taken, handles });
     }
 
@@ -392,8 +392,8 @@ impl Story {
         self.end_input();
         let checkpoint = self.checkpoint();
         self.write_slot(SlotRecord::Finished { checkpoint });
-        self.claim(Process::Coordinator, Event::JobFinished { checkpoint });
-        self.fact(Process::Coordinator, Fact::Ended(Ok("finished".to_owned())));
+        self.claim(Process::COORDINATOR, Event::JobFinished { checkpoint });
+        self.fact(Process::COORDINATOR, Fact::Ended(Ok("finished".to_owned())));
     }
 
     fn has_more(&mut self, source: usize) -> bool {

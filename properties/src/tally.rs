@@ -109,7 +109,7 @@ impl Tally {
                 What::Claim(event) => tally.on_claim(event, &mut phase),
                 What::Fact(Fact::Crashed) => {
                     phase.count(&mut tally.crashes);
-                    tally.coordinator_crashes += u64::from(entry.by.process == Process::Coordinator);
+                    tally.coordinator_crashes += u64::from(entry.by.process == Process::COORDINATOR);
                 }
                 What::Fact(_) => {}
             }
@@ -199,7 +199,7 @@ mod tests {
         story.crash(worker(0));
         story.snapshot_all();
         story.complete();
-        story.crash(Process::Coordinator);
+        story.crash(Process::COORDINATOR);
         story.emit(0, 6);
         story.emit(1, 6);
         story.end_input();

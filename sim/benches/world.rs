@@ -22,7 +22,7 @@ where
 {
     let process = |n: u16| {
         let main = main.clone();
-        let process = if n == 0 { Process::Coordinator } else { Process::Worker(WorkerId(n)) };
+        let process = if n == 0 { Process::COORDINATOR } else { Process::Worker(WorkerId(n)) };
         ProcessSpec { process, main: Arc::new(move |env| Box::pin(main(env, n))), on_error: OnError::EndRun }
     };
     WorldSpec {

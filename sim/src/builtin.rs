@@ -57,7 +57,7 @@ fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
     let over = Arc::new(AtomicBool::new(false));
     let on_error = OnError::Restart { after_ms: plan.supervisor_delay_ms };
     let coordinator = ProcessSpec {
-        process: Process::Coordinator,
+        process: Process::COORDINATOR,
         main: coordinator_main(job.clone(), plan.workers, over.clone()),
         on_error,
     };

@@ -98,6 +98,9 @@ impl Plan {
                 timeout: Duration::from_millis(self.checkpoint_timeout_ms),
                 snapshot: self.snapshot,
                 retained: self.retained,
+                // Drawn plans put up with every failed checkpoint, for now.
+                tolerable_failures: u32::MAX,
+                ..JobConfig::default().checkpoints
             },
             restart: RestartStrategy::FixedDelay {
                 attempts: RESTARTS,

@@ -148,7 +148,7 @@ fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
 
 fn end_of_coordinator(history: &History) -> Option<&Result<String, String>> {
     history.entries.iter().rev().find_map(|entry| match &entry.what {
-        What::Fact(Fact::Ended(how)) if entry.by.process == Process::Coordinator => Some(how),
+        What::Fact(Fact::Ended(how)) if entry.by.process == Process::COORDINATOR => Some(how),
         What::Fact(_) | What::Claim(_) => None,
     })
 }

@@ -48,7 +48,7 @@ fn line(entry: &Entry, graph: &JobGraph) -> String {
 /// The process, with the number of its incarnation from the second on.
 fn lane(by: Incarnation) -> String {
     let indent = match by.process {
-        Process::Coordinator => 0,
+        Process::Coordinator(_) => 0,
         Process::Worker(worker) => usize::from(worker.0) + 1,
     };
     let again = if by.number > 1 { format!("'{}", by.number) } else { String::new() };

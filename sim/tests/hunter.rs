@@ -25,7 +25,7 @@ const STICKS: u64 = 3_003;
 const DIFFERS: u64 = 4_000;
 
 fn world(spec: WorldSpec) -> Recording {
-    let by = Incarnation { process: Process::Coordinator, number: 1 };
+    let by = Incarnation { process: Process::COORDINATOR, number: 1 };
     let time = if spec.seed == DIFFERS { u64::from(std::process::id()) } else { 5 };
     let ended = Entry { time, by, what: What::Fact(Fact::Ended(Ok("done".into()))) };
     match spec.seed {

@@ -204,7 +204,7 @@ mod tests {
     const NEWER: CheckpointId = CheckpointId(8);
 
     fn barrier(checkpoint: CheckpointId) -> Barrier {
-        Barrier { checkpoint, alignment: element::Alignment::ExactlyOnce }
+        Barrier { checkpoint, alignment: element::Alignment::ExactlyOnce, triggered_ms: 0 }
     }
 
     fn step(act: impl FnOnce(&mut Vec<Effect>)) -> Vec<Effect> {

@@ -25,10 +25,12 @@
 use crate::cores::backoff::backoff;
 use crate::cores::retention::belongs;
 use crate::door::Time;
+use crate::element::{Alignment, Barrier};
 use crate::error::Error;
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::SnapshotHandle;
 use crate::persist::manifest::Manifest;
+use crate::reason::FailureReason;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -50,8 +52,8 @@ pub enum Effect {
     Trigger {
         /// Of this attempt.
         attempt: Attempt,
-        /// Which checkpoint.
-        checkpoint: CheckpointId,
+        /// What its sources inject.
+        barrier: Barrier,
     },
     /// Write the manifest, after `delay`; then [`Checkpointing::on_manifest_written`].
     WriteManifest {
@@ -90,8 +92,8 @@ pub enum Effect {
         attempt: Attempt,
         /// Which checkpoint.
         checkpoint: CheckpointId,
-        /// Why, for people.
-        reason: String,
+        /// Why.
+        reason: FailureReason,
     },
     /// Delete what an aborted checkpoint stored.
     Discard {
@@ -226,7 +228,7 @@ impl Checkpointing {
         let settlement = match self.pending.as_ref().map(|pending| pending.stage) {
             None => Settlement::Settled,
             Some(Stage::Collecting { .. }) => {
-                self.abort(now, format!("{attempt} is over: {reason}"), out);
+                self.abort(now, FailureReason::AttemptOver(reason.to_owned()), out);
                 Settlement::Settled
             }
             Some(Stage::Writing { .. } | Stage::Adding) => Settlement::InFlight,
@@ -247,11 +249,10 @@ impl Checkpointing {
 
     /// Time has passed.
     pub fn on_alarm(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if let Some(Pending { stage: Stage::Collecting { deadline }, snapshots, .. }) = &self.pending
+        if let Some(Pending { stage: Stage::Collecting { deadline }, .. }) = &self.pending
             && now >= *deadline
         {
-            let (acks, all) = (snapshots.len(), self.subtasks.len());
-            self.abort(now, format!("expired after {:?} with {acks} of {all} acks", self.timeout), out);
+            self.abort(now, FailureReason::Expired, out);
         }
         self.trigger_if_due(now, out);
         self.validate();
@@ -275,7 +276,8 @@ impl Checkpointing {
             snapshots: BTreeMap::new(),
             stage: Stage::Collecting { deadline: now + self.timeout },
         });
-        out.push(Effect::Trigger { attempt: live.attempt, checkpoint });
+        let barrier = Barrier { checkpoint, alignment: Alignment::ExactlyOnce, triggered_ms: wall_ms };
+        out.push(Effect::Trigger { attempt: live.attempt, barrier });
         self.validate();
     }
 
@@ -317,13 +319,13 @@ impl Checkpointing {
         attempt: Attempt,
         checkpoint: CheckpointId,
         subtask: SubtaskId,
-        reason: &str,
+        reason: FailureReason,
         out: &mut Vec<Effect>,
     ) -> Verdict {
         if !self.waits_for(attempt, checkpoint, subtask) {
             return Verdict::Ignored;
         }
-        self.abort(now, format!("declined by {subtask}: {reason}"), out);
+        self.abort(now, reason, out);
         self.trigger_if_due(now, out);
         self.validate();
         Verdict::Counts
@@ -367,7 +369,7 @@ impl Checkpointing {
                 pending.stage = Stage::Writing { tries: tries + 1 };
                 out.push(pending.write_manifest(backoff(tries + 1)));
             }
-            Err(error) => self.fail_completing(now, format!("the manifest cannot be written: {error}"), out),
+            Err(error) => self.fail_completing(now, FailureReason::FinalizeFailed(error.to_string()), out),
         }
         self.validate();
     }
@@ -407,7 +409,7 @@ impl Checkpointing {
     pub fn on_not_added(&mut self, now: Time, checkpoint: CheckpointId, cause: &str, out: &mut Vec<Effect>) {
         let pending = self.pending.as_ref().expect("a checkpoint is being added");
         assert_eq!((pending.checkpoint, pending.stage), (checkpoint, Stage::Adding), "the reply fits the request");
-        self.fail_completing(now, format!("it cannot be added to the completed store: {cause}"), out);
+        self.fail_completing(now, FailureReason::FinalizeFailed(cause.to_owned()), out);
         self.validate();
     }
 
@@ -448,7 +450,7 @@ impl Checkpointing {
         Verdict::Ignored
     }
 
-    fn fail_completing(&mut self, now: Time, reason: String, out: &mut Vec<Effect>) {
+    fn fail_completing(&mut self, now: Time, reason: FailureReason, out: &mut Vec<Effect>) {
         self.abort(now, reason, out);
         if self.live.is_none() {
             out.push(Effect::Settle);
@@ -456,7 +458,7 @@ impl Checkpointing {
         self.trigger_if_due(now, out);
     }
 
-    fn abort(&mut self, now: Time, reason: String, out: &mut Vec<Effect>) {
+    fn abort(&mut self, now: Time, reason: FailureReason, out: &mut Vec<Effect>) {
         let pending = self.pending.take().expect("a checkpoint is pending");
         let (attempt, checkpoint, is_final) = (pending.attempt, pending.checkpoint, pending.is_final);
         let mut paths = match pending.stage {

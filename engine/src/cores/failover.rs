@@ -403,7 +403,7 @@ impl Failover {
     }
 
     fn restart(&mut self, now: Time, cause: String, out: &mut Vec<Effect>) {
-        let RestartStrategy::FixedDelay { attempts, delay } = self.strategy;
+        let RestartStrategy::FixedDelay { attempts, delay } = self.strategy else { panic!("not yet") };
         if self.restarts >= attempts {
             self.stage = Stage::Over;
             let error =
@@ -425,7 +425,7 @@ impl Failover {
     }
 
     fn validate(&self) {
-        let RestartStrategy::FixedDelay { attempts, .. } = self.strategy;
+        let RestartStrategy::FixedDelay { attempts, .. } = self.strategy else { panic!("not yet") };
         assert!(self.restarts <= attempts, "restarts in a row are bounded");
         if let Some(live) = self.live() {
             assert_eq!(live.attempt.generation, self.generation, "attempts are of this leadership");

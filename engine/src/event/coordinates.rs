@@ -39,11 +39,14 @@ names! {
     CompletionStarted => "completion_started",
     CompletionDurable => "completion_durable",
     CheckpointAborted => "checkpoint_aborted",
+    TriggerRefused => "trigger_refused",
     NotifySent => "notify_sent",
     CheckpointSubsumed => "checkpoint_subsumed",
     DeleteStarted => "delete_started",
+    DeleteFailed => "delete_failed",
     JobFinished => "job_finished",
     JobFailed => "job_failed",
+    JobCancelled => "job_cancelled",
     RestoreStarted => "restore_started",
     Restored => "restored",
     SourceEmitted => "source_emitted",
@@ -51,6 +54,7 @@ names! {
     BarrierReceived => "barrier_received",
     CancelReceived => "cancel_received",
     EndReceived => "end_received",
+    ClosedReceived => "closed_received",
     InputEnded => "input_ended",
     TriggerReceived => "trigger_received",
     AlignmentStarted => "alignment_started",
@@ -114,6 +118,7 @@ impl Event {
             | Self::CommitStarted { checkpoint, .. }
             | Self::CommitEnded { checkpoint, .. } => Some(*checkpoint),
             Self::AttemptDeployed { restore, .. } => *restore,
+            Self::JobCancelled { checkpoint } => *checkpoint,
             Self::Restored { checkpoint, .. } => *checkpoint,
             Self::LeadershipTaken { .. }
             | Self::Deposed { .. }
@@ -123,7 +128,10 @@ impl Event {
             | Self::AttemptRunning { .. }
             | Self::AttemptFailed { .. }
             | Self::DeleteStarted { .. }
+            | Self::DeleteFailed { .. }
+            | Self::TriggerRefused { .. }
             | Self::JobFailed { .. }
+            | Self::ClosedReceived { .. }
             | Self::SourceEmitted { .. }
             | Self::Consumed { .. }
             | Self::EndReceived { .. }
@@ -146,6 +154,7 @@ impl Event {
             | Self::BarrierReceived { subtask, .. }
             | Self::CancelReceived { subtask, .. }
             | Self::EndReceived { subtask, .. }
+            | Self::ClosedReceived { subtask, .. }
             | Self::InputEnded { subtask, .. }
             | Self::TriggerReceived { subtask, .. }
             | Self::AlignmentStarted { subtask, .. }
@@ -187,7 +196,10 @@ impl Event {
             | Self::CheckpointSubsumed { .. }
             | Self::DeleteStarted { .. }
             | Self::JobFinished { .. }
+            | Self::DeleteFailed { .. }
+            | Self::TriggerRefused { .. }
             | Self::JobFailed { .. }
+            | Self::JobCancelled { .. }
             | Self::AttemptCancelled { .. } => None,
         }
     }
@@ -211,6 +223,7 @@ impl Event {
             | Self::BarrierReceived { attempt, .. }
             | Self::CancelReceived { attempt, .. }
             | Self::EndReceived { attempt, .. }
+            | Self::ClosedReceived { attempt, .. }
             | Self::InputEnded { attempt, .. }
             | Self::TriggerReceived { attempt, .. }
             | Self::AlignmentStarted { attempt, .. }
@@ -245,7 +258,10 @@ impl Event {
             | Self::CheckpointAborted { .. }
             | Self::CheckpointSubsumed { .. }
             | Self::DeleteStarted { .. }
+            | Self::DeleteFailed { .. }
+            | Self::TriggerRefused { .. }
             | Self::JobFinished { .. }
+            | Self::JobCancelled { .. }
             | Self::JobFailed { .. } => None,
         }
     }

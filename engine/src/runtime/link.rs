@@ -19,7 +19,7 @@ use super::channel::{ChannelReceiver, ChannelSender, Front};
 use super::dial::dial;
 use super::mailbox::{Mailbox, Postbox};
 use crate::door::{Connection, Env, FrameReceiver, FrameSender, Site};
-use crate::element::{Alignment, Barrier, Element, RecordCodec};
+use crate::element::{Barrier, Element, RecordCodec};
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, ChannelId, CheckpointId, WorkerId};
 use crate::messages::{decode, encode};
@@ -57,7 +57,7 @@ pub enum Frame {
 #[expect(missing_docs, reason = "mirrors Element")]
 pub enum WireElement {
     Batch(#[serde(with = "serde_bytes")] Vec<u8>),
-    Barrier { checkpoint: CheckpointId, alignment: Alignment },
+    Barrier(Barrier),
     Cancel(CheckpointId),
     EndOfInput,
 }
@@ -129,7 +129,7 @@ pub async fn write_elements(
                 lane.credit -= 1;
                 WireElement::Batch(lane.codec.encode(&batch))
             }
-            Element::Barrier(Barrier { checkpoint, alignment }) => WireElement::Barrier { checkpoint, alignment },
+            Element::Barrier(barrier) => WireElement::Barrier(barrier),
             Element::Cancel(checkpoint) => WireElement::Cancel(checkpoint),
             Element::EndOfInput => WireElement::EndOfInput,
         };
@@ -193,7 +193,7 @@ pub async fn read_elements(mut receiver: Box<dyn FrameReceiver>, lanes: BTreeMap
                 Ok(batch) => Element::Batch(batch),
                 Err(error) => return error,
             },
-            WireElement::Barrier { checkpoint, alignment } => Element::Barrier(Barrier { checkpoint, alignment }),
+            WireElement::Barrier(barrier) => Element::Barrier(barrier),
             WireElement::Cancel(checkpoint) => Element::Cancel(checkpoint),
             WireElement::EndOfInput => Element::EndOfInput,
         };

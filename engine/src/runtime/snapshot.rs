@@ -13,8 +13,10 @@ use crate::event::Event;
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::persist::blob::{self, BlobBuilder};
+use crate::reason::FailureReason;
 use crate::runtime::mailbox::Postbox;
 use crate::state::{Pages, Section};
+use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,12 +67,14 @@ impl AsyncPart {
             Ok(()) => {
                 self.env.emit(Event::UploadEnded { attempt, subtask, checkpoint, path, digest });
                 self.env.emit(Event::AckSent { attempt, subtask, checkpoint, digest });
-                self.reports.post(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot });
+                let statistics = SnapshotStatistics { bytes, ..SnapshotStatistics::default() };
+                self.reports.post(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics });
             }
             Err(error) => {
-                let reason = error.to_string();
-                self.env.emit(Event::UploadFailed { attempt, subtask, checkpoint, cause: reason.clone() });
-                self.env.emit(Event::DeclineSent { attempt, subtask, checkpoint });
+                let cause = error.to_string();
+                let reason = FailureReason::UploadFailed(cause.clone());
+                self.env.emit(Event::UploadFailed { attempt, subtask, checkpoint, cause });
+                self.env.emit(Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() });
                 self.reports.post(ToCoordinator::Decline { attempt, checkpoint, subtask, reason });
             }
         }

@@ -30,6 +30,7 @@ use crate::event::Event;
 use crate::graph::{Chain, ErasedReader, ErasedWriter, Instance, Outbox, SubtaskContext};
 use crate::ids::{Attempt, CheckpointId, EdgeId, SubtaskId};
 use crate::messages::{SnapshotHandle, ToCoordinator};
+use crate::reason::FailureReason;
 use crate::state::{Pages, Section};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -267,7 +268,7 @@ impl Running {
                     self.checkpoint(barrier).await?;
                 }
                 Effect::Abandon(checkpoint) => env.emit(Event::AlignmentAborted { attempt, subtask, checkpoint }),
-                Effect::Decline(checkpoint) => self.decline(checkpoint, "overtaken by a newer barrier".into()),
+                Effect::Decline(checkpoint) => self.decline(checkpoint, FailureReason::Overtaken),
                 Effect::Cancel(checkpoint) => {
                     self.broadcast(|| Element::Cancel(checkpoint));
                     env.emit(Event::CancelEmitted { attempt, subtask, checkpoint });
@@ -291,7 +292,7 @@ impl Running {
                 Err(error) if error.reaction == Reaction::Restart => {
                     let cause = error.to_string();
                     self.context.env.emit(Event::PrepareFailed { attempt, subtask, checkpoint, cause: cause.clone() });
-                    self.decline(checkpoint, cause);
+                    self.decline(checkpoint, FailureReason::PrepareFailed(cause));
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -360,9 +361,9 @@ impl Running {
         self.reports.post(ToCoordinator::InputEnded { attempt, subtask });
     }
 
-    fn decline(&self, checkpoint: CheckpointId, reason: String) {
+    fn decline(&self, checkpoint: CheckpointId, reason: FailureReason) {
         let (attempt, subtask) = self.ids();
-        self.context.env.emit(Event::DeclineSent { attempt, subtask, checkpoint });
+        self.context.env.emit(Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() });
         self.reports.post(ToCoordinator::Decline { attempt, checkpoint, subtask, reason });
     }
 

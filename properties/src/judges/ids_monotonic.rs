@@ -124,13 +124,13 @@ mod tests {
     fn trigger(story: &mut Story, generation: u64, checkpoint: u64) {
         let attempt = Attempt { generation: Generation(generation), number: 1 };
         let checkpoint = CheckpointId(checkpoint);
-        story.claim(Process::Coordinator, Event::CheckpointTriggered { attempt, checkpoint });
+        story.claim(Process::COORDINATOR, Event::CheckpointTriggered { attempt, checkpoint });
     }
 
     fn write(story: &mut Story, number: u64, generation: u64, ids_reserved: u64, record: SlotRecord) {
         let (generation, ids_reserved) = (Generation(generation), CheckpointId(ids_reserved));
         let slot = Slot { generation, token: 0, ids_reserved, record };
-        story.wrote(Process::Coordinator, &slot::path(number), slot.encode());
+        story.wrote(Process::COORDINATOR, &slot::path(number), slot.encode());
     }
 
     #[test]

@@ -178,8 +178,8 @@ mod tests {
     fn one_leader_with_one_attempt_at_a_time_passes() {
         let mut story = Story::begun();
         story.checkpoint();
-        story.crash(Process::Coordinator);
-        story.start(Process::Coordinator);
+        story.crash(Process::COORDINATOR);
+        story.start(Process::COORDINATOR);
         story.lead();
         story.deploy();
         story.finish();
@@ -192,7 +192,7 @@ mod tests {
         story.lead();
         let record = SlotRecord::IdsReserved;
         let slot = Slot { generation: Generation(1), token: 9, ids_reserved: CheckpointId(2000), record };
-        story.wrote(Process::Coordinator, &slot::path(3), slot.encode());
+        story.wrote(Process::COORDINATOR, &slot::path(3), slot.encode());
         assert_eq!(message(&story), "is written by g1, which g2 has deposed");
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let older = story.attempt();
         story.deploy();
         let trigger = Event::CheckpointTriggered { attempt: older, checkpoint: CheckpointId(7) };
-        story.claim(Process::Coordinator, trigger);
+        story.claim(Process::COORDINATOR, trigger);
         assert_eq!(message(&story), "is triggered for a1.1 although a1.2 is deployed");
     }
 
@@ -230,15 +230,15 @@ mod tests {
     fn an_attempt_of_nobody_convicts() {
         let mut story = Story::begun();
         let attempt = Attempt { generation: Generation(5), number: 1 };
-        story.claim(Process::Coordinator, Event::AttemptDeployed { attempt, restore: None });
+        story.claim(Process::COORDINATOR, Event::AttemptDeployed { attempt, restore: None });
         assert_eq!(message(&story), "is deployed although g5 is not durable");
     }
 
     #[test]
     fn a_second_process_that_leads_the_same_generation_convicts() {
         let mut story = Story::begun();
-        story.crash(Process::Coordinator);
-        story.start(Process::Coordinator);
+        story.crash(Process::COORDINATOR);
+        story.start(Process::COORDINATOR);
         story.deploy();
         assert_eq!(message(&story), "is deployed by coordinator 2, which does not lead");
     }

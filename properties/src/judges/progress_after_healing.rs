@@ -64,7 +64,7 @@ impl<'a> Standing<'a> {
             let entry = &case.history.entries[at];
             match &entry.what {
                 What::Claim(event) => standing.on_claim(event),
-                What::Fact(fact) if entry.by.process == Process::Coordinator => match fact {
+                What::Fact(fact) if entry.by.process == Process::COORDINATOR => match fact {
                     Fact::Started | Fact::Crashed => standing.ended = None,
                     Fact::Ended(result) => standing.ended = Some(result),
                     _ => {}
@@ -166,7 +166,7 @@ mod tests {
     fn healed() -> Story {
         let mut story = Story::begun();
         story.checkpoint();
-        story.fact(Process::Coordinator, Fact::Healed);
+        story.fact(Process::COORDINATOR, Fact::Healed);
         story
     }
 
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_coordinator_that_gave_up_is_named() {
         let mut story = healed();
-        story.fact(Process::Coordinator, Fact::Ended(Err("no more restarts".to_owned())));
+        story.fact(Process::COORDINATOR, Fact::Ended(Err("no more restarts".to_owned())));
         assert!(message(&story).contains("the coordinator ended with an error: no more restarts"));
     }
 
@@ -206,7 +206,7 @@ mod tests {
     fn a_coordinator_that_crashed_after_the_finish_and_never_came_back_convicts() {
         let mut story = healed();
         story.finish();
-        story.start(Process::Coordinator);
+        story.start(Process::COORDINATOR);
         assert!(message(&story).contains("the job is finished, but the coordinator has not returned"));
     }
 }

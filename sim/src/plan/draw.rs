@@ -235,7 +235,7 @@ fn crash(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
 fn process(pace: &Pace) -> impl Strategy<Value = Process> + use<> {
     let workers = pace.workers;
     prop_oneof![
-        1 => Just(Process::Coordinator),
+        1 => Just(Process::COORDINATOR),
         2 => (0..workers).prop_map(|worker| Process::Worker(WorkerId(worker))),
     ]
 }

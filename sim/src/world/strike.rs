@@ -325,26 +325,26 @@ mod tests {
     #[test]
     fn a_point_matches_once_after_letting_its_occurrences_pass() {
         let mut faults = armed(Point { event: "trigger_sent".into(), occurrence: 1, ..Point::default() });
-        assert!(faults.matching(&sent(1, 0), Process::Coordinator).is_empty());
-        assert!(faults.matching(&Event::JobFinished { checkpoint: CheckpointId(1) }, Process::Coordinator).is_empty());
-        assert_eq!(faults.matching(&sent(1, 1), Process::Coordinator), [0]);
-        assert!(faults.matching(&sent(1, 2), Process::Coordinator).is_empty());
+        assert!(faults.matching(&sent(1, 0), Process::COORDINATOR).is_empty());
+        assert!(faults.matching(&Event::JobFinished { checkpoint: CheckpointId(1) }, Process::COORDINATOR).is_empty());
+        assert_eq!(faults.matching(&sent(1, 1), Process::COORDINATOR), [0]);
+        assert!(faults.matching(&sent(1, 2), Process::COORDINATOR).is_empty());
     }
 
     #[test]
     fn checkpoints_are_counted_as_they_are_announced_whatever_their_ids() {
         let checkpoint = Some(CheckpointAt::Ordinal(1));
         let mut faults = armed(Point { event: "trigger_sent".into(), checkpoint, ..Point::default() });
-        assert!(faults.matching(&sent(7, 0), Process::Coordinator).is_empty());
-        assert!(faults.matching(&sent(7, 1), Process::Coordinator).is_empty());
-        assert_eq!(faults.matching(&sent(107, 0), Process::Coordinator), [0]);
+        assert!(faults.matching(&sent(7, 0), Process::COORDINATOR).is_empty());
+        assert!(faults.matching(&sent(7, 1), Process::COORDINATOR).is_empty());
+        assert_eq!(faults.matching(&sent(107, 0), Process::COORDINATOR), [0]);
     }
 
     #[test]
     fn a_point_of_another_process_does_not_match() {
         let process = Some(Process::Worker(WorkerId(1)));
         let mut faults = armed(Point { event: "trigger_sent".into(), process, ..Point::default() });
-        assert!(faults.matching(&sent(1, 1), Process::Coordinator).is_empty());
+        assert!(faults.matching(&sent(1, 1), Process::COORDINATOR).is_empty());
         assert_eq!(faults.matching(&sent(1, 1), Process::Worker(WorkerId(1))), [0]);
     }
 

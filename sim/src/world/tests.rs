@@ -127,7 +127,7 @@ async fn shout(env: Env, lane: u16, frames: u64) -> Ended {
 }
 
 fn echo_world(seed: u64, frames: u64) -> WorldSpec {
-    let coordinator = process(Process::Coordinator, |env| echo(env, 2));
+    let coordinator = process(Process::COORDINATOR, |env| echo(env, 2));
     let first = process(W0, move |env| shout(env, 0, frames));
     let second = process(W1, move |env| shout(env, 1, frames));
     world(seed, vec![coordinator, first, second])
@@ -160,7 +160,7 @@ fn the_same_world_runs_the_same_on_any_thread() {
 #[test]
 fn a_window_that_is_full_holds_the_sender_back() {
     // The receiver does not read for a second: the sender gets no further than the window.
-    let slow = process(Process::Coordinator, |env| async move {
+    let slow = process(Process::COORDINATOR, |env| async move {
         let mut listener = env.network.listen("coordinator:1".to_owned()).await.unwrap();
         let mut connection = listener.accept().await.unwrap();
         env.sleep(Duration::from_secs(1)).await;
@@ -204,7 +204,7 @@ fn a_connection_to_nobody_is_refused_and_a_port_is_taken_once() {
 
 #[test]
 fn a_closed_connection_breaks_after_everything_has_arrived() {
-    let listening = process(Process::Coordinator, |env| async move {
+    let listening = process(Process::COORDINATOR, |env| async move {
         let mut listener = env.network.listen("coordinator:1".to_owned()).await.unwrap();
         let mut connection = listener.accept().await.unwrap();
         for _ in 0..10 {
@@ -244,7 +244,7 @@ fn of_many_creators_exactly_one_succeeds_and_the_winner_depends_on_the_seed() {
                 Ok(String::from_utf8(read.to_vec()).unwrap())
             })
         };
-        let recording = run(world(seed, vec![racer(Process::Coordinator), racer(W0), racer(W1)]));
+        let recording = run(world(seed, vec![racer(Process::COORDINATOR), racer(W0), racer(W1)]));
         assert_eq!(recording.ended, RunEnd::AllEnded);
         assert_eq!(words(&recording, 0).len(), 1);
         let written = facts(&recording).iter().filter(|(_, _, f)| matches!(f, Fact::Written { .. })).count();
@@ -316,7 +316,7 @@ fn a_task_that_does_nothing_and_a_log_line_move_nothing() {
                 shout(env, 1, 20).await.and(ended)
             });
             let other = process(W1, |env| shout(env, 2, 20));
-            let recording = run(world(seed, vec![process(Process::Coordinator, |env| echo(env, 2)), noisy, other]));
+            let recording = run(world(seed, vec![process(Process::COORDINATOR, |env| echo(env, 2)), noisy, other]));
             assert_eq!(recording.ended, RunEnd::AllEnded);
             recording
         };
@@ -409,7 +409,7 @@ fn a_crash_breaks_connections_never_cleanly_and_sometimes_silently() {
     // The listener waits a bounded time for the end of a connection whose peer dies while sending.
     let (mut broken, mut silent, mut lost, mut shortened) = (0, 0, 0, 0);
     for seed in 0..60 {
-        let listening = process(Process::Coordinator, |env| async move {
+        let listening = process(Process::COORDINATOR, |env| async move {
             let mut listener = env.network.listen("coordinator:1".to_owned()).await.unwrap();
             let mut connection = listener.accept().await.unwrap();
             let mut alarm = env.sleep(Duration::from_secs(5));
@@ -563,10 +563,10 @@ fn slow_windows_slow_down_and_end_when_the_run_heals() {
     let slowed = |factor, heal_at_ms| {
         let mut spec = echo_world(4, 100);
         spec.processes[1] = writer.clone();
-        spec.processes[0] = process(Process::Coordinator, |env| echo(env, 1));
+        spec.processes[0] = process(Process::COORDINATOR, |env| echo(env, 1));
         spec.heal_at_ms = heal_at_ms;
         let at = Trigger::Time { ms: 0 };
-        let process = Target::Process(Process::Coordinator);
+        let process = Target::Process(Process::COORDINATOR);
         let (prefix, for_ms) = ("out/".to_owned(), 1_000_000);
         if factor > 1 {
             spec.faults = vec![
@@ -591,7 +591,7 @@ fn slow_windows_slow_down_and_end_when_the_run_heals() {
 #[test]
 fn nobody_connects_to_a_process_that_is_cut_off() {
     let mut spec = echo_world(4, 1);
-    let what = FaultKind::Partition { process: Target::Process(Process::Coordinator), for_ms: 2_000 };
+    let what = FaultKind::Partition { process: Target::Process(Process::COORDINATOR), for_ms: 2_000 };
     spec.faults = vec![Fault { at: Trigger::Time { ms: 0 }, what }];
     let recording = run(spec);
     assert_eq!(recording.ended, RunEnd::AllEnded);
@@ -604,7 +604,7 @@ fn reset_connections_break_on_both_sides() {
     for process in &mut spec.processes {
         process.on_error = OnError::StayDown;
     }
-    let what = FaultKind::ResetConnections { process: Target::Process(Process::Coordinator) };
+    let what = FaultKind::ResetConnections { process: Target::Process(Process::COORDINATOR) };
     spec.faults = vec![Fault { at: Trigger::Time { ms: 8 }, what }];
     let recording = run(spec);
     assert_eq!(recording.ended, RunEnd::AllEnded);

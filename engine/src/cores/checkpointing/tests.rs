@@ -55,7 +55,7 @@ impl Bench {
         self.core.on_alarm(at_ms(ms), &mut self.out);
         self.expect(&[Effect::RequestId]);
         self.core.on_id(at_ms(ms), 77, id(checkpoint), &mut self.out);
-        assert!(matches!(self.out[..], [Effect::Trigger { checkpoint: triggered, .. }] if triggered == id(checkpoint)));
+        assert!(matches!(self.out[..], [Effect::Trigger { barrier, .. }] if barrier.checkpoint == id(checkpoint)));
         self.out.clear();
     }
 
@@ -110,8 +110,8 @@ fn notify(checkpoint: u64, last: bool) -> Effect {
     Effect::Notify { attempt: attempt(1), checkpoint: id(checkpoint), last }
 }
 
-fn abort(checkpoint: u64, reason: &str) -> Effect {
-    Effect::Abort { attempt: attempt(1), checkpoint: id(checkpoint), reason: reason.into() }
+fn abort(checkpoint: u64, reason: FailureReason) -> Effect {
+    Effect::Abort { attempt: attempt(1), checkpoint: id(checkpoint), reason }
 }
 
 fn discard(paths: &[String]) -> Effect {
@@ -127,7 +127,10 @@ fn a_checkpoint_goes_from_trigger_to_manifest_to_store_and_only_then_is_notified
     bench.core.on_alarm(at_ms(1000), &mut bench.out);
     bench.expect(&[Effect::RequestId]);
     bench.core.on_id(at_ms(1000), 77, id(1), &mut bench.out);
-    bench.expect(&[Effect::Trigger { attempt: attempt(1), checkpoint: id(1) }]);
+    bench.expect(&[Effect::Trigger {
+        attempt: attempt(1),
+        barrier: Barrier { checkpoint: id(1), alignment: Alignment::ExactlyOnce, triggered_ms: 77 },
+    }]);
     assert_eq!(bench.ack(1, 1, SINK, false), Verdict::Counts);
     bench.expect(&[]);
     assert_eq!(bench.ack(1, 1, SOURCE, false), Verdict::Counts);
@@ -180,7 +183,7 @@ fn a_checkpoint_that_times_out_is_aborted_and_what_was_acknowledged_is_discarded
     bench.ack(1, 1, SINK, false);
     assert_eq!(bench.core.deadline(), Some(at_ms(11_000)));
     bench.core.on_alarm(at_ms(11_000), &mut bench.out);
-    bench.expect(&[abort(1, "expired after 10s with 1 of 2 acks"), discard(&[path(1, SINK)]), Effect::RequestId]);
+    bench.expect(&[abort(1, FailureReason::Expired), discard(&[path(1, SINK)]), Effect::RequestId]);
 }
 
 #[test]
@@ -213,14 +216,14 @@ fn a_decline_aborts_its_checkpoint_and_no_other() {
     let mut bench = Bench::running();
     bench.triggered(1000, 3);
     let mut decline = |number, checkpoint, subtask| {
-        let reason = "the disk is full";
+        let reason = FailureReason::UploadFailed("the disk is full".into());
         bench.core.on_decline(at_ms(1100), attempt(number), id(checkpoint), subtask, reason, &mut bench.out)
     };
     assert_eq!(decline(2, 3, SINK), Verdict::Ignored);
     assert_eq!(decline(1, 2, SINK), Verdict::Ignored);
     assert_eq!(decline(1, 3, SINK), Verdict::Counts);
     assert_eq!(decline(1, 3, SOURCE), Verdict::Ignored, "it is aborted once");
-    bench.expect(&[abort(3, "declined by op-1[0]: the disk is full")]);
+    bench.expect(&[abort(3, FailureReason::UploadFailed("the disk is full".into()))]);
     assert_eq!(bench.core.deadline(), Some(at_ms(2000)), "the next one comes at its time");
 }
 
@@ -230,7 +233,8 @@ fn a_completing_checkpoint_is_aborted_neither_by_timeout_nor_by_decline() {
     bench.triggered(1000, 1);
     bench.adding(1, false);
     bench.core.on_alarm(at_ms(60_000), &mut bench.out);
-    let verdict = bench.core.on_decline(at_ms(60_000), attempt(1), id(1), SINK, "late", &mut bench.out);
+    let verdict =
+        bench.core.on_decline(at_ms(60_000), attempt(1), id(1), SINK, FailureReason::TaskClosing, &mut bench.out);
     assert_eq!((verdict, bench.core.deadline()), (Verdict::Ignored, None));
     bench.expect(&[]);
 }
@@ -248,7 +252,7 @@ fn a_manifest_that_cannot_be_written_is_tried_again_and_then_aborts_the_checkpoi
     }
     bench.core.on_manifest_written(at_ms(1100), id(1), Err(Error::restart("no space")), &mut bench.out);
     bench.expect(&[
-        abort(1, "the manifest cannot be written: no space"),
+        abort(1, FailureReason::FinalizeFailed("no space".into())),
         discard(&[manifest(1, 1), path(1, SOURCE), path(1, SINK)]),
     ]);
 }
@@ -260,7 +264,7 @@ fn a_checkpoint_that_is_certainly_not_added_is_aborted_and_discarded() {
     bench.adding(1, false);
     bench.core.on_not_added(at_ms(1600), id(1), "no space", &mut bench.out);
     bench.expect(&[
-        abort(1, "it cannot be added to the completed store: no space"),
+        abort(1, FailureReason::FinalizeFailed("no space".into())),
         discard(&[manifest(1, 1), path(1, SOURCE), path(1, SINK)]),
     ]);
 }
@@ -272,7 +276,7 @@ fn the_end_of_the_attempt_aborts_a_checkpoint_that_still_collects() {
     bench.ack(1, 1, SOURCE, false);
     let settlement = bench.core.on_attempt_over(at_ms(1100), attempt(1), "worker-1 is lost", &mut bench.out);
     assert_eq!(settlement, Settlement::Settled);
-    bench.expect(&[abort(1, "a1.1 is over: worker-1 is lost"), discard(&[path(1, SOURCE)])]);
+    bench.expect(&[abort(1, FailureReason::AttemptOver("worker-1 is lost".into())), discard(&[path(1, SOURCE)])]);
     assert_eq!(bench.core.deadline(), None, "nothing is triggered between attempts");
 }
 
@@ -296,7 +300,7 @@ fn the_end_of_the_attempt_waits_for_a_completion_that_fails() {
     bench.core.on_attempt_over(at_ms(1600), attempt(1), "worker-1 is lost", &mut bench.out);
     bench.core.on_not_added(at_ms(1700), id(1), "no space", &mut bench.out);
     let paths = [manifest(1, 1), path(1, SOURCE), path(1, SINK)];
-    bench.expect(&[abort(1, "it cannot be added to the completed store: no space"), discard(&paths), Effect::Settle]);
+    bench.expect(&[abort(1, FailureReason::FinalizeFailed("no space".into())), discard(&paths), Effect::Settle]);
 }
 
 #[test]
@@ -363,8 +367,15 @@ fn a_final_checkpoint_that_is_aborted_is_tried_again_after_a_pause() {
     bench.end_input(100, SINK);
     bench.core.on_id(at_ms(100), 77, id(1), &mut bench.out);
     bench.out.clear();
-    bench.core.on_decline(at_ms(150), attempt(1), id(1), SINK, "no space", &mut bench.out);
-    bench.expect(&[abort(1, "declined by op-1[0]: no space")]);
+    bench.core.on_decline(
+        at_ms(150),
+        attempt(1),
+        id(1),
+        SINK,
+        FailureReason::UploadFailed("no space".into()),
+        &mut bench.out,
+    );
+    bench.expect(&[abort(1, FailureReason::UploadFailed("no space".into()))]);
     assert_eq!(bench.core.deadline(), Some(at_ms(1100)));
     bench.core.on_alarm(at_ms(1100), &mut bench.out);
     bench.expect(&[Effect::RequestId]);

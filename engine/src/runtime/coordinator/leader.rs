@@ -14,10 +14,9 @@ use crate::door::{BoxFuture, Connection, StorageError, Time};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::{Job, OperatorKind};
-use crate::ids::{CheckpointId, WorkerId};
+use crate::ids::{CheckpointId, SubtaskId, WorkerId};
 use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
 use crate::runtime::mailbox::Mailbox;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweep: much longer than its tries take, unless storage hangs.
@@ -309,15 +308,14 @@ impl Leader {
         let mut failing = Vec::new();
         match message {
             ToCoordinator::Restored { attempt, subtask } => self.failover.on_restored(attempt, subtask, &mut failing),
-            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot } => {
+            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics: _ } => {
                 let verdict = self.checkpoints.on_ack(attempt, checkpoint, subtask, snapshot, &mut asked);
                 if verdict == Verdict::Counts {
                     self.emit(Event::AckReceived { attempt, checkpoint, subtask });
                 }
             }
             ToCoordinator::Decline { attempt, checkpoint, subtask, reason } => {
-                let reason = format!("{} {reason}", self.job.graph.show(subtask));
-                let verdict = self.checkpoints.on_decline(now, attempt, checkpoint, subtask, &reason, &mut asked);
+                let verdict = self.checkpoints.on_decline(now, attempt, checkpoint, subtask, reason, &mut asked);
                 if verdict == Verdict::Counts {
                     self.emit(Event::DeclineReceived { attempt, checkpoint, subtask });
                 }
@@ -368,11 +366,12 @@ impl Leader {
         }
     }
 
-    /// The workers that host sources, in order.
-    fn source_hosts(&self) -> BTreeSet<WorkerId> {
-        let is_source = |operator| self.job.graph.operator(operator).kind == OperatorKind::Source;
-        let hosts = self.failover.hosts().into_iter();
-        hosts.filter(|host| self.failover.hosted(*host).iter().any(|subtask| is_source(subtask.operator))).collect()
+    /// The workers that host sources, in order, with these.
+    fn hosted_sources(&self) -> Vec<(WorkerId, Vec<SubtaskId>)> {
+        let is_source = |subtask: &SubtaskId| self.job.graph.operator(subtask.operator).kind == OperatorKind::Source;
+        let sources = |worker| self.failover.hosted(worker).into_iter().filter(is_source).collect::<Vec<_>>();
+        let hosts = self.failover.hosts().into_iter().map(|worker| (worker, sources(worker)));
+        hosts.filter(|(_, sources)| !sources.is_empty()).collect()
     }
 
     fn send(&self, worker: WorkerId, message: &ToWorker) {

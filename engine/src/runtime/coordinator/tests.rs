@@ -12,6 +12,7 @@ use crate::ids::{Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
 use crate::persist::{blob, slot};
 use crate::runtime::mailbox::{Either, race};
+use crate::statistics::SnapshotStatistics;
 use room::{Fate, Op, Room};
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,7 +148,14 @@ impl Worker {
             let path = blob::path(checkpoint, &uid, subtask.index, attempt);
             self.room.write(&path);
             let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended };
-            self.say(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot }).await;
+            self.say(ToCoordinator::Ack {
+                attempt,
+                checkpoint,
+                subtask,
+                snapshot,
+                statistics: SnapshotStatistics::default(),
+            })
+            .await;
         }
     }
 
@@ -196,7 +204,7 @@ impl Crew {
 
     async fn triggered(&mut self) -> CheckpointId {
         match self.first.hear().await {
-            ToWorker::Trigger { checkpoint, .. } => checkpoint,
+            ToWorker::Trigger { barrier, .. } => barrier.checkpoint,
             other => panic!("{other:?} instead of a trigger"),
         }
     }

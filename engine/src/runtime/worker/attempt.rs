@@ -8,7 +8,6 @@
 use super::Input;
 use crate::cores::transactions::Completion;
 use crate::door::{Bell, Connection, Env, Site, TaskHandle};
-use crate::element::{Alignment, Barrier};
 use crate::error::Error;
 use crate::graph::{Edge, Job, JobGraph, SubtaskContext};
 use crate::ids::{Attempt, ChannelId, SubtaskId, WorkerId, lane};
@@ -190,9 +189,9 @@ impl RunningAttempt {
     /// Passes a message of the coordinator to the subtasks it concerns.
     pub(super) fn tell(&self, message: &ToWorker) {
         match message {
-            ToWorker::Trigger { checkpoint, .. } => {
-                let barrier = Barrier { checkpoint: *checkpoint, alignment: Alignment::ExactlyOnce };
-                self.sources.iter().for_each(|source| self.controls[source].post(Control::Trigger(barrier)));
+            ToWorker::Trigger { barrier, subtasks, .. } => {
+                let here = subtasks.iter().filter_map(|subtask| self.controls.get(subtask));
+                here.for_each(|control| control.post(Control::Trigger(*barrier)));
             }
             ToWorker::Completed { last, .. } => {
                 let completion = Completion::announced(message).expect("it is a completion");

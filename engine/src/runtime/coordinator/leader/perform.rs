@@ -7,6 +7,7 @@ use crate::cores::failover::Effect as Failover;
 use crate::cores::restore;
 use crate::cores::retention::Effect as Retention;
 use crate::door::Site;
+use crate::element::Barrier;
 use crate::error::Error;
 use crate::event::Event;
 use crate::ids::{Attempt, CheckpointId, SubtaskId, WorkerId};
@@ -112,7 +113,7 @@ impl Leader {
         for effect in effects {
             match effect {
                 Checkpointing::RequestId => self.request_id(),
-                Checkpointing::Trigger { attempt, checkpoint } => self.trigger(attempt, checkpoint),
+                Checkpointing::Trigger { attempt, barrier } => self.trigger(attempt, barrier),
                 Checkpointing::WriteManifest { attempt, checkpoint, triggered_ms, snapshots, delay } => {
                     let path = Manifest::path(checkpoint, attempt);
                     if delay.is_zero() {
@@ -158,11 +159,12 @@ impl Leader {
         }
     }
 
-    fn trigger(&mut self, attempt: Attempt, checkpoint: CheckpointId) {
+    fn trigger(&mut self, attempt: Attempt, barrier: Barrier) {
+        let checkpoint = barrier.checkpoint;
         self.emit(Event::CheckpointTriggered { attempt, checkpoint });
-        for worker in self.source_hosts() {
+        for (worker, subtasks) in self.hosted_sources() {
             self.emit(Event::TriggerSent { attempt, checkpoint, worker });
-            self.send(worker, &ToWorker::Trigger { attempt, checkpoint });
+            self.send(worker, &ToWorker::Trigger { attempt, barrier, subtasks });
         }
     }
 

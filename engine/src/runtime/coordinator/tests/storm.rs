@@ -9,6 +9,7 @@ use super::room::{Room, Storm};
 use super::*;
 use crate::persist::reader;
 use crate::persist::slot::SlotRecord;
+use crate::reason::FailureReason;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
@@ -182,7 +183,9 @@ impl Served {
                     self.say(ToCoordinator::Restored { attempt: self.attempt, subtask }).await?;
                 }
             }
-            ToWorker::Trigger { attempt, checkpoint } if attempt == self.attempt => self.snapshot(checkpoint).await?,
+            ToWorker::Trigger { attempt, barrier, .. } if attempt == self.attempt => {
+                self.snapshot(barrier.checkpoint).await?;
+            }
             ToWorker::Completed { attempt, checkpoint, last } => {
                 let newest = ledger.lock().expect("nobody panicked").newest;
                 assert!(newest >= Some(checkpoint), "{checkpoint} was announced before it is committed");
@@ -207,14 +210,21 @@ impl Served {
             let patience = if self.room.chance(20) { 1500 } else { 5 };
             self.env.sleep(Duration::from_millis(patience)).await;
             if self.room.chance(20) {
-                let reason = "not in the mood".to_owned();
+                let reason = FailureReason::UploadFailed("not in the mood".to_owned());
                 self.say(ToCoordinator::Decline { attempt, checkpoint, subtask, reason }).await?;
                 continue;
             }
             let path = blob::path(checkpoint, &format!("op{}", subtask.operator.0), subtask.index, attempt);
             self.room.write(&path);
             let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended };
-            self.say(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot }).await?;
+            self.say(ToCoordinator::Ack {
+                attempt,
+                checkpoint,
+                subtask,
+                snapshot,
+                statistics: SnapshotStatistics::default(),
+            })
+            .await?;
         }
         Some(())
     }

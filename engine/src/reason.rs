@@ -1,0 +1,82 @@
+//! Why a checkpoint failed, and whether that counts against the job (Flink's `CheckpointFailureReason` and
+//! `CheckpointFailureManager`).
+//!
+//! *Counted* failures say that checkpointing itself is in trouble: too many in a row fail the job
+//! ([`crate::config::CheckpointConfig::tolerable_failures`]). The others are part of ordinary life: a newer checkpoint won,
+//! a subtask finished, the attempt ended.
+
+use crate::ids::CheckpointId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// See the head of the file.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// It took longer than the timeout.
+    Expired,
+    /// A sink could not stage what it had written.
+    PrepareFailed(String),
+    /// A snapshot could not be stored.
+    UploadFailed(String),
+    /// The manifest or the slot could not be written, for certain.
+    FinalizeFailed(String),
+    /// A newer checkpoint completed first.
+    Subsumed {
+        /// Which one.
+        by: CheckpointId,
+    },
+    /// The barrier of a newer checkpoint arrived during the alignment.
+    Overtaken,
+    /// A cancellation marker arrived.
+    Cancelled,
+    /// A subtask that was asked for its snapshot has finished, or is about to.
+    TaskClosing,
+    /// A subtask that was asked for its snapshot does not run (yet).
+    NotReady,
+    /// The attempt that took it is over.
+    AttemptOver(String),
+}
+
+/// Whether a failure counts towards the tolerable ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counting {
+    /// It does.
+    Counted,
+    /// It is part of ordinary life.
+    Harmless,
+}
+
+impl FailureReason {
+    /// Whether it counts.
+    pub fn counting(&self) -> Counting {
+        match self {
+            Self::Expired | Self::PrepareFailed(_) | Self::UploadFailed(_) | Self::FinalizeFailed(_) => {
+                Counting::Counted
+            }
+            Self::Subsumed { .. }
+            | Self::Overtaken
+            | Self::Cancelled
+            | Self::TaskClosing
+            | Self::NotReady
+            | Self::AttemptOver(_) => Counting::Harmless,
+        }
+    }
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired => f.write_str("expired before every subtask had acknowledged"),
+            Self::PrepareFailed(cause) => write!(f, "a sink could not stage its output: {cause}"),
+            Self::UploadFailed(cause) => write!(f, "a snapshot could not be stored: {cause}"),
+            Self::FinalizeFailed(cause) => write!(f, "it could not be made durable: {cause}"),
+            Self::Subsumed { by } => write!(f, "{by} completed first"),
+            Self::Overtaken => f.write_str("overtaken by the barrier of a newer checkpoint"),
+            Self::Cancelled => f.write_str("cancelled by a marker from upstream"),
+            Self::TaskClosing => f.write_str("a subtask finished before it was asked"),
+            Self::NotReady => f.write_str("a subtask does not run"),
+            Self::AttemptOver(cause) => write!(f, "the attempt is over: {cause}"),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What taking one snapshot cost one subtask: the vocabulary of checkpoint statistics (Flink: *Monitoring Checkpointing*).
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds and bytes of one snapshot, as its subtask saw them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct SnapshotStatistics {
+    /// From the trigger at the coordinator to the first barrier here. Two clocks are compared: it is never negative, and
+    /// only as exact as they agree.
+    pub start_delay_ms: u64,
+    /// From the first barrier to the last.
+    pub alignment_ms: u64,
+    /// The part during which no record was processed: barrier, pre-commit, copy-on-write view.
+    pub sync_ms: u64,
+    /// Encoding and uploading.
+    pub async_ms: u64,
+    /// Length of the stored snapshot.
+    pub bytes: u64,
+}
