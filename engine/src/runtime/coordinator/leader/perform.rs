@@ -127,7 +127,7 @@ impl Leader {
                 Checkpointing::Notify { attempt, checkpoint, last } => {
                     for worker in self.failover.hosts() {
                         self.emit(Event::NotifySent { attempt, checkpoint, worker });
-                        self.send(worker, &ToWorker::Completed { attempt, checkpoint, last });
+                        self.send(worker, &ToWorker::Completed { attempt, checkpoint });
                     }
                 }
                 Checkpointing::Abort { attempt, checkpoint, reason } => {
