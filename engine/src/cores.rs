@@ -10,4 +10,5 @@ pub mod completed;
 pub mod failover;
 pub mod restore;
 pub mod retention;
+pub mod statistics;
 pub mod transactions;

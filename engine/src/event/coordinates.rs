@@ -39,6 +39,7 @@ names! {
     CompletionStarted => "completion_started",
     CompletionDurable => "completion_durable",
     CheckpointAborted => "checkpoint_aborted",
+    StatisticsKept => "statistics_kept",
     TriggerRefused => "trigger_refused",
     NotifySent => "notify_sent",
     CheckpointSubsumed => "checkpoint_subsumed",
@@ -130,6 +131,7 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::ClosedReceived { .. }
             | Self::SourceEmitted { .. }
@@ -198,6 +200,7 @@ impl Event {
             | Self::JobFinished { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::JobCancelled { .. }
             | Self::AttemptCancelled { .. } => None,
@@ -260,6 +263,7 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFinished { .. }
             | Self::JobCancelled { .. }
             | Self::JobFailed { .. } => None,

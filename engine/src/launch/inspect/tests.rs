@@ -7,6 +7,7 @@ use crate::persist::blob::{self, BlobBuilder};
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::persist::slot::{self, Slot, SlotRecord};
 use crate::state::{Section, SectionKind, encode_entries};
+use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
 use tempfile::TempDir;
 
@@ -39,13 +40,17 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
         ended: true,
     };
     let blob = put(&folder, &path, &bytes);
-    let operators = vec![OperatorSnapshot { uid: "counter".into(), states: Vec::new(), subtasks: vec![handle] }];
+    let spent =
+        SnapshotStatistics { start_delay_ms: 1, alignment_ms: 2, sync_ms: 3, async_ms: 40, bytes: handle.bytes };
+    let (subtasks, statistics) = (vec![handle], vec![spent]);
+    let operators = vec![OperatorSnapshot { uid: "counter".into(), states: Vec::new(), subtasks, statistics }];
     let manifest = Manifest {
         checkpoint: id,
         attempt: ATTEMPT,
         job: "counting".into(),
         max_parallelism: 128,
         triggered_ms: 0,
+        duration_ms: 46,
         operators,
     };
     let path = Manifest::path(id, ATTEMPT);
