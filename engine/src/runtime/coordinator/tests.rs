@@ -51,7 +51,13 @@ impl Coordinator {
     fn start(room: &Room, number: u32) -> Self {
         let env = room.env(number);
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
-        let options = CoordinatorOptions { listen: address(number), workers: 2, ready: None };
+        let options = CoordinatorOptions {
+            listen: address(number),
+            workers: 2,
+            rivalry: Rivalry::Depose,
+            lease: LEASE,
+            ready: None,
+        };
         let running = run(env.clone(), job(), options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }

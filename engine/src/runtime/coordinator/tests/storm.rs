@@ -196,6 +196,7 @@ impl Served {
             ToWorker::Refused { reason } => panic!("refused: {reason}"),
             ToWorker::Trigger { .. }
             | ToWorker::Welcome { .. }
+            | ToWorker::Standby
             | ToWorker::Heartbeat
             | ToWorker::Aborted { .. }
             | ToWorker::Cancel { .. }
@@ -247,7 +248,13 @@ async fn weather(room: Room, seed: u64, ledger: Arc<Mutex<Ledger>>) {
         }
         let own = room.env(number);
         let (ended, mut end) = Mailbox::new(&env, Site::new("test", 0));
-        let options = CoordinatorOptions { listen: address(1), workers: SUBTASKS, ready: None };
+        let options = CoordinatorOptions {
+            listen: address(1),
+            workers: SUBTASKS,
+            rivalry: Rivalry::Depose,
+            lease: LEASE,
+            ready: None,
+        };
         let running = run(own.clone(), storm_job(), options);
         own.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         let patience = if calm { 120_000 } else { 200 + 300 * room.draw(10) };
