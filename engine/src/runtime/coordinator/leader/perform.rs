@@ -183,7 +183,7 @@ impl Leader {
         let Completion { attempt, checkpoint, number, manifest, bytes, duration, last } = completion;
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.emit(Event::CompletionDurable { checkpoint, slot: number, manifest, bytes, duration_ms, last });
-        self.failover.on_completed(attempt, last);
+        self.failover.on_completed(attempt);
     }
 
     fn settled(&mut self) {
