@@ -34,6 +34,7 @@ use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use bytes::Bytes;
 use requests::Requests;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -101,8 +102,11 @@ enum Input {
     /// The latest completed checkpoint was read.
     RestoreRead(Attempt, Result<Option<RestoreFrom>>),
     /// Replies to retention.
+    ManifestRead(CheckpointId, Option<BTreeSet<String>>),
+    Probed(u64, Option<bool>),
     SweepListed(Option<Vec<String>>),
-    Swept(bool),
+    Deleted(CheckpointId, bool),
+    Freed(bool),
     /// A sign of life was written, or not.
     SignWritten,
 }
@@ -233,8 +237,11 @@ async fn take_leadership(
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
+            | Input::ManifestRead(..)
+            | Input::Probed(..)
             | Input::SweepListed(_)
-            | Input::Swept(_)
+            | Input::Deleted(..)
+            | Input::Freed(_)
             | Input::SignWritten => panic!("only the log was asked for"),
         }
     }
