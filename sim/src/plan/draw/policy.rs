@@ -7,6 +7,7 @@ use super::pace::Pace;
 use crate::plan::Policy;
 use cofferdam_engine::config::{CheckpointMode, RestartStrategy, RetentionPolicy, SnapshotMode};
 use proptest::prelude::*;
+use proptest::sample::select;
 use std::time::Duration;
 
 /// Restarts in a row that a plan allows.
@@ -15,14 +16,14 @@ const RESTARTS: u32 = 10_000;
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     let interval_ms = pace.interval_ms;
-    (timeout(pace), any::<bool>(), 1..=3_usize, restarts()).prop_map(
-        move |(timeout_ms, asynchronous, retained, restart)| Policy {
+    (timeout(pace), any::<bool>(), 1..=3_usize, restarts(), barriers()).prop_map(
+        move |(timeout_ms, asynchronous, retained, restart, (mode, max_concurrent))| Policy {
             interval_ms,
             timeout_ms,
             min_pause_ms: 0,
-            max_concurrent: 1,
+            max_concurrent,
             tolerable_failures: u32::MAX,
-            mode: CheckpointMode::ExactlyOnce,
+            mode,
             snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
             retained,
             retention: RetentionPolicy::OnCancellation,
@@ -40,6 +41,12 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
         2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
         3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
     ]
+}
+
+/// What barriers promise, and how many checkpoints may be under way at a time.
+fn barriers() -> impl Strategy<Value = (CheckpointMode, usize)> {
+    let mode = prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)];
+    (mode, select(vec![1, 1, 2, 3]))
 }
 
 /// How the job is restarted.
