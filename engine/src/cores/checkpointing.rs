@@ -263,6 +263,15 @@ impl Checkpointing {
         self.pending.keys().next().copied()
     }
 
+    /// What pending checkpoints carry forward from older ones.
+    pub fn carried(&self) -> BTreeSet<String> {
+        let contributions = self.pending.values().flat_map(|pending| {
+            let of = pending.contributions.values();
+            of.filter(|contribution| !belongs(&contribution.snapshot.path, pending.checkpoint))
+        });
+        contributions.map(|contribution| contribution.snapshot.path.clone()).collect()
+    }
+
     fn all_ended(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.ended.len() == self.topology.len())
     }

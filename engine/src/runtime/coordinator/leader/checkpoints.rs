@@ -127,8 +127,19 @@ impl Leader {
         self.checkpoints.on_added(self.now(), checkpoint, number, &mut out);
         self.perform_checkpointing(out);
         let mut out = Vec::new();
-        self.retention.on_completed(&std::mem::take(&mut self.falling), &mut out);
+        let falling = std::mem::take(&mut self.falling);
+        self.retention.on_completed(checkpoint, &falling, self.store.floor(), &mut out);
         self.perform_retention(out);
+        self.tell_backlog();
+    }
+
+    /// Whether the cleaner keeps up decides whether there may be more to clean.
+    pub(super) fn tell_backlog(&mut self) {
+        if let Ending::No = self.ending {
+            let mut out = Vec::new();
+            self.checkpoints.on_backlog(self.now(), self.retention.backlog(), &mut out);
+            self.perform_checkpointing(out);
+        }
     }
 
     /// It will never pass.
@@ -225,6 +236,8 @@ impl Leader {
         if delay.is_zero() {
             self.emit(Event::ManifestStarted { checkpoint, path: path.clone() });
         }
+        let blobs = manifest.snapshots().map(|snapshot| snapshot.path.clone());
+        self.retention.on_described(checkpoint, &path, blobs);
         self.requests.write_manifest(checkpoint, path, manifest.encode(), delay);
     }
 
@@ -234,7 +247,7 @@ impl Leader {
         self.emit(Event::CompletionDurable { checkpoint, slot: number, manifest, bytes, duration_ms, last });
         self.statistics.on_completed(checkpoint, duration, bytes);
         self.tell_statistics();
-        self.failover.on_completed(attempt, last);
+        self.failover.on_completed(attempt);
     }
 
     fn abort(&mut self, attempt: Attempt, checkpoint: CheckpointId, reason: FailureReason) {

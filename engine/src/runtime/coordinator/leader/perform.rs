@@ -159,7 +159,12 @@ impl Leader {
             match effect {
                 Retention::Subsume { checkpoint } => self.emit(Event::CheckpointSubsumed { checkpoint }),
                 Retention::List { delay } => self.requests.list_all(delay),
-                Retention::Delete { paths } => self.requests.sweep(paths),
+                Retention::ReadManifest { checkpoint, path, delay } => {
+                    self.requests.read_names(checkpoint, path, delay);
+                }
+                Retention::Probe { number, delay } => self.requests.probe(number, delay),
+                Retention::Delete { checkpoint, paths } => self.requests.delete(checkpoint, paths),
+                Retention::Free { slots } => self.requests.free(slots),
             }
         }
     }
