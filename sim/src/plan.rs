@@ -11,7 +11,7 @@ pub mod input;
 pub use input::InputShape;
 
 use crate::seed::Seed;
-use crate::world::{Budget, Fault, FaultKind, Tuning};
+use crate::world::{Budget, Fault, FaultKind, Requests, Tuning};
 use cofferdam_engine::config::{CheckpointConfig, JobConfig, RestartStrategy, SnapshotMode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -74,6 +74,9 @@ pub struct Plan {
 /// Restarts in a row that a plan allows: no plan may exhaust them legitimately.
 const RESTARTS: u32 = 10_000;
 
+/// Much longer than an ordinary request takes, much shorter than what is left of a run after healing.
+const STORAGE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Deliveries that a run may use: an ordinary one needs a few thousand.
 const EVENTS: u64 = 400_000;
 
@@ -108,6 +111,7 @@ impl Plan {
             },
             heartbeat_interval: Duration::from_millis(self.heartbeat_interval_ms),
             heartbeat_timeout: Duration::from_millis(self.heartbeat_timeout_ms),
+            storage_timeout: STORAGE_TIMEOUT,
         }
     }
 
@@ -128,7 +132,13 @@ pub fn kind_of(fault: &FaultKind) -> &'static str {
         FaultKind::SlowStorage { .. } => "slow storage",
         FaultKind::FailStorage { .. } => "failing storage",
         FaultKind::LoseReplies { late_ms: 0, .. } => "lost replies",
+        FaultKind::LoseReplies { requests: Requests::Deletes, .. } => "late deletes",
         FaultKind::LoseReplies { .. } => "late effects",
+        FaultKind::HangStorage { .. } => "hanging storage",
+        FaultKind::ThrottleStorage { .. } => "throttled storage",
+        FaultKind::LimitBandwidth { .. } => "narrow storage",
+        FaultKind::ShortReads { .. } => "short reads",
+        FaultKind::StaleListings { .. } => "stale listings",
     }
 }
 

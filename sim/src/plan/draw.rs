@@ -310,7 +310,7 @@ fn storage_fault(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
             FaultKind::FailStorage { prefix, requests, count }
         }),
         3 => (prefix(), burst(), late).prop_map(|(prefix, count, late_ms)| {
-            FaultKind::LoseReplies { prefix, count, late_ms }
+            FaultKind::LoseReplies { prefix, requests: Requests::All, count, late_ms }
         }),
     ];
     (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()

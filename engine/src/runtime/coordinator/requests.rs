@@ -7,7 +7,7 @@ use super::Input;
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
 use crate::cores::{restore, retention};
-use crate::door::{BoxFuture, Env, Site, StorageError, WriteMode};
+use crate::door::{BoxFuture, Env, Site, StorageError, WriteMode, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::JobGraph;
@@ -53,7 +53,7 @@ impl Requests {
     pub fn read_slot(&mut self, number: u64, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.log.read", delay, async move {
-            Input::SlotRead(number, storage.read(&slot::path(number), None).await)
+            Input::SlotRead(number, whole::read(&storage, &slot::path(number)).await)
         });
     }
 
@@ -125,7 +125,7 @@ async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<
     let Retained { number, checkpoint, manifest: path } = latest;
     let mut tries = 0;
     let bytes = loop {
-        match env.storage.read(path, None).await {
+        match whole::read(&env.storage, path).await {
             Ok(bytes) => break bytes,
             Err(StorageError::NotFound(_)) => {
                 let what =
