@@ -176,7 +176,7 @@ impl Storage for World {
     }
     fn upload(&self, path: &str) -> Box<dyn Upload> {
         let (world, object) = (self.clone(), path.to_owned());
-        Collected::new(path, move |bytes| world.write(&object, bytes, WriteMode::Overwrite))
+        Collected::upload(path, move |bytes| world.write(&object, bytes, WriteMode::Overwrite))
     }
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
         self.answer(path, |objects| {

@@ -17,7 +17,7 @@ pub struct Collected {
 
 impl Collected {
     /// An upload to `path` that ends in `write`.
-    pub fn new(
+    pub fn upload(
         path: &str,
         write: impl Fn(Bytes) -> BoxFuture<'static, Result<(), StorageError>> + Send + 'static,
     ) -> Box<dyn Upload> {

@@ -80,7 +80,7 @@ impl Storage for QuietStorage {
 
     fn upload(&self, path: &str) -> Box<dyn Upload> {
         let (storage, object) = (self.clone(), path.to_owned());
-        Collected::new(path, move |bytes| storage.write(&object, bytes, WriteMode::Overwrite))
+        Collected::upload(path, move |bytes| storage.write(&object, bytes, WriteMode::Overwrite))
     }
 
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {
