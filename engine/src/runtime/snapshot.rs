@@ -6,7 +6,7 @@
 //!
 //! An upload for an aborted checkpoint stops at the next step, and deletes what it may have left; that of a cancelled attempt
 //! just stops. Neither acks nor declines: [`Decision`] says who may.
-//! Not handled: deleting what a failed or cancelled upload may have left; the coordinator cleans by listing.
+//! Not handled: deleting what a failed upload, or one of a cancelled attempt, may have left; the coordinator cleans by listing.
 
 use super::retry;
 use crate::door::{Env, Site, StorageError, Work, WriteMode};

@@ -16,8 +16,8 @@ const RESTARTS: u32 = 10_000;
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     let interval_ms = pace.interval_ms;
-    (timeout(pace), any::<bool>(), 1..=3_usize, restarts(), barriers()).prop_map(
-        move |(timeout_ms, asynchronous, retained, restart, (mode, max_concurrent))| Policy {
+    (timeout(pace), any::<bool>(), parts(), 1..=3_usize, restarts(), barriers()).prop_map(
+        move |(timeout_ms, asynchronous, part_bytes, retained, restart, (mode, max_concurrent))| Policy {
             interval_ms,
             timeout_ms,
             min_pause_ms: 0,
@@ -25,6 +25,7 @@ pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
             tolerable_failures: u32::MAX,
             mode,
             snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
+            part_bytes,
             retained,
             retention: RetentionPolicy::OnCancellation,
             restart,
@@ -47,6 +48,11 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
 fn barriers() -> impl Strategy<Value = (CheckpointMode, usize)> {
     let mode = prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)];
     (mode, select(vec![1, 1, 2, 3]))
+}
+
+/// Snapshots are small here; every other plan uploads some of them in parts.
+fn parts() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(1 << 20), 1 => 64..400_usize]
 }
 
 /// How the job is restarted.
