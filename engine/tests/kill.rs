@@ -232,7 +232,7 @@ impl Cluster {
                 self.members.iter_mut().for_each(Member::kill);
                 let checkpoints = self.folder.path().join("chk").display().to_string();
                 let inspected = binary::run(&self.engine, &["inspect", &checkpoints]);
-                assert_eq!(inspected.code, Some(0), "{inspected:?}");
+                assert_eq!(inspected.code, Some(0), "{}{}", inspected.stdout, inspected.stderr);
                 return;
             }
             pause(Duration::from_millis(10));
