@@ -4,14 +4,17 @@
 pub mod announced_implies_stored;
 pub mod at_least_once;
 pub mod barrier_alignment;
+pub mod checkpoint_pacing;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
 pub mod exactly_once_state;
 pub mod ids_monotonic;
 pub mod one_live_owner;
+pub mod one_outcome;
 pub mod progress_after_healing;
 pub mod restore_uses_latest;
+pub mod tolerable_failures;
 
 use crate::case::Property;
 
@@ -24,8 +27,11 @@ pub const PROPERTIES: &[Property] = &[
     one_live_owner::PROPERTY,
     ids_monotonic::PROPERTY,
     announced_implies_stored::PROPERTY,
+    one_outcome::PROPERTY,
     completed_is_restorable::PROPERTY,
     restore_uses_latest::PROPERTY,
+    tolerable_failures::PROPERTY,
+    checkpoint_pacing::PROPERTY,
     exactly_once_output::PROPERTY,
     progress_after_healing::PROPERTY,
 ];

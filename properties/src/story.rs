@@ -21,6 +21,7 @@ use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+use cofferdam_engine::reason::FailureReason;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -161,7 +162,22 @@ impl Story {
         self.slots
     }
 
+    /// The pending checkpoint is given up.
+    pub fn abort(&mut self, reason: FailureReason) {
+        let checkpoint = self.pending.take().expect("triggered").id;
+        self.claim(Process::COORDINATOR, Event::CheckpointAborted { checkpoint, reason });
+    }
+
+    /// A new attempt; what is pending is given up first.
     pub fn deploy(&mut self) {
+        if self.pending.is_some() {
+            self.abort(FailureReason::AttemptOver("the next attempt begins".to_owned()));
+        }
+        self.deploy_without_cleaning();
+    }
+
+    /// A new attempt, whatever is pending.
+    pub fn deploy_without_cleaning(&mut self) {
         self.pending = None;
         self.attempt.number += 1;
         let (attempt, restore) = (self.attempt, self.completed.as_ref().map(|completed| completed.id));
