@@ -29,6 +29,8 @@ pub struct Ledger<'a> {
     pub completed: Vec<Completed>,
     /// Checkpoints that a coordinator says it has aborted, with the entry at which it does.
     pub aborted: Vec<(usize, CheckpointId)>,
+    /// Whether anybody was ever told an unknown outcome.
+    pub has_doubts: bool,
     /// Every entry but those about elements, in order.
     pub protocol: Vec<usize>,
 }
@@ -97,6 +99,7 @@ impl<'a> Ledger<'a> {
             slots: Vec::new(),
             completed: Vec::new(),
             aborted: Vec::new(),
+            has_doubts: false,
             protocol: Vec::new(),
         };
         for (path, bytes) in &history.initial {
@@ -111,6 +114,7 @@ impl<'a> Ledger<'a> {
                 What::Fact(Fact::Deleted { path }) => {
                     ledger.objects.entry(path).or_default().push(Version::new(None, Some(at)));
                 }
+                What::Fact(Fact::OutcomeUnknown { .. }) => ledger.has_doubts = true,
                 What::Fact(_) => {}
             }
             ledger.protocol.push(at);
@@ -162,6 +166,17 @@ impl<'a> Ledger<'a> {
         let from = self.objects.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
         let under = from.take_while(move |(path, _)| path.starts_with(&prefix));
         under.filter_map(|(path, versions)| Some((*path, versions.last().expect("an object has a version").bytes?)))
+    }
+
+    /// The entry at which an object got the bytes it has at the end; `None` if it has had them from before the run.
+    pub fn last_written(&self, path: &str) -> Option<usize> {
+        self.objects.get(path)?.last()?.since
+    }
+
+    /// The oldest slot that counts at the end.
+    pub fn floor(&self) -> u64 {
+        let newest = self.completed.iter().max_by_key(|completed| completed.slot);
+        newest.map_or(1, |completed| completed.floor)
     }
 
     /// The newest checkpoint that was durable at `at`.

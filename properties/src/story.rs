@@ -47,6 +47,8 @@ pub struct Story {
     overtaken: Vec<usize>,
     /// By subtask that has finished: the snapshot that later checkpoints carry.
     carried: BTreeMap<usize, (Rc<Taken>, SnapshotHandle)>,
+    /// What the clean-up at the end overlooks.
+    spared: Vec<String>,
 }
 
 /// A checkpoint under way.
@@ -86,6 +88,7 @@ impl Story {
             numbers: BTreeMap::new(),
             overtaken: Vec::new(),
             carried: BTreeMap::new(),
+            spared: Vec::new(),
             topology,
             job,
         };
@@ -440,7 +443,35 @@ impl Story {
         let checkpoint = self.checkpoint();
         self.write_slot(SlotRecord::Finished { checkpoint });
         self.claim(Process::COORDINATOR, Event::JobFinished { checkpoint });
+        self.sweep();
         self.fact(Process::COORDINATOR, Fact::Ended(Ok("finished".to_owned())));
+    }
+
+    /// The clean-up will overlook an object.
+    pub fn spare(&mut self, path: &str) {
+        self.spared.push(path.to_owned());
+    }
+
+    /// Everything that nothing points to is deleted.
+    fn sweep(&mut self) {
+        let completed = self.completed.as_ref().expect("the final checkpoint");
+        let mut keep: Vec<String> = completed.handles.iter().map(|handle| handle.path.clone()).collect();
+        keep.push(Manifest::path(completed.id, self.attempt));
+        keep.extend([slot::path(self.slots - 1), slot::path(self.slots)]);
+        keep.extend(self.spared.iter().cloned());
+        let mut stored = std::collections::BTreeSet::new();
+        for entry in &self.history.entries {
+            match &entry.what {
+                What::Fact(Fact::Written { path, .. }) => stored.insert(path.clone()),
+                What::Fact(Fact::Deleted { path }) => stored.remove(path),
+                _ => false,
+            };
+        }
+        let hidden = |path: &String| path.starts_with("output/.") || path.starts_with("checkpoints/");
+        for path in stored.into_iter().filter(|path| hidden(path) && !keep.contains(path)) {
+            self.claim(Process::COORDINATOR, Event::DeleteStarted { path: path.clone() });
+            self.fact(Process::COORDINATOR, Fact::Deleted { path });
+        }
     }
 
     fn has_more(&mut self, source: usize) -> bool {

@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub objects: Objects,
     pub faults: Faults,
     pub counters: Counters,
+    /// By incarnation: the objects of which it was told an unknown outcome, and nothing since.
+    pub doubts: BTreeSet<(u32, String)>,
     pub history: History,
     digest: StableHasher,
     lives: Vec<Life>,
@@ -105,6 +107,7 @@ impl State {
             objects: initial.clone(),
             faults: Faults::new(std::mem::take(&mut spec.faults), heal_at),
             counters: Counters::default(),
+            doubts: BTreeSet::new(),
             history: History { entries: Vec::new(), initial },
             digest: StableHasher::default(),
             lives: Vec::new(),
