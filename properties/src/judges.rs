@@ -4,7 +4,6 @@
 pub mod announced_implies_stored;
 pub mod at_least_once;
 pub mod barrier_alignment;
-pub mod checkpoint_pacing;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
@@ -15,7 +14,6 @@ pub mod one_live_owner;
 pub mod one_outcome;
 pub mod progress_after_healing;
 pub mod restore_uses_latest;
-pub mod tolerable_failures;
 pub mod unknown_outcome;
 
 use crate::case::Property;
@@ -33,8 +31,6 @@ pub const PROPERTIES: &[Property] = &[
     one_outcome::PROPERTY,
     completed_is_restorable::PROPERTY,
     restore_uses_latest::PROPERTY,
-    tolerable_failures::PROPERTY,
-    checkpoint_pacing::PROPERTY,
     exactly_once_output::PROPERTY,
     no_orphans::PROPERTY,
     progress_after_healing::PROPERTY,

@@ -16,8 +16,6 @@
 //! | `one-outcome` | a triggered checkpoint completes or is aborted, once, and only what happened is notified | order rules O6, O9; FLINK-22494 |
 //! | `completed-is-restorable` | a retained completed checkpoint can be read back from storage at every instant | order rules O6, O7, O8 |
 //! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
-//! | `tolerable-failures` | failed checkpoints end an attempt if and only if there are more in a row than are tolerated | Flink: tolerable-failed-checkpoints |
-//! | `checkpoint-pacing` | no more checkpoints are pending than may be, and after each one there is a pause | Flink: max-concurrent-checkpoints, min-pause |
 //! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
 //! | `no-orphans` | a finished job leaves its retained checkpoints behind, and nothing else that is not output | order rules O5, O8; FLINK-5063 |
 //! | `progress-after-healing` | once no fault strikes any more, the job finishes | FLIP-147 |

@@ -11,8 +11,7 @@
 //!    `CheckpointAborted`;
 //! 5. when an attempt is deployed nothing of the one before is pending.
 //!
-//! Does not check that notifications arrive: they may be lost. Nor how many checkpoints fail, or why: see
-//! [`tolerable_failures`](super::tolerable_failures).
+//! Does not check that notifications arrive: they may be lost. Nor how many checkpoints fail, or why.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Incarnation, What};

@@ -16,6 +16,7 @@ use cofferdam_engine::door::BoxFuture;
 use cofferdam_engine::hash::StableHasher;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
