@@ -79,10 +79,10 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             {
                 return true;
             }
-            What::Claim(Event::AttemptDeployed { attempt: newer, .. }) if at < written && attempt < Some(*newer) => {
-                if attempt.is_some() {
-                    return true;
-                }
+            What::Claim(Event::AttemptDeployed { attempt: newer, .. })
+                if at < written && attempt.is_some_and(|attempt| attempt < *newer) =>
+            {
+                return true;
             }
             _ => {}
         }
@@ -98,7 +98,7 @@ fn is_deposed(history: &History, ledger: &Ledger<'_>, writer: Incarnation, writt
         }
         _ => None,
     };
-    let led: Option<Generation> = ledger.protocol.iter().filter_map(taken).last();
+    let led: Option<Generation> = ledger.protocol.iter().filter_map(taken).next_back();
     led.is_some_and(|led| ledger.generation_at(written) > Some(led))
 }
 
