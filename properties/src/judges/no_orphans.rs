@@ -4,7 +4,7 @@
 //!
 //! Once the coordinator that wrote the last slot has come to its end by itself:
 //! 1. below `checkpoints/` there are the slots at and above the newest floor, what those of them that complete a
-//!    checkpoint name (manifest and snapshots), and nothing else;
+//!    checkpoint name (manifest and snapshots), the leader's sign of life, and nothing else;
 //! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty.
 //!
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
@@ -17,7 +17,7 @@ use crate::history::{Fact, History, Incarnation, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation};
-use cofferdam_engine::persist::slot;
+use cofferdam_engine::persist::{sign, slot};
 use std::collections::BTreeSet;
 
 const NAME: &str = "no-orphans";
@@ -45,7 +45,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut orphans = stored.map(|(path, _)| path).filter(|path| match slot::number(path) {
         Some(number) => number < floor,
         None if path.starts_with("output/") => path.split('/').any(|segment| segment.starts_with('.')),
-        None => !reachable.contains(path),
+        None => *path != sign::PATH && !reachable.contains(path),
     });
     orphans.find(|path| !may_stay(history, ledger, path, end)).map(|path| {
         Violation::new(NAME, end, path, "is left behind by a job that has finished, and nothing points to it")
