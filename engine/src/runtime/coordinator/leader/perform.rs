@@ -5,11 +5,14 @@ use super::{Ending, Leader};
 use crate::cores::checkpointing::Settlement;
 use crate::cores::completed::Effect as Store;
 use crate::cores::failover::Effect as Failover;
+use crate::cores::lease::Effect as Lease;
 use crate::cores::retention::Effect as Retention;
+use crate::door::Time;
 use crate::error::Error;
 use crate::event::Event;
 use crate::ids::{Attempt, SubtaskId, WorkerId};
 use crate::messages::{Deployment, RestoreFrom, ToWorker};
+use crate::persist::sign::Sign;
 use crate::persist::slot::SlotRecord;
 use crate::runtime::coordinator::JobEnd;
 
@@ -151,6 +154,17 @@ impl Leader {
         match settlement {
             Settlement::Settled => self.settled(),
             Settlement::InFlight => {}
+        }
+    }
+
+    /// Writes the sign of life, if it is due.
+    pub(super) fn show_life(&mut self, now: Time) {
+        let mut out = Vec::new();
+        self.beat.on_alarm(now, &mut out);
+        for effect in out {
+            let Lease::Write { beat, standing } = effect else { panic!("a leader does not watch") };
+            let generation = self.store.generation();
+            self.requests.write_sign(&Sign { generation, beat, standing, address: self.address.clone() });
         }
     }
 
