@@ -14,9 +14,9 @@ const RESTARTS: u32 = 10_000;
 
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
-    let snapshots = (any::<bool>(), 1..=3_usize);
+    let snapshots = (any::<bool>(), parts(), 1..=3_usize);
     (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance()).prop_map(
-        move |(timeout_ms, (asynchronous, retained), restart, rhythm, tolerable_failures)| Policy {
+        move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures)| Policy {
             interval_ms: rhythm.interval_ms,
             timeout_ms,
             min_pause_ms: rhythm.min_pause_ms,
@@ -24,6 +24,7 @@ pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
             tolerable_failures,
             mode: CheckpointMode::ExactlyOnce,
             snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
+            part_bytes,
             retained,
             retention: RetentionPolicy::OnCancellation,
             restart,
@@ -41,12 +42,17 @@ struct Rhythm {
 }
 
 /// One after the other, with a pause in between, or several at a time: then the next must come before the last has completed.
+/// As many complete in one job as without, so that there is something to restore.
 fn rhythm(pace: &Pace) -> impl Strategy<Value = Rhythm> + use<> {
     let interval_ms = pace.interval_ms;
     let plain = Rhythm { interval_ms, min_pause_ms: 0, max_concurrent: 1 };
     prop_oneof![
         4 => Just(plain),
-        2 => (1..=interval_ms).prop_map(move |min_pause_ms| Rhythm { min_pause_ms, ..plain }),
+        2 => (1..=interval_ms / 2).prop_map(move |min_pause_ms| Rhythm {
+            interval_ms: interval_ms / 3,
+            min_pause_ms,
+            ..plain
+        }),
         3 => (2..=3_usize, 2..=6_u64).prop_map(move |(max_concurrent, faster)| Rhythm {
             interval_ms: (interval_ms / faster).max(5),
             max_concurrent,
@@ -68,6 +74,11 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
         2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
         3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
     ]
+}
+
+/// Snapshots are small here; every other plan uploads some of them in parts.
+fn parts() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(1 << 20), 1 => 64..400_usize]
 }
 
 /// How the job is restarted.
