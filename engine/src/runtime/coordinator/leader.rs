@@ -115,6 +115,11 @@ impl Leader {
         }
     }
 
+    /// What its checkpoints have cost.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics.clone()
+    }
+
     /// Drops every connection, and asks storage for nothing more.
     pub fn disconnect(&mut self) {
         self.requests.cease();
