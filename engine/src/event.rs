@@ -64,6 +64,8 @@ pub enum Event {
     },
     /// The checkpoint will not complete.
     CheckpointAborted { checkpoint: CheckpointId, reason: FailureReason },
+    /// The statistics of this leadership after a checkpoint completed or failed; `remembered` are kept one by one.
+    StatisticsKept { triggered: u64, in_progress: u64, completed: u64, failed: u64, restored: u64, remembered: u64 },
     /// A checkpoint was asked for, and there will be none for this request.
     TriggerRefused { reason: String },
     /// A notification of completion is about to be sent.

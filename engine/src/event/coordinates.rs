@@ -40,6 +40,7 @@ names! {
     CompletionStarted => "completion_started",
     CompletionDurable => "completion_durable",
     CheckpointAborted => "checkpoint_aborted",
+    StatisticsKept => "statistics_kept",
     TriggerRefused => "trigger_refused",
     NotifySent => "notify_sent",
     CheckpointSubsumed => "checkpoint_subsumed",
@@ -132,6 +133,7 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::ClosedReceived { .. }
             | Self::SourceEmitted { .. }
@@ -201,6 +203,7 @@ impl Event {
             | Self::JobFinished { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::JobCancelled { .. }
             | Self::AttemptCancelled { .. } => None,
@@ -264,6 +267,7 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFinished { .. }
             | Self::JobCancelled { .. }
             | Self::JobFailed { .. } => None,

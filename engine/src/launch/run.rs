@@ -10,8 +10,9 @@
 
 use super::exit::Exit;
 use super::options::RunArgs;
-use super::show::{LOOK_EVERY, Show};
+use super::show::{LOOK_EVERY, Show, summary};
 use super::signals::Interruption;
+use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Env, Site};
 use crate::error::{Error, Result};
 use crate::graph::Job;
@@ -20,7 +21,7 @@ use crate::jobs::BuiltIn;
 use crate::os::spawner::TokioSpawner;
 use crate::os::trace::{Progress, TracingTrace};
 use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry};
-use crate::runtime::mailbox::{Either, Mailbox, race};
+use crate::runtime::mailbox::{Either, Mailbox, Postbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use futures_util::future::select_all;
 use indicatif::{HumanCount, HumanDuration};
@@ -56,18 +57,24 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
             return Exit::Failed;
         }
     };
-    let (outcome, took) = runtime.block_on(async {
+    let graph = job.graph.clone();
+    let (outcome, took, statistics) = runtime.block_on(async {
         let spawner = Arc::new(TokioSpawner::default());
         let env = crate::os::env(mounts, Arc::new(TracingTrace::feeding(progress.clone())));
         let env = Env { spawner: spawner.clone(), ..env };
         let started = env.clock.now();
-        let outcome = attend(&env, &spawner, job, args, &mut show).await;
-        (outcome, env.clock.now().since(started))
+        let (post, mut posted) = Mailbox::new(&env, Site::new("run.statistics", 0));
+        let outcome = attend(&env, &spawner, job, args, &mut show, post).await;
+        (outcome, env.clock.now().since(started), posted.try_take())
     });
     show.clear();
     // Whatever is still being written may or may not arrive, as with a crash.
     runtime.shutdown_background();
-    conclude(args, &progress, outcome, took)
+    let exit = conclude(args, &progress, outcome, took);
+    if let Some(statistics) = statistics {
+        print!("{}", summary(&statistics, &graph));
+    }
+    exit
 }
 
 fn log_to(show: &Show) {
@@ -91,14 +98,21 @@ enum Outcome {
 }
 
 /// Runs the job and watches everything that may end it.
-async fn attend(env: &Env, spawner: &TokioSpawner, job: Job, args: &RunArgs, show: &mut Show) -> Outcome {
+async fn attend(
+    env: &Env,
+    spawner: &TokioSpawner,
+    job: Job,
+    args: &RunArgs,
+    show: &mut Show,
+    statistics: Postbox<Statistics>,
+) -> Outcome {
     let interruption = match Interruption::listen() {
         Ok(interruption) => interruption,
         Err(e) => return Outcome::Failed(Error::give_up(format!("cannot listen for signals: {e}"))),
     };
     let started = env.clock.now();
     let job = async {
-        match lead_and_work(env, job, args).await {
+        match lead_and_work(env, job, args, statistics).await {
             Ok(end) => Outcome::Ended(end),
             Err(error) => Outcome::Failed(error),
         }
@@ -124,7 +138,7 @@ enum Ended {
     Worker(Result<()>),
 }
 
-async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
+async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, statistics: Postbox<Statistics>) -> Result<JobEnd> {
     let (ended, mut mailbox) = Mailbox::new(env, Site::new("run", 0));
     let (ready, mut listening) = Mailbox::new(env, Site::new("run.listening", 0));
     let options = CoordinatorOptions {
@@ -133,6 +147,7 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
         rivalry: Rivalry::Depose,
         lease: LEASE,
         ready: Some(ready),
+        statistics: Some(statistics),
     };
     let leading = coordinator::run(env.clone(), job.clone(), options);
     let reply = ended.clone();
