@@ -39,7 +39,7 @@ struct Counts {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut leaders: BTreeMap<Incarnation, Counts> = BTreeMap::new();
-    case.ledger().protocol.iter().find_map(|&at| {
+    case.ledger().coordination.iter().find_map(|&at| {
         let entry = &case.history.entries[at];
         let What::Claim(event) = &entry.what else { return None };
         match event {
