@@ -3,33 +3,29 @@
 //! 1. Check the command line ([`options`](super::options)) and the folders ([`folders`](super::folders)); nothing has
 //!    happened yet.
 //! 2. Start the coordinator; once it says where it listens, start the workers.
-//! 3. Show progress until the coordinator ends, a task panics or the user interrupts.
+//! 3. Wait for the coordinator to end ([`host`] shows progress, and watches for panics and the user).
 //!
 //! Stopping at any moment is safe, gently or by `kill -9`: the next run goes on from the latest completed checkpoint.
 //! That is why an interruption simply leaves.
 
 use super::exit::Exit;
+use super::host::{Outcome, host};
 use super::options::RunArgs;
-use super::show::{LOOK_EVERY, Show, summary};
-use super::signals::Interruption;
+use super::show::{Part, summary};
 use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Env, Site};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
-use crate::os::spawner::TokioSpawner;
-use crate::os::trace::{Progress, TracingTrace};
+use crate::os::trace::Progress;
 use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry};
-use crate::runtime::mailbox::{Either, Mailbox, Postbox, race};
+use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
-use futures_util::future::select_all;
 use indicatif::{HumanCount, HumanDuration};
-use std::io::IsTerminal;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
 /// Runs a job to its end.
 pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
@@ -47,89 +43,17 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
             return Exit::Usage;
         }
     };
-    let progress = Arc::new(Progress::default());
-    let mut show = Show::new(progress.clone());
-    log_to(&show);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("error: cannot start the runtime: {e}");
-            return Exit::Failed;
-        }
-    };
-    let graph = job.graph.clone();
-    let (outcome, took, statistics) = runtime.block_on(async {
-        let spawner = Arc::new(TokioSpawner::default());
-        let env = crate::os::env(mounts, Arc::new(TracingTrace::feeding(progress.clone())));
-        let env = Env { spawner: spawner.clone(), ..env };
-        let started = env.clock.now();
-        let (post, mut posted) = Mailbox::new(&env, Site::new("run.statistics", 0));
-        let outcome = attend(&env, &spawner, job, args, &mut show, post).await;
-        (outcome, env.clock.now().since(started), posted.try_take())
-    });
-    show.clear();
-    // Whatever is still being written may or may not arrive, as with a crash.
-    runtime.shutdown_background();
-    let exit = conclude(args, &progress, outcome, took);
-    if let Some(statistics) = statistics {
-        print!("{}", summary(&statistics, &graph));
+    let (own, graph) = (args.clone(), job.graph.clone());
+    let told = Arc::new(OnceLock::new());
+    let statistics = told.clone();
+    let work =
+        |env| -> BoxFuture<'static, _> { Box::pin(async move { lead_and_work(&env, job, &own, &statistics).await }) };
+    let hosted = host(mounts, Part::Whole, work);
+    let exit = conclude(args, &hosted.progress, hosted.outcome, hosted.took);
+    if let Some(statistics) = told.get() {
+        print!("{}", summary(statistics, &graph));
     }
     exit
-}
-
-fn log_to(show: &Show) {
-    let filter =
-        EnvFilter::builder().with_env_var("COFFERDAM_LOG").with_default_directive(tracing::Level::ERROR.into());
-    let writer = show.log_writer();
-    // Fails if the binary that embeds us has set up its own: then that one is meant.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
-        .with_writer(move || writer.clone())
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
-}
-
-/// How a run ended.
-enum Outcome {
-    Ended(JobEnd),
-    Failed(Error),
-    Panicked(String),
-    Interrupted,
-}
-
-/// Runs the job and watches everything that may end it.
-async fn attend(
-    env: &Env,
-    spawner: &TokioSpawner,
-    job: Job,
-    args: &RunArgs,
-    show: &mut Show,
-    statistics: Postbox<Statistics>,
-) -> Outcome {
-    let interruption = match Interruption::listen() {
-        Ok(interruption) => interruption,
-        Err(e) => return Outcome::Failed(Error::give_up(format!("cannot listen for signals: {e}"))),
-    };
-    let started = env.clock.now();
-    let job = async {
-        match lead_and_work(env, job, args, statistics).await {
-            Ok(end) => Outcome::Ended(end),
-            Err(error) => Outcome::Failed(error),
-        }
-    };
-    let panicked = async { Outcome::Panicked(spawner.panicked().await) };
-    let interrupted = async {
-        interruption.arrived().await;
-        Outcome::Interrupted
-    };
-    let ends: [BoxFuture<'_, Outcome>; 3] = [Box::pin(job), Box::pin(panicked), Box::pin(interrupted)];
-    let mut ended = select_all(ends);
-    loop {
-        match race(&mut ended, env.sleep(LOOK_EVERY)).await {
-            Either::First((outcome, _, _)) => return outcome,
-            Either::Second(()) => show.look(env.clock.now().since(started)),
-        }
-    }
 }
 
 /// What the tasks of a run say when they end.
@@ -138,7 +62,9 @@ enum Ended {
     Worker(Result<()>),
 }
 
-async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, statistics: Postbox<Statistics>) -> Result<JobEnd> {
+/// Leaves the statistics of its checkpoints in `told` when the coordinator ends.
+async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, told: &OnceLock<Statistics>) -> Result<JobEnd> {
+    let (statistics, mut posted) = Mailbox::new(env, Site::new("run.statistics", 0));
     let (ended, mut mailbox) = Mailbox::new(env, Site::new("run", 0));
     let (ready, mut listening) = Mailbox::new(env, Site::new("run.listening", 0));
     let options = CoordinatorOptions {
@@ -172,7 +98,12 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, statistics: Postbox<
     }
     loop {
         match mailbox.take().await {
-            Ended::Coordinator(end) => return end,
+            Ended::Coordinator(end) => {
+                if let Some(statistics) = posted.try_take() {
+                    told.set(statistics).expect("one coordinator runs, and ends once");
+                }
+                return end;
+            }
             // The coordinator told it to go, and ends by itself.
             Ended::Worker(Ok(())) => {}
             Ended::Worker(Err(error)) => return Err(error),
@@ -180,7 +111,8 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, statistics: Postbox<
     }
 }
 
-fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome, took: Duration) -> Exit {
+/// Says how the job ended.
+pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<JobEnd>, took: Duration) -> Exit {
     let (job, output, course) = (&args.job, args.output.display(), progress.course());
     let from = course.last_completed.map(|last| last.checkpoint).or(course.resumed_from);
     let from = from.map_or(String::new(), |checkpoint| format!(" from {checkpoint}"));
