@@ -5,6 +5,7 @@ pub mod aborts_are_final;
 pub mod announced_implies_stored;
 pub mod at_least_once;
 pub mod barrier_alignment;
+pub mod bounded_statistics;
 pub mod checkpoint_policy;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
@@ -30,6 +31,7 @@ pub const PROPERTIES: &[Property] = &[
     one_live_owner::PROPERTY,
     ids_monotonic::PROPERTY,
     checkpoint_policy::PROPERTY,
+    bounded_statistics::PROPERTY,
     announced_implies_stored::PROPERTY,
     unknown_outcome::PROPERTY,
     one_outcome::PROPERTY,

@@ -13,6 +13,7 @@
 //! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
 //! | `ids-monotonic` | checkpoint ids and generations strictly increase for the life of the job | order rule O1 |
 //! | `checkpoint-policy` | checkpoints are triggered, and their failures put up with, as configured | Flink: Checkpointing; CheckpointFailureManager |
+//! | `bounded-statistics` | statistics count what happened, and remember a bounded part of it | Flink: Monitoring Checkpointing |
 //! | `announced-implies-stored` | what is announced as durable or visible had been stored before | order rules O4, O6 |
 //! | `unknown-outcome` | what may or may not have happened is neither announced nor undone before it was read back | order rule O7; FLINK-22494 |
 //! | `one-outcome` | a triggered checkpoint completes or is aborted, once, and only what happened is notified | order rules O6, O9; FLINK-22494 |
