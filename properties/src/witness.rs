@@ -57,8 +57,9 @@ pub const EXACTLY_ONCE_STATE: &str = "exactly-once-state";
 /// The property that its cuts convict of.
 pub const CONSISTENT_CUT: &str = "consistent-cut";
 
-/// Completed checkpoints of which snapshots are kept.
-const KEPT: usize = 4;
+/// Completed checkpoints of which snapshots are kept. Many: a worker that stood still for long restores, when it goes on,
+/// what was the latest one then. It is cancelled at once, but until then it is right.
+const KEPT: usize = 64;
 
 /// What came of the re-execution.
 #[derive(Debug, Default)]

@@ -64,11 +64,17 @@ impl<'a> Standing<'a> {
             let entry = &case.history.entries[at];
             match &entry.what {
                 What::Claim(event) => standing.on_claim(event),
-                What::Fact(fact) if entry.by.process == Process::COORDINATOR => match fact {
-                    Fact::Started | Fact::Crashed => standing.ended = None,
-                    Fact::Ended(result) => standing.ended = Some(result),
-                    _ => {}
-                },
+                // A coordinator that says how the job ended is believed, whatever becomes of others.
+                What::Fact(fact)
+                    if matches!(entry.by.process, Process::Coordinator(_))
+                        && !matches!(standing.ended, Some(Ok(_))) =>
+                {
+                    match fact {
+                        Fact::Started | Fact::Crashed => standing.ended = None,
+                        Fact::Ended(result) => standing.ended = Some(result),
+                        _ => {}
+                    }
+                }
                 What::Fact(_) => {}
             }
         }
