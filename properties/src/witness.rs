@@ -264,15 +264,7 @@ impl<'a> Witness<'a> {
                 self.on_commit_started(at, (attempt, subtask), checkpoint)
             }
             Event::CommitEnded { attempt, subtask, checkpoint } => {
-                let mut commits = self.account.commits.iter_mut().rev();
-                let of_it = |c: &&mut Commit| (c.attempt, c.subtask, c.checkpoint) == (attempt, subtask, checkpoint);
-                if let Some(commit) = commits.find(of_it) {
-                    commit.ended = Some(at);
-                }
-                self.with(at, attempt, subtask, |_, run, subtask| {
-                    run.live(subtask)?.pending.remove(&checkpoint);
-                    Ok(())
-                })
+                self.on_commit_ended(at, (attempt, subtask), checkpoint)
             }
             _ => Ok(()),
         }
@@ -536,6 +528,23 @@ impl<'a> Witness<'a> {
         };
         let (_, taken) = self.snapshots.iter().rev().find(|(key, _)| names(key))?;
         taken[number].clone().filter(|taken| taken.ended)
+    }
+
+    fn on_commit_ended(
+        &mut self,
+        at: usize,
+        (attempt, subtask): (Attempt, SubtaskId),
+        checkpoint: CheckpointId,
+    ) -> Result<(), Violation> {
+        let mut commits = self.account.commits.iter_mut().rev();
+        let of_it = |c: &&mut Commit| (c.attempt, c.subtask, c.checkpoint) == (attempt, subtask, checkpoint);
+        if let Some(commit) = commits.find(of_it) {
+            commit.ended = Some(at);
+        }
+        self.with(at, attempt, subtask, |_, run, subtask| {
+            run.live(subtask)?.pending.remove(&checkpoint);
+            Ok(())
+        })
     }
 
     fn on_commit_started(
