@@ -7,12 +7,14 @@
 
 pub mod draw;
 pub mod input;
+mod policy;
 
 pub use input::InputShape;
+pub use policy::Policy;
 
 use crate::seed::Seed;
 use crate::world::{Budget, Fault, FaultKind, Tuning};
-use cofferdam_engine::config::{CheckpointConfig, JobConfig, RestartStrategy, SnapshotMode};
+use cofferdam_engine::config::JobConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -54,11 +56,7 @@ pub struct Plan {
     pub parallelism: u16,
     pub batch_records: usize,
     pub credits: u32,
-    pub checkpoint_interval_ms: u64,
-    pub checkpoint_timeout_ms: u64,
-    pub snapshot: SnapshotMode,
-    pub retained: usize,
-    pub restart_delay_ms: u64,
+    pub policy: Policy,
     pub heartbeat_interval_ms: u64,
     pub heartbeat_timeout_ms: u64,
     /// A supervisor starts the coordinator again this long after it gave up its leadership.
@@ -70,9 +68,6 @@ pub struct Plan {
     pub liveness_ms: u64,
     pub faults: Vec<Fault>,
 }
-
-/// Restarts in a row that a plan allows: no plan may exhaust them legitimately.
-const RESTARTS: u32 = 10_000;
 
 /// Deliveries that a run may use: an ordinary one needs a few thousand.
 const EVENTS: u64 = 400_000;
@@ -93,19 +88,8 @@ impl Plan {
         JobConfig {
             batch_records: self.batch_records,
             credits: self.credits,
-            checkpoints: CheckpointConfig {
-                interval: Duration::from_millis(self.checkpoint_interval_ms),
-                timeout: Duration::from_millis(self.checkpoint_timeout_ms),
-                snapshot: self.snapshot,
-                retained: self.retained,
-                // Drawn plans put up with every failed checkpoint, for now.
-                tolerable_failures: u32::MAX,
-                ..JobConfig::default().checkpoints
-            },
-            restart: RestartStrategy::FixedDelay {
-                attempts: RESTARTS,
-                delay: Duration::from_millis(self.restart_delay_ms),
-            },
+            checkpoints: self.policy.checkpoints(),
+            restart: self.policy.restart,
             heartbeat_interval: Duration::from_millis(self.heartbeat_interval_ms),
             heartbeat_timeout: Duration::from_millis(self.heartbeat_timeout_ms),
         }
@@ -139,10 +123,6 @@ pub fn is_crash(fault: &FaultKind) -> bool {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = match self.snapshot {
-            SnapshotMode::Sync => "synchronous",
-            SnapshotMode::Async => "asynchronous",
-        };
         writeln!(
             f,
             "job         {}, parallelism {}, on {} worker(s)",
@@ -152,15 +132,11 @@ impl fmt::Display for Plan {
         )?;
         writeln!(f, "input       {}", self.input)?;
         writeln!(f, "channels    batches of {}, {} credit(s)", self.batch_records, self.credits)?;
+        writeln!(f, "{}", self.policy)?;
         writeln!(
             f,
-            "checkpoints every {} ms, timeout {} ms, {mode} snapshots, {} retained",
-            self.checkpoint_interval_ms, self.checkpoint_timeout_ms, self.retained
-        )?;
-        writeln!(
-            f,
-            "failover    restart after {} ms, heartbeat {}/{} ms, coordinator back after {} ms",
-            self.restart_delay_ms, self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
+            "failover    heartbeat {}/{} ms, coordinator back after {} ms",
+            self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
         )?;
         writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
         if self.faults.is_empty() {

@@ -1,0 +1,75 @@
+//! Shape and pace: how large a job is, how long it would take, and how slow everything around it is.
+
+use crate::plan::{InputShape, JobKind, input};
+use crate::world::{Delay, Tuning};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// How large and how fast.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Workers.
+    pub workers: u16,
+    /// Of every operator.
+    pub parallelism: u16,
+    /// All of them.
+    pub subtasks: u32,
+    /// What is read.
+    pub input: InputShape,
+    /// How long the job would take if nothing went wrong.
+    pub length_ms: u64,
+    /// Between periodic checkpoints.
+    pub interval_ms: u64,
+    /// How slow storage is, compared with the ordinary.
+    pub storage: u64,
+}
+
+/// Every pace of a job.
+pub fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
+    let storage = select(vec![1, 1, 1, 2, 2, 4]);
+    (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_000_u64, 6..=12_u64, storage).prop_map(
+        move |(workers, parallelism, input, length_ms, checkpoints, storage)| Pace {
+            workers,
+            parallelism,
+            subtasks: u32::from(parallelism) * job.operators(),
+            input,
+            length_ms,
+            interval_ms: length_ms / checkpoints,
+            storage,
+        },
+    )
+}
+
+/// Records per batch and credits. What lies in channels is a small part of the input: a barrier travels behind it, and
+/// a job whose input is all in channels has no time for a second checkpoint.
+pub fn channels(pace: &Pace) -> impl Strategy<Value = (usize, u32)> + use<> {
+    let records = pace.input.records_each(pace.parallelism) as usize;
+    select(vec![1, 1, 1, 2, 2, 3, 4]).prop_flat_map(move |credits| {
+        let most = (records / (12 * (credits as usize + 1))).clamp(1, 16);
+        (1..=most, Just(credits))
+    })
+}
+
+/// How long things take.
+pub fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
+    let per_record_ns = pace.length_ms * 1_000_000 / pace.input.records_each(pace.parallelism);
+    let storage = pace.storage;
+    (select(vec![0, 50, 100, 200]), 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, 0..10_u64).prop_map(
+        move |(slowness_percent, latency, half_open_one_in, window, encode_ms)| {
+            let ordinary = Tuning::default();
+            let scaled =
+                |delay: Delay, by: u64| Delay { base_ns: delay.base_ns * by, spread_ns: delay.spread_ns * by, ..delay };
+            Tuning {
+                link: scaled(ordinary.link, 1 << latency),
+                storage: scaled(ordinary.storage, storage),
+                work_per_record: Delay::new(per_record_ns / 2, per_record_ns).with_tail(64, 5),
+                // Pages are small here; records come between them.
+                encode_per_kb_ns: encode_ms * 4_000_000,
+                half_open_one_in,
+                window,
+                slowness_percent,
+                ..ordinary
+            }
+        },
+    )
+}

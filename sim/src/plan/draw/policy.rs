@@ -1,0 +1,49 @@
+//! The coordinator's policy: what it puts up with, and how.
+//!
+//! No plan may exhaust the restarts of its job legitimately, nor fail it by its own impatience: after healing
+//! every job must be able to finish.
+
+use super::pace::Pace;
+use crate::plan::Policy;
+use cofferdam_engine::config::{CheckpointMode, RestartStrategy, RetentionPolicy, SnapshotMode};
+use proptest::prelude::*;
+use std::time::Duration;
+
+/// Restarts in a row that a plan allows.
+const RESTARTS: u32 = 10_000;
+
+/// Every policy.
+pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
+    let interval_ms = pace.interval_ms;
+    (timeout(pace), any::<bool>(), 1..=3_usize, restarts()).prop_map(
+        move |(timeout_ms, asynchronous, retained, restart)| Policy {
+            interval_ms,
+            timeout_ms,
+            min_pause_ms: 0,
+            max_concurrent: 1,
+            tolerable_failures: u32::MAX,
+            mode: CheckpointMode::ExactlyOnce,
+            snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
+            retained,
+            retention: RetentionPolicy::OnCancellation,
+            restart,
+            manual_triggers_ms: Vec::new(),
+        },
+    )
+}
+
+/// Time for the slowest upload there is without a fault, or for the whole job as well. Faults make checkpoints expire,
+/// not the plan: after healing they must be able to complete.
+fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
+    let (slowest_ms, length_ms) = (300 + 150 * pace.storage, pace.length_ms);
+    prop_oneof![
+        2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
+        3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
+    ]
+}
+
+/// How the job is restarted.
+fn restarts() -> impl Strategy<Value = RestartStrategy> {
+    (1..120_u64)
+        .prop_map(|delay_ms| RestartStrategy::FixedDelay { attempts: RESTARTS, delay: Duration::from_millis(delay_ms) })
+}

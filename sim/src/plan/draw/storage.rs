@@ -1,0 +1,63 @@
+//! Storage faults.
+
+use super::trigger::any_trigger;
+use crate::plan::draw::pace::Pace;
+use crate::world::{Fault, FaultKind, Requests, Trigger};
+use proptest::prelude::*;
+
+/// Any of them, at any time.
+pub fn any_storage_fault(pace: &Pace) -> BoxedStrategy<Fault> {
+    storage_fault(any_trigger(pace))
+}
+
+/// How many requests: some that retries get over, some that they do not.
+fn burst() -> impl Strategy<Value = u32> {
+    prop_oneof![3 => 1..4_u32, 2 => 4..16_u32]
+}
+
+/// Paths that a storage fault hits.
+fn prefix() -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => Just("checkpoints/log"),
+        // The slots without their listing.
+        2 => Just("checkpoints/log/"),
+        4 => Just("checkpoints/chk"),
+        1 => Just("checkpoints"),
+        3 => Just("output"),
+        1 => Just("input"),
+    ]
+    .prop_map(str::to_owned)
+}
+
+/// Any of them.
+pub fn storage_fault(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
+    let requests = prop_oneof![
+        4 => Just(Requests::Writes),
+        2 => Just(Requests::Reads),
+        1 => Just(Requests::Deletes),
+        1 => Just(Requests::All),
+    ];
+    let late = prop_oneof![2 => Just(0), 1 => 1..400_u64];
+    let what = prop_oneof![
+        2 => (prefix(), 4..60_u32, 20..600_u64).prop_map(|(prefix, factor, for_ms)| {
+            FaultKind::SlowStorage { prefix, factor, for_ms }
+        }),
+        3 => (prefix(), requests, burst()).prop_map(|(prefix, requests, count)| {
+            FaultKind::FailStorage { prefix, requests, count }
+        }),
+        3 => (prefix(), burst(), late).prop_map(|(prefix, count, late_ms)| {
+            FaultKind::LoseReplies { prefix, count, late_ms }
+        }),
+    ];
+    (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+/// Storage that cannot be read while somebody recovers.
+pub fn failing_reads(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
+    (at, prefix(), burst())
+        .prop_map(|(at, prefix, count)| Fault {
+            at,
+            what: FaultKind::FailStorage { prefix, requests: Requests::Reads, count },
+        })
+        .boxed()
+}
