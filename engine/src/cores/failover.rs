@@ -1,19 +1,19 @@
 //! Fail-over: which workers are there, which attempt of the job runs on them, and what follows a failure.
 //!
 //! ```text
-//! Waiting ── Reading ── Deploying ── Running ── Finishing ── Recording ── Over
-//!    ^          |           |           |           |
-//!    └──────────┴───────────┴───────────┴───────────┘ failure: restart after a delay, or give up
+//! Waiting ── Reading ── Deploying ── Running ── Recording ── Over
+//!    ^          |           |           |
+//!    └──────────┴───────────┴───────────┘ failure: restart after a delay, or give up
 //! ```
 //!
 //! 1. An attempt starts when enough workers are registered, the restart delay has passed and every completion under
 //!    way has been decided. The latest completed checkpoint is read back first, and then deployed.
-//! 2. It runs once every subtask has restored, finishes once the last checkpoint is durable, and is recorded as
-//!    finished once every subtask has said so.
+//! 2. It runs once every subtask has restored. Subtasks finish one by one (FLIP-147), each when it knows that its end is
+//!    durable; once all have, the job is recorded as finished.
 //! 3. Any failure of the live attempt ends it, once: failures carry their attempt, and a second one of the same attempt
 //!    changes nothing (FLINK-31041). `FixedDelay` counts restarts in a row; a completed checkpoint starts afresh.
 //! 4. A worker is lost when its connection is; registered anew means that the older one is lost. It fails the attempt if
-//!    it hosts subtasks that have not finished.
+//!    it hosts subtasks that have not finished. What a link still owed to others, its worker reports.
 //!
 //! Owns: the attempt, its number, the placement. Does not own: checkpoints, connections, heartbeats.
 //! Invariants: one live attempt; attempt numbers increase; subtask index *i* runs on the *(i mod n)*-th worker.
@@ -116,10 +116,8 @@ enum Stage {
     Reading { attempt: Attempt },
     /// Deployed; `missing` have not restored.
     Deploying { live: Live, missing: BTreeSet<SubtaskId> },
-    /// Every subtask processes elements.
-    Running { live: Live },
-    /// The last checkpoint is durable; `missing` have not finished.
-    Finishing { live: Live, missing: BTreeSet<SubtaskId> },
+    /// Every subtask has restored; `missing` have not finished.
+    Running { live: Live, missing: BTreeSet<SubtaskId> },
     /// Every subtask has finished, which is being made durable.
     Recording,
     /// Finished or failed for good.
@@ -204,7 +202,6 @@ impl Failover {
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
-            | Stage::Finishing { .. }
             | Stage::Recording
             | Stage::Over => None,
         }
@@ -238,7 +235,6 @@ impl Failover {
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
-            | Stage::Finishing { .. }
             | Stage::Recording
             | Stage::Over => return,
         }
@@ -259,8 +255,8 @@ impl Failover {
             Stage::Deploying { live, missing } if live.attempt == attempt => {
                 missing.remove(&subtask);
                 if missing.is_empty() {
-                    let live = live.clone();
-                    self.stage = Stage::Running { live };
+                    let missing = self.subtasks.iter().copied().collect();
+                    self.stage = Stage::Running { live: live.clone(), missing };
                     out.push(Effect::Run { attempt });
                 }
             }
@@ -268,7 +264,6 @@ impl Failover {
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
-            | Stage::Finishing { .. }
             | Stage::Recording
             | Stage::Over => {}
         }
@@ -276,22 +271,18 @@ impl Failover {
     }
 
     /// A checkpoint of `attempt` is durable.
-    pub fn on_completed(&mut self, attempt: Attempt, last: bool) {
+    pub fn on_completed(&mut self, attempt: Attempt) {
         self.restarts = 0;
-        if let Stage::Running { live } = &self.stage {
+        if let Stage::Running { live, .. } = &self.stage {
             assert_eq!(live.attempt, attempt, "no attempt is deployed while a completion is under way");
-            if last {
-                let missing = self.subtasks.iter().copied().collect();
-                self.stage = Stage::Finishing { live: live.clone(), missing };
-            }
         }
         self.validate();
     }
 
-    /// A subtask has committed everything and exited.
+    /// A subtask has committed everything and exited: a completed checkpoint holds its end.
     pub fn on_finished(&mut self, attempt: Attempt, subtask: SubtaskId, out: &mut Vec<Effect>) {
         match &mut self.stage {
-            Stage::Finishing { live, missing } if live.attempt == attempt => {
+            Stage::Running { live, missing } if live.attempt == attempt => {
                 missing.remove(&subtask);
                 if missing.is_empty() {
                     self.stage = Stage::Recording;
@@ -302,7 +293,6 @@ impl Failover {
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
-            | Stage::Finishing { .. }
             | Stage::Recording
             | Stage::Over => {}
         }
@@ -356,7 +346,7 @@ impl Failover {
 
     fn live(&self) -> Option<&Live> {
         match &self.stage {
-            Stage::Deploying { live, .. } | Stage::Running { live } | Stage::Finishing { live, .. } => Some(live),
+            Stage::Deploying { live, .. } | Stage::Running { live, .. } => Some(live),
             Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Recording | Stage::Over => None,
         }
     }
@@ -386,8 +376,8 @@ impl Failover {
     fn fail_if_hosting(&mut self, now: Time, worker: WorkerId, cause: String, out: &mut Vec<Effect>) {
         let hosted = self.hosted(worker);
         let needed = match &self.stage {
-            Stage::Deploying { .. } | Stage::Running { .. } => !hosted.is_empty(),
-            Stage::Finishing { missing, .. } => hosted.iter().any(|subtask| missing.contains(subtask)),
+            Stage::Deploying { .. } => !hosted.is_empty(),
+            Stage::Running { missing, .. } => hosted.iter().any(|subtask| missing.contains(subtask)),
             Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Recording | Stage::Over => false,
         };
         if needed {
@@ -442,11 +432,10 @@ impl Failover {
                 assert!(!missing.is_empty(), "an attempt runs once all have restored");
                 self.validate_hosts(live, missing);
             }
-            Stage::Finishing { live, missing } => {
+            Stage::Running { live, missing } => {
                 assert!(!missing.is_empty(), "an attempt is recorded once all have finished");
                 self.validate_hosts(live, missing);
             }
-            Stage::Running { live } => self.validate_hosts(live, &self.subtasks.iter().copied().collect()),
             Stage::Waiting { .. } | Stage::Recording | Stage::Over => {}
         }
     }

@@ -1,33 +1,43 @@
 //! Retention: which completed checkpoints are kept, and the deletion of everything that no longer counts.
 //!
 //! ```text
-//! durable slot (with the floor) ── subsume what fell below it ── sweep: list, then delete
-//!                                                      manifests → blobs → slots below the floor
+//! durable slot (with the floor) ── subsume what fell below it ── sweep
+//! sweep: know the retained manifests → find the lowest slot → list → delete, several checkpoints at a time → free slots
+//!                                                      of each: manifest → blobs                 ascending
 //! ```
 //!
 //! *Pointer first, then files* (order rule O8, FLINK-22014): the floor travels in the durable slot of the newest
-//! checkpoint, and only afterwards are files deleted. A crash between the two leaves files that nobody points to,
-//! and the next sweep finds them by listing; never a pointer to a file that is gone.
+//! checkpoint, or of the end of the job, and only afterwards are files deleted; of a checkpoint the manifest first. A crash
+//! in between leaves files that nobody points to, and the next sweep finds them by listing; never a pointer to a file that
+//! is gone.
 //!
-//! A sweep deletes what belongs to a checkpoint id below `bound` that is not retained. `bound` is the pending id, or
-//! the next one: everything below it has been decided. So every deletion is justified by durable slots alone (a floor,
-//! or the `NewGeneration` after which older leaderships can add nothing), and it stays justified: the deletions of a
-//! deposed coordinator, however late, harm nobody (FLINK-6612 needed locks for this). The same sweep removes what a
-//! predecessor left, blobs uploaded after their checkpoint was aborted, and slots that a delayed create put below the
-//! floor.
+//! A sweep deletes what lies in the folder of a checkpoint id below `bound` that is not retained, unless a retained
+//! manifest *names* it: the last snapshot of a finished subtask is carried forward from manifest to manifest. So nothing
+//! is deleted before the manifests of all retained checkpoints are known. `bound` is the oldest pending id, or the next one:
+//! everything below it has been decided. So every deletion is justified by durable slots alone (a floor, or the
+//! `NewGeneration` after which older leaderships can add nothing), and it stays justified: the deletions of a deposed
+//! coordinator, however late, harm nobody (FLINK-6612 needed locks for this). The same sweep removes what a predecessor
+//! left and blobs uploaded after their checkpoint was aborted. A listing may be stale: what is missed is found next time.
+//!
+//! Slots are freed strictly one after the other, the lowest first, each certain before the next is asked for: whoever finds
+//! a number free knows that all lower ones are. So a new leader finds the lowest slot without a listing.
 //!
 //! Owns: when to sweep and what. Does not own: the slots themselves, and what a pending checkpoint has stored.
-//! Invariants: one sweep at a time; objects that are neither slots nor below `chk-N/` are never touched.
+//! Invariants: one sweep at a time, at most [`PARALLEL`] deletions; objects that are neither slots nor below `chk-N/` are
+//! never touched; a sweep that cannot do all is repeated, a bounded number of times, and again after the next completion.
 
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
 use crate::ids::CheckpointId;
 use crate::persist::slot;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Sweeps in a row that may leave something undeleted before the next completion is waited for.
 const SWEEP_TRIES: u32 = 8;
+
+/// Checkpoints whose files are being deleted at a time.
+const PARALLEL: usize = 4;
 
 /// The folder of everything.
 pub const ROOT: &str = "checkpoints";
@@ -40,15 +50,39 @@ pub enum Effect {
         /// Which one.
         checkpoint: CheckpointId,
     },
+    /// Read the manifest of a retained checkpoint, after `delay`; then [`Retention::on_manifest_read`].
+    ReadManifest {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Its path.
+        path: String,
+        /// How long to wait first.
+        delay: Duration,
+    },
+    /// See whether a slot exists, after `delay`; then [`Retention::on_probed`].
+    Probe {
+        /// Which slot.
+        number: u64,
+        /// How long to wait first.
+        delay: Duration,
+    },
     /// List everything below [`ROOT`], after `delay`; then [`Retention::on_listed`].
     List {
         /// How long to wait first.
         delay: Duration,
     },
-    /// Delete these objects, in this order; then [`Retention::on_deleted`].
+    /// Delete what is left of a checkpoint, in this order and no further than the first failure; then
+    /// [`Retention::on_deleted`].
     Delete {
-        /// Their paths.
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// What is left of it, the manifest first.
         paths: Vec<String>,
+    },
+    /// Delete these slots, in this order and no further than the first failure; then [`Retention::on_freed`].
+    Free {
+        /// Their numbers, ascending.
+        slots: Vec<u64>,
     },
 }
 
@@ -57,34 +91,79 @@ pub enum Effect {
 pub struct Retention {
     keep: usize,
     stage: Stage,
+    /// The retained checkpoints, and what their manifests name.
+    retained: BTreeMap<CheckpointId, Naming>,
+    /// What the manifests of completing checkpoints name.
+    completing: BTreeMap<CheckpointId, BTreeSet<String>>,
+    /// What is known to be left of checkpoints that fell out of retention.
+    fallen: BTreeMap<CheckpointId, BTreeSet<String>>,
+    /// Every lower slot is free, once that is known.
+    freed: Option<u64>,
+    /// The oldest slot that counts.
+    floor: u64,
     /// Something may have become garbage since the sweep under way began.
     again: bool,
     /// Sweeps in a row that went wrong.
     tries: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    Idle,
-    Listing,
-    Deleting,
+/// Whether it is known what a retained manifest names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Naming {
+    /// An earlier leadership wrote it to this path.
+    Unread { path: String },
+    /// These, its own path included.
+    Known(BTreeSet<String>),
 }
 
-/// What the store says when a sweep decides what to delete.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Stage {
+    Idle,
+    /// The manifest of a retained checkpoint is being read.
+    Reading(CheckpointId),
+    /// Looking for the lowest slot.
+    Probing(u64),
+    Listing,
+    Deleting(Deleting),
+    /// Slots below this one are being deleted.
+    Freeing {
+        below: u64,
+        clean: bool,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Deleting {
+    waiting: VecDeque<(CheckpointId, Vec<String>)>,
+    running: BTreeSet<CheckpointId>,
+    slots: Vec<u64>,
+    clean: bool,
+}
+
+/// What the cores say when a sweep decides what to delete.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reachable {
-    /// The retained checkpoints.
-    pub retained: BTreeSet<CheckpointId>,
-    /// The pending checkpoint, or the next id: every lower id is decided.
+    /// The oldest pending checkpoint, or the next id: every lower id is decided.
     pub bound: CheckpointId,
-    /// The oldest slot that counts.
-    pub floor: u64,
+    /// What pending checkpoints carry forward from older ones.
+    pub carried: BTreeSet<String>,
 }
 
 impl Retention {
-    /// Keeps the newest `keep` completed checkpoints, at least one.
-    pub fn new(keep: usize) -> Self {
-        Self { keep: keep.max(1), stage: Stage::Idle, again: false, tries: 0 }
+    /// Keeps the newest `keep` completed checkpoints, at least one. The log retains `retained`, from slot `floor` on.
+    pub fn new(keep: usize, retained: &[Retained], floor: u64) -> Self {
+        let unread = |kept: &Retained| (kept.checkpoint, Naming::Unread { path: kept.manifest.clone() });
+        Self {
+            keep: keep.max(1),
+            stage: Stage::Idle,
+            retained: retained.iter().map(unread).collect(),
+            completing: BTreeMap::new(),
+            fallen: BTreeMap::new(),
+            freed: (floor == 1).then_some(1),
+            floor,
+            again: false,
+            tries: 0,
+        }
     }
 
     /// The floor for a `Completed` record in slot `number`, given what is retained before it.
@@ -99,18 +178,82 @@ impl Retention {
         floor
     }
 
+    /// The manifest of a checkpoint is about to be written to `path`; it names these blobs.
+    pub fn on_described(&mut self, checkpoint: CheckpointId, path: &str, blobs: impl Iterator<Item = String>) {
+        let named = blobs.chain([path.to_owned()]).collect();
+        self.completing.insert(checkpoint, named);
+        self.validate();
+    }
+
     /// A checkpoint is durable, and with it a floor that `subsumed` fell below.
-    pub fn on_completed(&mut self, subsumed: &[Retained], out: &mut Vec<Effect>) {
-        out.extend(subsumed.iter().map(|retained| Effect::Subsume { checkpoint: retained.checkpoint }));
+    pub fn on_completed(&mut self, checkpoint: CheckpointId, subsumed: &[Retained], floor: u64, out: &mut Vec<Effect>) {
+        let named = self.completing.remove(&checkpoint).expect("its manifest was described before it was written");
+        self.retained.insert(checkpoint, Naming::Known(named));
+        assert!(subsumed.iter().all(|fallen| fallen.checkpoint < checkpoint), "a checkpoint subsumes older ones");
+        self.on_fallen(subsumed, floor, out);
+    }
+
+    /// A durable slot raised the floor, and `fallen` are below it.
+    pub fn on_fallen(&mut self, fallen: &[Retained], floor: u64, out: &mut Vec<Effect>) {
+        assert!(floor >= self.floor, "the floor never sinks");
+        self.floor = floor;
+        for Retained { checkpoint, manifest, .. } in fallen {
+            out.push(Effect::Subsume { checkpoint: *checkpoint });
+            let named = match self.retained.remove(checkpoint).expect("what falls was retained") {
+                Naming::Unread { path } => BTreeSet::from([path]),
+                Naming::Known(named) => named,
+            };
+            assert!(named.contains(manifest), "it was known by its manifest");
+            self.fallen.insert(*checkpoint, named);
+        }
         self.sweep(out);
     }
 
-    /// Something may have become garbage: leadership was taken, or the job is finished.
+    /// Something may have become garbage.
     pub fn sweep(&mut self, out: &mut Vec<Effect>) {
         self.tries = 0;
         match self.stage {
-            Stage::Idle => self.list(Duration::ZERO, out),
-            Stage::Listing | Stage::Deleting => self.again = true,
+            Stage::Idle => self.begin(Duration::ZERO, out),
+            Stage::Reading(_) | Stage::Probing(_) | Stage::Listing | Stage::Deleting(_) | Stage::Freeing { .. } => {
+                self.again = true;
+            }
+        }
+        self.validate();
+    }
+
+    /// Answers [`Effect::ReadManifest`] with the blobs that it names, `None` if it could not be read.
+    pub fn on_manifest_read(
+        &mut self,
+        checkpoint: CheckpointId,
+        blobs: Option<BTreeSet<String>>,
+        out: &mut Vec<Effect>,
+    ) {
+        assert_eq!(self.stage, Stage::Reading(checkpoint), "its manifest was asked for");
+        match (self.retained.get_mut(&checkpoint), blobs) {
+            // It fell while it was being read: the sweep that follows finds what is left of it by listing.
+            (None, _) => self.begin(Duration::ZERO, out),
+            (Some(naming), Some(mut named)) => {
+                if let Naming::Unread { path } = naming {
+                    named.insert(path.clone());
+                }
+                *naming = Naming::Known(named);
+                self.begin(Duration::ZERO, out);
+            }
+            (Some(_), None) => self.swept(false, out),
+        }
+        self.validate();
+    }
+
+    /// Answers [`Effect::Probe`], `None` if storage did not say.
+    pub fn on_probed(&mut self, number: u64, exists: Option<bool>, out: &mut Vec<Effect>) {
+        assert_eq!(self.stage, Stage::Probing(number), "this slot was asked for");
+        match exists {
+            Some(true) if number > 1 => self.probe(number - 1, Duration::ZERO, out),
+            Some(exists) => {
+                self.freed = Some(if exists { number } else { number + 1 });
+                self.begin(Duration::ZERO, out);
+            }
+            None => self.swept(false, out),
         }
         self.validate();
     }
@@ -118,21 +261,42 @@ impl Retention {
     /// Answers [`Effect::List`] with the paths that exist, `None` if they could not be listed.
     pub fn on_listed(&mut self, paths: Option<&[String]>, reachable: &Reachable, out: &mut Vec<Effect>) {
         assert_eq!(self.stage, Stage::Listing, "a listing was asked for");
-        match paths.map(|paths| garbage(paths, reachable)) {
-            Some(paths) if paths.is_empty() => self.swept(true, out),
-            Some(paths) => {
-                self.stage = Stage::Deleting;
-                out.push(Effect::Delete { paths });
-            }
-            None => self.swept(false, out),
-        }
+        let newest = self.retained.last_key_value();
+        assert!(newest.is_none_or(|(newest, _)| *newest < reachable.bound), "a retained checkpoint is decided");
+        let Some(paths) = paths else {
+            self.swept(false, out);
+            return self.validate();
+        };
+        self.completing.retain(|checkpoint, _| *checkpoint >= reachable.bound);
+        let slots = self.free_slots(paths);
+        let waiting = self.garbage(paths, reachable).into_iter().collect();
+        let mut deleting = Deleting { waiting, running: BTreeSet::new(), slots, clean: true };
+        deleting.start(out);
+        self.stage = Stage::Deleting(deleting);
+        self.free_if_deleted(out);
         self.validate();
     }
 
-    /// Answers [`Effect::Delete`]: whether all of them are gone for certain.
-    pub fn on_deleted(&mut self, all: bool, out: &mut Vec<Effect>) {
-        assert_eq!(self.stage, Stage::Deleting, "a deletion was asked for");
-        self.swept(all, out);
+    /// Answers [`Effect::Delete`]: whether all of it is gone for certain.
+    pub fn on_deleted(&mut self, checkpoint: CheckpointId, all: bool, out: &mut Vec<Effect>) {
+        let Stage::Deleting(deleting) = &mut self.stage else { panic!("no deletion was asked for") };
+        assert!(deleting.running.remove(&checkpoint), "its deletion was asked for");
+        deleting.clean &= all;
+        if all {
+            self.fallen.remove(&checkpoint);
+        }
+        deleting.start(out);
+        self.free_if_deleted(out);
+        self.validate();
+    }
+
+    /// Answers [`Effect::Free`]: whether all of them are gone for certain.
+    pub fn on_freed(&mut self, all: bool, out: &mut Vec<Effect>) {
+        let Stage::Freeing { below, clean } = self.stage else { panic!("no slots were being freed") };
+        if all {
+            self.freed = Some(below);
+        }
+        self.swept(clean && all, out);
         self.validate();
     }
 
@@ -141,49 +305,137 @@ impl Retention {
         self.stage == Stage::Idle
     }
 
+    /// Checkpoints that fell out of retention and are still being deleted. What a sweep could not delete at all no longer
+    /// counts: it waits for the next one, and nobody waits for it.
+    pub fn backlog(&self) -> usize {
+        match self.stage {
+            Stage::Idle => 0,
+            Stage::Reading(_) | Stage::Probing(_) | Stage::Listing | Stage::Deleting(_) | Stage::Freeing { .. } => {
+                self.fallen.len()
+            }
+        }
+    }
+
+    /// Begins a sweep, or goes on with it: what must be known before anything is listed comes first.
+    fn begin(&mut self, delay: Duration, out: &mut Vec<Effect>) {
+        let unread = self.retained.iter().find_map(|(checkpoint, naming)| match naming {
+            Naming::Unread { path } => Some((*checkpoint, path.clone())),
+            Naming::Known(_) => None,
+        });
+        if let Some((checkpoint, path)) = unread {
+            self.stage = Stage::Reading(checkpoint);
+            out.push(Effect::ReadManifest { checkpoint, path, delay });
+        } else if self.freed.is_none() {
+            self.probe(self.floor - 1, delay, out);
+        } else {
+            self.stage = Stage::Listing;
+            out.push(Effect::List { delay });
+        }
+    }
+
+    fn probe(&mut self, number: u64, delay: Duration, out: &mut Vec<Effect>) {
+        self.stage = Stage::Probing(number);
+        out.push(Effect::Probe { number, delay });
+    }
+
+    /// What no longer counts, by checkpoint: the manifest first.
+    fn garbage(&self, paths: &[String], reachable: &Reachable) -> BTreeMap<CheckpointId, Vec<String>> {
+        let listed = paths.iter().filter_map(|path| match place(path) {
+            Place::Checkpoint(id) => Some((id, path)),
+            Place::Slot(_) | Place::Elsewhere => None,
+        });
+        // A listing may miss what we know.
+        let known = self.fallen.values().flatten().filter_map(|path| match place(path) {
+            Place::Checkpoint(id) => Some((id, path)),
+            Place::Slot(_) | Place::Elsewhere => None,
+        });
+        let counts = |id: CheckpointId, path: &String| {
+            id >= reachable.bound || self.retained.contains_key(&id) || self.is_named(path, reachable)
+        };
+        let mut garbage: BTreeMap<CheckpointId, BTreeSet<(bool, &String)>> =
+            self.fallen.keys().map(|checkpoint| (*checkpoint, BTreeSet::new())).collect();
+        for (id, path) in listed.chain(known).filter(|(id, path)| !counts(*id, path)) {
+            garbage.entry(id).or_default().insert((!is_manifest(path), path));
+        }
+        let in_order = |paths: BTreeSet<(bool, &String)>| paths.into_iter().map(|(_, path)| path.clone()).collect();
+        garbage.into_iter().map(|(id, paths)| (id, in_order(paths))).collect()
+    }
+
+    fn is_named(&self, path: &String, reachable: &Reachable) -> bool {
+        let retained = self.retained.values().any(|naming| match naming {
+            Naming::Unread { .. } => panic!("every retained manifest is known before anything is listed"),
+            Naming::Known(named) => named.contains(path),
+        });
+        retained || self.completing.values().any(|named| named.contains(path)) || reachable.carried.contains(path)
+    }
+
+    /// The slots to delete, ascending: those that a delayed create put back, and everything up to the floor.
+    fn free_slots(&self, paths: &[String]) -> Vec<u64> {
+        let freed = self.freed.expect("the lowest slot is known before anything is listed");
+        assert!(freed <= self.floor, "what counts is not freed");
+        let back = paths.iter().filter_map(|path| slot::number(path)).filter(|number| *number < freed);
+        let slots: Vec<u64> = back.chain(freed..self.floor).collect::<BTreeSet<_>>().into_iter().collect();
+        assert!(slots.iter().all(|number| *number < self.floor), "what counts is not freed");
+        slots
+    }
+
+    fn free_if_deleted(&mut self, out: &mut Vec<Effect>) {
+        let Stage::Deleting(deleting) = &mut self.stage else { return };
+        if !deleting.waiting.is_empty() || !deleting.running.is_empty() {
+            return;
+        }
+        let (slots, clean) = (std::mem::take(&mut deleting.slots), deleting.clean);
+        if slots.is_empty() {
+            return self.swept(clean, out);
+        }
+        // The floor may have risen meanwhile.
+        let below = slots.last().map_or(0, |last| last + 1).max(self.freed.unwrap_or(1));
+        self.stage = Stage::Freeing { below, clean };
+        out.push(Effect::Free { slots });
+    }
+
     fn swept(&mut self, clean: bool, out: &mut Vec<Effect>) {
         self.stage = Stage::Idle;
         self.tries = if clean { 0 } else { self.tries + 1 };
         if std::mem::take(&mut self.again) || (!clean && self.tries < SWEEP_TRIES) {
-            self.list(backoff(self.tries), out);
+            self.begin(backoff(self.tries), out);
         }
-    }
-
-    fn list(&mut self, delay: Duration, out: &mut Vec<Effect>) {
-        self.stage = Stage::Listing;
-        out.push(Effect::List { delay });
     }
 
     fn validate(&self) {
         assert!(self.keep >= 1, "the newest checkpoint is always kept");
         assert!(!self.again || self.stage != Stage::Idle, "only a sweep under way can be asked to go again");
         assert!(self.tries <= SWEEP_TRIES, "a sweep that keeps failing waits for the next completion");
+        assert!(self.freed.is_none_or(|freed| freed <= self.floor), "what counts is not freed");
+        assert!(self.fallen.keys().all(|id| !self.retained.contains_key(id)), "retained or fallen, not both");
+        let own = |(id, naming): (&CheckpointId, &Naming)| match naming {
+            Naming::Unread { path } => belongs(path, *id),
+            Naming::Known(named) => named.iter().any(|path| is_manifest(path) && belongs(path, *id)),
+        };
+        assert!(self.retained.iter().all(own), "what is retained is known by its own manifest");
+        if let Stage::Deleting(deleting) = &self.stage {
+            assert!(deleting.running.len() <= PARALLEL, "deletions are bounded in parallelism");
+            assert!(!deleting.running.is_empty(), "a sweep that waits for nothing goes on");
+            let deleted = deleting.waiting.iter().map(|(id, _)| id).chain(&deleting.running);
+            let kept = deleted.filter(|id| self.retained.contains_key(id)).count();
+            assert_eq!(kept, 0, "what is retained is not deleted");
+        }
     }
 }
 
-/// What of `paths` no longer counts, in the order of deletion: manifests, blobs, slots.
-fn garbage(paths: &[String], reachable: &Reachable) -> Vec<String> {
-    assert!(
-        reachable.retained.last().is_none_or(|newest| *newest < reachable.bound),
-        "a retained checkpoint is decided"
-    );
-    let mut manifests = Vec::new();
-    let mut blobs = Vec::new();
-    let mut slots = Vec::new();
-    for path in paths {
-        match place(path) {
-            Place::Slot(number) if number < reachable.floor => slots.push(path.clone()),
-            Place::Checkpoint(id) if id < reachable.bound && !reachable.retained.contains(&id) => {
-                if path.rsplit('/').next().is_some_and(|name| name.starts_with("manifest-")) {
-                    manifests.push(path.clone());
-                } else {
-                    blobs.push(path.clone());
-                }
-            }
-            Place::Slot(_) | Place::Checkpoint(_) | Place::Elsewhere => {}
+impl Deleting {
+    fn start(&mut self, out: &mut Vec<Effect>) {
+        while self.running.len() < PARALLEL
+            && let Some((checkpoint, paths)) = self.waiting.pop_front()
+        {
+            self.running.insert(checkpoint);
+            out.push(Effect::Delete { checkpoint, paths });
         }
     }
-    manifests.into_iter().chain(blobs).chain(slots).collect()
+}
+
+fn is_manifest(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with("manifest-"))
 }
 
 /// Whether `path` lies in the folder of `checkpoint`.
@@ -211,133 +463,4 @@ fn place(path: &str) -> Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn retained(pairs: &[(u64, u64)]) -> Vec<Retained> {
-        let one = |(number, id): &(u64, u64)| Retained {
-            number: *number,
-            checkpoint: CheckpointId(*id),
-            manifest: format!("checkpoints/chk-{id}/manifest-a1.1"),
-        };
-        pairs.iter().map(one).collect()
-    }
-
-    fn reachable(ids: &[u64], bound: u64, floor: u64) -> Reachable {
-        Reachable { retained: ids.iter().map(|id| CheckpointId(*id)).collect(), bound: CheckpointId(bound), floor }
-    }
-
-    fn paths(paths: &[&str]) -> Vec<String> {
-        paths.iter().map(|path| (*path).to_owned()).collect()
-    }
-
-    #[test]
-    fn with_one_retained_the_floor_is_the_new_slot_itself() {
-        assert_eq!(Retention::new(1).floor(&[], 2), 2);
-        assert_eq!(Retention::new(1).floor(&retained(&[(2, 1)]), 3), 3);
-    }
-
-    #[test]
-    fn with_three_retained_the_floor_is_the_slot_of_the_third_newest() {
-        let keep = Retention::new(3);
-        assert_eq!(keep.floor(&[], 2), 2);
-        assert_eq!(keep.floor(&retained(&[(2, 1)]), 3), 2);
-        assert_eq!(keep.floor(&retained(&[(2, 1), (3, 2)]), 7), 2);
-        assert_eq!(keep.floor(&retained(&[(2, 1), (3, 2), (7, 4)]), 8), 3);
-    }
-
-    #[test]
-    fn a_completion_subsumes_and_then_deletes_manifests_before_blobs_before_slots() {
-        let mut keep = Retention::new(1);
-        let mut out = Vec::new();
-        keep.on_completed(&retained(&[(2, 1)]), &mut out);
-        assert_eq!(
-            out,
-            [Effect::Subsume { checkpoint: CheckpointId(1) }, Effect::List { delay: Duration::ZERO }],
-            "nothing is deleted before it has been announced and listed"
-        );
-        out.clear();
-        let listed = paths(&[
-            "checkpoints/chk-1/count-0-a1.1",
-            "checkpoints/chk-1/manifest-a1.1",
-            "checkpoints/chk-2/count-0-a1.1",
-            "checkpoints/chk-2/manifest-a1.1",
-            "checkpoints/chk-3/count-0-a1.1",
-            "checkpoints/log/0000000001",
-            "checkpoints/log/0000000002",
-            "checkpoints/log/0000000003",
-        ]);
-        keep.on_listed(Some(&listed), &reachable(&[2], 3, 3), &mut out);
-        let expected = paths(&[
-            "checkpoints/chk-1/manifest-a1.1",
-            "checkpoints/chk-1/count-0-a1.1",
-            "checkpoints/log/0000000001",
-            "checkpoints/log/0000000002",
-        ]);
-        assert_eq!(out, [Effect::Delete { paths: expected }]);
-        out.clear();
-        keep.on_deleted(true, &mut out);
-        assert_eq!(out, []);
-        assert!(keep.is_idle());
-    }
-
-    #[test]
-    fn a_new_leader_deletes_what_older_leaderships_left_but_not_what_is_retained_or_its_own() {
-        let listed = paths(&[
-            "checkpoints/chk-4/count-0-a1.1",
-            "checkpoints/chk-5/count-0-a1.1",
-            "checkpoints/chk-5/manifest-a1.1",
-            "checkpoints/chk-6/count-0-a1.2",
-            "checkpoints/chk-101/count-0-a2.1",
-            "checkpoints/chk-205/count-0-a3.1",
-        ]);
-        let expected = paths(&["checkpoints/chk-4/count-0-a1.1", "checkpoints/chk-6/count-0-a1.2"]);
-        assert_eq!(garbage(&listed, &reachable(&[5], 101, 1)), expected);
-    }
-
-    #[test]
-    fn what_is_not_ours_is_never_deleted() {
-        let listed = paths(&[
-            "checkpoints/chk-1",
-            "checkpoints/chk-x/manifest-a1.1",
-            "checkpoints/log/notes",
-            "checkpoints/readme",
-            "checkpoints/savepoint-1/manifest",
-            "input/chk-1/part",
-        ]);
-        assert_eq!(garbage(&listed, &reachable(&[], 100, 100)), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_completion_during_a_sweep_is_followed_by_another_sweep() {
-        let mut keep = Retention::new(1);
-        let mut out = Vec::new();
-        keep.sweep(&mut out);
-        keep.on_completed(&[], &mut out);
-        assert_eq!(out, [Effect::List { delay: Duration::ZERO }], "one sweep at a time");
-        out.clear();
-        keep.on_listed(Some(&[]), &reachable(&[], 1, 1), &mut out);
-        assert_eq!(out, [Effect::List { delay: Duration::ZERO }]);
-    }
-
-    #[test]
-    fn a_failed_deletion_is_found_again_by_listing_a_bounded_number_of_times() {
-        let mut keep = Retention::new(1);
-        let mut out = Vec::new();
-        keep.sweep(&mut out);
-        let mut listings = 0;
-        while let Some(effect) = out.pop() {
-            match effect {
-                Effect::List { .. } => {
-                    listings += 1;
-                    let listed = paths(&["checkpoints/chk-1/count-0-a1.1"]);
-                    keep.on_listed(Some(&listed), &reachable(&[], 2, 1), &mut out);
-                }
-                Effect::Delete { .. } => keep.on_deleted(false, &mut out),
-                Effect::Subsume { .. } => panic!("nothing was subsumed"),
-            }
-        }
-        assert_eq!(listings, SWEEP_TRIES);
-        assert!(keep.is_idle());
-    }
-}
+mod tests;

@@ -30,6 +30,7 @@ use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use bytes::Bytes;
 use requests::Requests;
+use std::collections::BTreeSet;
 
 pub use crate::cores::failover::ConnectionId;
 
@@ -77,8 +78,11 @@ enum Input {
     /// The latest completed checkpoint was read.
     RestoreRead(Attempt, Result<Option<RestoreFrom>>),
     /// Replies to retention.
+    ManifestRead(CheckpointId, Option<BTreeSet<String>>),
+    Probed(u64, Option<bool>),
     SweepListed(Option<Vec<String>>),
-    Swept(bool),
+    Deleted(CheckpointId, bool),
+    Freed(bool),
 }
 
 /// Runs the coordinator of `job` until the job is over or somebody newer leads.
@@ -153,8 +157,11 @@ async fn take_leadership(env: &Env, requests: &mut Requests, mailbox: &mut Mailb
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
+            | Input::ManifestRead(..)
+            | Input::Probed(..)
             | Input::SweepListed(_)
-            | Input::Swept(_) => panic!("only the log was asked for"),
+            | Input::Deleted(..)
+            | Input::Freed(_) => panic!("only the log was asked for"),
         }
     }
 }

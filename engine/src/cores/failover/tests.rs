@@ -159,7 +159,7 @@ fn a_completed_checkpoint_starts_the_count_of_restarts_afresh() {
     let mut bench = Bench::running();
     for number in 1..=20 {
         let ms = 10_000 * u64::from(number);
-        bench.core.on_completed(attempt(number), false);
+        bench.core.on_completed(attempt(number));
         bench.fail(ms, number, Error::restart("out of luck"));
         bench.core.on_settled(at_ms(ms), &mut bench.out);
         bench.out.clear();
@@ -258,10 +258,10 @@ fn a_checkpoint_that_cannot_be_restored_ends_the_job_and_one_that_cannot_be_read
 }
 
 #[test]
-fn after_the_last_checkpoint_the_job_is_recorded_once_every_subtask_has_finished() {
+fn subtasks_finish_one_by_one_and_the_job_is_recorded_once_all_have() {
     let mut bench = Bench::running();
     bench.core.on_finished(attempt(1), SOURCE, &mut bench.out);
-    bench.core.on_completed(attempt(1), true);
+    bench.core.on_completed(attempt(1));
     for subtask in [COUNT_0, SOURCE] {
         bench.core.on_finished(attempt(1), subtask, &mut bench.out);
     }
@@ -276,7 +276,6 @@ fn after_the_last_checkpoint_the_job_is_recorded_once_every_subtask_has_finished
 #[test]
 fn a_worker_lost_after_its_subtasks_have_finished_is_not_needed_any_more() {
     let mut bench = Bench::running();
-    bench.core.on_completed(attempt(1), true);
     bench.core.on_finished(attempt(1), COUNT_1, &mut bench.out);
     bench.lose(100, 2);
     bench.expect(&[]);

@@ -17,6 +17,7 @@ use crate::graph::{Job, OperatorKind};
 use crate::ids::{CheckpointId, SubtaskId, WorkerId};
 use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
 use crate::runtime::mailbox::Mailbox;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweep: much longer than its tries take, unless storage hangs.
@@ -63,7 +64,7 @@ impl Leader {
                 subtasks.iter().copied().collect(),
             ),
             failover: Failover::new(store.generation(), workers, config.restart, subtasks),
-            retention: Retention::new(checkpoints.retained),
+            retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
             connections: Connections::new(now, config),
             falling: Vec::new(),
             confirmed: now,
@@ -197,11 +198,12 @@ impl Leader {
                 self.failover.on_restore_read(self.now(), attempt, reply, &mut out);
                 return self.perform_failover(out);
             }
-            Input::SweepListed(paths) => return self.on_sweep_listed(paths.as_deref()),
-            Input::Swept(all) => {
-                let mut out = Vec::new();
-                self.retention.on_deleted(all, &mut out);
-                return self.perform_retention(out);
+            Input::SweepListed(_)
+            | Input::ManifestRead(..)
+            | Input::Probed(..)
+            | Input::Deleted(..)
+            | Input::Freed(_) => {
+                return self.on_swept(input);
             }
         }
         self.perform_store(out);
@@ -238,14 +240,31 @@ impl Leader {
         self.perform_checkpointing(out);
     }
 
-    fn on_sweep_listed(&mut self, paths: Option<&[String]>) {
-        let reachable = Reachable {
-            retained: self.store.retained().into_iter().map(|retained| retained.checkpoint).collect(),
-            bound: self.checkpoints.pending().unwrap_or(self.store.next_id()),
-            floor: self.store.floor(),
-        };
+    /// Storage has answered retention.
+    fn on_swept(&mut self, input: Input) {
         let mut out = Vec::new();
-        self.retention.on_listed(paths, &reachable, &mut out);
+        match input {
+            Input::ManifestRead(checkpoint, named) => self.retention.on_manifest_read(checkpoint, named, &mut out),
+            Input::Probed(number, exists) => self.retention.on_probed(number, exists, &mut out),
+            Input::SweepListed(paths) => {
+                let reachable = Reachable {
+                    bound: self.checkpoints.pending().unwrap_or(self.store.next_id()),
+                    carried: BTreeSet::new(),
+                };
+                self.retention.on_listed(paths.as_deref(), &reachable, &mut out);
+            }
+            Input::Deleted(checkpoint, all) => self.retention.on_deleted(checkpoint, all, &mut out),
+            Input::Freed(all) => self.retention.on_freed(all, &mut out),
+            Input::Accepted(_)
+            | Input::NotListening(_)
+            | Input::Message(..)
+            | Input::Broken(..)
+            | Input::LogListed(_)
+            | Input::SlotRead(..)
+            | Input::SlotCreated(..)
+            | Input::ManifestWritten(..)
+            | Input::RestoreRead(..) => panic!("not for retention"),
+        }
         self.perform_retention(out);
     }
 

@@ -89,10 +89,43 @@ impl Requests {
         });
     }
 
-    /// Deletes in order, each announced, and posts whether all are gone for certain.
-    pub fn sweep(&mut self, paths: Vec<String>) {
+    /// Reads what a retained manifest names.
+    pub fn read_names(&mut self, checkpoint: CheckpointId, path: String, delay: Duration) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.sweep.manifest", delay, async move {
+            let read = storage.read(&path, None).await.map_err(Error::from);
+            let manifest = read.and_then(|bytes| Manifest::decode(&path, &bytes)).ok();
+            let named = manifest.map(|manifest| manifest.snapshots().map(|snapshot| snapshot.path.clone()).collect());
+            Input::ManifestRead(checkpoint, named)
+        });
+    }
+
+    /// Sees whether a slot exists.
+    pub fn probe(&mut self, number: u64, delay: Duration) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.sweep.probe", delay, async move {
+            let exists = match storage.read(&slot::path(number), None).await {
+                Ok(_) => Some(true),
+                Err(StorageError::NotFound(_)) => Some(false),
+                Err(_) => None,
+            };
+            Input::Probed(number, exists)
+        });
+    }
+
+    /// Deletes what is left of a checkpoint, in order, and posts whether all of it is gone for certain.
+    pub fn delete(&mut self, checkpoint: CheckpointId, paths: Vec<String>) {
         let env = self.env.clone();
-        self.start("coordinator.delete", Duration::ZERO, async move { Input::Swept(delete(&env, paths).await) });
+        self.start("coordinator.delete", Duration::ZERO, async move {
+            Input::Deleted(checkpoint, delete(&env, paths).await)
+        });
+    }
+
+    /// Deletes slots, in order, and posts whether all are gone for certain.
+    pub fn free(&mut self, slots: Vec<u64>) {
+        let env = self.env.clone();
+        let paths = slots.into_iter().map(slot::path).collect();
+        self.start("coordinator.free", Duration::ZERO, async move { Input::Freed(delete(&env, paths).await) });
     }
 
     /// Deletes without waiting for the outcome: the next sweep finds what is left.
@@ -150,11 +183,14 @@ async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<
     restore::assign(graph, &manifest)
 }
 
+/// Deletes one after the other, each announced. What follows a failure stays, because the order counts.
 async fn delete(env: &Env, paths: Vec<String>) -> bool {
-    let mut all = true;
     for path in paths {
         env.emit(Event::DeleteStarted { path: path.clone() });
-        all &= env.storage.delete(&path).await.is_ok();
+        if let Err(error) = env.storage.delete(&path).await {
+            env.emit(Event::DeleteFailed { path, cause: error.to_string() });
+            return false;
+        }
     }
-    all
+    true
 }

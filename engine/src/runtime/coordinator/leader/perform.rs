@@ -48,7 +48,8 @@ impl Leader {
                 self.checkpoints.on_added(now, checkpoint, number, &mut out);
                 self.perform_checkpointing(out);
                 let mut out = Vec::new();
-                self.retention.on_completed(&std::mem::take(&mut self.falling), &mut out);
+                let falling = std::mem::take(&mut self.falling);
+                self.retention.on_completed(checkpoint, &falling, self.store.floor(), &mut out);
                 self.perform_retention(out);
             }
             SlotRecord::IdsReserved => self.request_id(),
@@ -120,6 +121,8 @@ impl Leader {
                         self.emit(Event::ManifestStarted { checkpoint, path: path.clone() });
                     }
                     let manifest = restore::describe(&self.job.graph, checkpoint, attempt, triggered_ms, &snapshots);
+                    let blobs = manifest.snapshots().map(|snapshot| snapshot.path.clone());
+                    self.retention.on_described(checkpoint, &path, blobs);
                     self.requests.write_manifest(checkpoint, path, manifest.encode(), delay);
                 }
                 Checkpointing::AddToStore { checkpoint, manifest } => self.add_to_store(checkpoint, manifest),
@@ -181,7 +184,7 @@ impl Leader {
         let Completion { attempt, checkpoint, number, manifest, bytes, duration, last } = completion;
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.emit(Event::CompletionDurable { checkpoint, slot: number, manifest, bytes, duration_ms, last });
-        self.failover.on_completed(attempt, last);
+        self.failover.on_completed(attempt);
     }
 
     fn settled(&mut self) {
@@ -258,7 +261,12 @@ impl Leader {
             match effect {
                 Retention::Subsume { checkpoint } => self.emit(Event::CheckpointSubsumed { checkpoint }),
                 Retention::List { delay } => self.requests.list_all(delay),
-                Retention::Delete { paths } => self.requests.sweep(paths),
+                Retention::ReadManifest { checkpoint, path, delay } => {
+                    self.requests.read_names(checkpoint, path, delay);
+                }
+                Retention::Probe { number, delay } => self.requests.probe(number, delay),
+                Retention::Delete { checkpoint, paths } => self.requests.delete(checkpoint, paths),
+                Retention::Free { slots } => self.requests.free(slots),
             }
         }
     }
