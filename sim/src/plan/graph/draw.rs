@@ -4,7 +4,7 @@
 //! 2. Each operator takes its records mostly from a node that nobody consumes yet, sometimes from one that has a
 //!    consumer (fan-out), and sometimes from several (fan-in).
 //! 3. Sinks take what is left over, and hold together what would fall into pieces.
-//! 4. Sources are cut down until the graph is as cheap to run as the other jobs.
+//! 4. Sources are cut down, and operators narrowed, until the graph is as cheap to run as the other jobs.
 
 use super::{GraphSpec, Input, Node, Operator, Step, Travel};
 use crate::plan::input::Draws;
@@ -15,6 +15,8 @@ const SUBTASKS: u32 = 14;
 const CHANNELS: u32 = 36;
 /// Records over all operators.
 const RECORDS: u64 = 500;
+/// How long a generator may take, about.
+const LENGTH_MS_MAX: u64 = 900;
 
 /// The graph of a number.
 pub fn draw(number: u64) -> GraphSpec {
@@ -22,7 +24,7 @@ pub fn draw(number: u64) -> GraphSpec {
     let keys = 1 + draws.below(12) as u32;
     let mut growing = Growing { draws, spec: GraphSpec { keys, nodes: Vec::new() } };
     growing.grow();
-    let Growing { mut spec, .. } = growing;
+    let Growing { mut spec, mut draws } = growing;
     while spec.volumes().iter().sum::<u64>() > RECORDS {
         match spec.fewer_records() {
             Some(fewer) => spec = fewer,
@@ -35,8 +37,19 @@ pub fn draw(number: u64) -> GraphSpec {
             None => break,
         }
     }
+    spec.nodes.iter_mut().for_each(|node| pace(&mut draws, &mut node.operator));
     assert_eq!(spec.validate(), Ok(()), "graphs are valid by construction: {spec}");
     spec
+}
+
+/// Lets most generators take their time, some until long after the others have ended.
+fn pace(draws: &mut Draws, source: &mut Operator) {
+    let Operator::Generate { records, interval_ms, burst, .. } = source else { return };
+    if draws.below(4) > 0 {
+        let whole_ms = LENGTH_MS_MAX / 6 + draws.below(LENGTH_MS_MAX);
+        *burst = 1 + draws.skewed(4) as usize;
+        *interval_ms = whole_ms * *burst as u64 / (*records).max(1);
+    }
 }
 
 /// A graph under construction.
@@ -92,9 +105,7 @@ impl Growing {
         } else {
             // Of very unequal length: some subtasks end long before others.
             let records = 1 + self.draws.below([8, 40, 90][(salt % 3) as usize]);
-            let (interval_ms, burst) =
-                if self.chance(3) { (1 + self.draws.below(20), 1 + self.below(7)) } else { (0, 1) };
-            Operator::Generate { salt, records, interval_ms, burst }
+            Operator::Generate { salt, records, interval_ms: 0, burst: 1 }
         }
     }
 
