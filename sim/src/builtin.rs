@@ -29,21 +29,23 @@ pub fn runner() -> Runner {
 
 fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
     let initial = plan.input.objects(seed, INPUT);
-    let (job, outputs) = match &plan.input {
+    let (job, reference) = match &plan.input {
         InputShape::Graph(spec) => {
             let graph = spec.build(INPUT, OUTPUT).map_err(|e| e.to_string())?;
-            let job = Job { graph: Arc::new(graph), config: plan.config() };
-            (job, spec.reference(OUTPUT, plan.policy.mode))
+            (Job { graph: Arc::new(graph), config: plan.config() }, spec.reference(OUTPUT))
         }
         InputShape::Files { .. } | InputShape::Generated { .. } => {
             let built_in: &BuiltIn = jobs::find(plan.job.name()).map_err(|e| e.to_string())?;
             let parameters = parameters(plan);
             let job = (built_in.build)(&parameters).map_err(|e| e.to_string())?;
-            (job, (built_in.reference)(&parameters, &initial))
+            let outputs = (built_in.reference)(&parameters, &initial);
+            // What a stateless pipeline writes: a record processed again is written again.
+            let additive = outputs.keys().filter(|prefix| *prefix == "output/tokens").cloned().collect();
+            (job, Reference { outputs, additive })
         }
     };
     let processes = processes(plan, &job);
-    Ok(Staging { job, initial, reference: Some(Reference { outputs }), processes })
+    Ok(Staging { job, initial, reference: Some(reference), processes })
 }
 
 fn parameters(plan: &Plan) -> JobParameters {

@@ -171,9 +171,7 @@ impl Growing {
         let equal = self.spec.nodes[from].parallelism == parallelism;
         let exchange = if operator.is_keyed() {
             Travel::ByKey
-        } else if *operator == Operator::Enrich && port == 1 {
-            Travel::Broadcast
-        } else if self.chance(8) {
+        } else if (*operator == Operator::Enrich && port == 1) || self.chance(8) {
             Travel::Broadcast
         } else if equal && !self.chance(4) {
             Travel::Forward

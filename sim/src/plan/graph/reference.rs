@@ -6,32 +6,34 @@
 
 use super::functions::{Datum, add};
 use super::{GraphSpec, Node, Operator, functions};
-use cofferdam_engine::config::CheckpointMode;
+use cofferdam_properties::Reference;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The records of a node, in no order; `None` if nobody can know.
 type Bag = Option<Vec<Datum>>;
 
 impl GraphSpec {
-    /// The sorted lines below each sink's folder in `output`, for the sinks about which something can be said. If records may
-    /// be repeated, these are the lines that must be there, and lines may be there more often.
-    pub fn reference(&self, output: &str, mode: CheckpointMode) -> BTreeMap<String, Vec<String>> {
+    /// What must be below each sink's folder in `output`, for the sinks about which something can be said.
+    pub fn reference(&self, output: &str) -> Reference {
         let mut bags: Vec<Bag> = Vec::with_capacity(self.nodes.len());
+        let mut additive: Vec<bool> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
-            let certain = match mode {
-                CheckpointMode::ExactlyOnce => !node.operator.depends_on_order(),
-                CheckpointMode::AtLeastOnce => node.operator.only_repeats(),
-            };
-            let bag = certain.then(|| self.bag(node, &bags)).flatten();
+            let bag = (!node.operator.depends_on_order()).then(|| self.bag(node, &bags)).flatten();
             bags.push(bag);
+            additive.push(node.operator.only_repeats() && node.inputs.iter().all(|input| additive[input.from]));
         }
-        let sinks = self.nodes.iter().zip(bags).enumerate().filter(|(_, (node, _))| node.is_sink());
-        let lines = sinks.filter_map(|(n, (_, bag))| {
-            let mut lines: Vec<String> = bag?.iter().map(Datum::line).collect();
+        let mut reference = Reference::default();
+        for (n, bag) in bags.into_iter().enumerate().filter(|(n, _)| self.nodes[*n].is_sink()) {
+            let Some(bag) = bag else { continue };
+            let mut lines: Vec<String> = bag.iter().map(Datum::line).collect();
             lines.sort_unstable();
-            Some((functions::folder_of(output, n), lines))
-        });
-        lines.collect()
+            let folder = functions::folder_of(output, n);
+            if additive[n] {
+                reference.additive.insert(folder.clone());
+            }
+            reference.outputs.insert(folder, lines);
+        }
+        reference
     }
 
     fn bag(&self, node: &Node, bags: &[Bag]) -> Bag {
