@@ -1,6 +1,7 @@
 //! The coordinator against scripted workers: two of them, one source and one sink with two subtasks.
 
 mod room;
+mod standby;
 mod storm;
 
 use super::*;
@@ -49,9 +50,13 @@ struct Coordinator {
 impl Coordinator {
     /// Process `number` starts and listens on an address of its own.
     fn start(room: &Room, number: u32) -> Self {
+        Self::start_as(room, number, Rivalry::Depose)
+    }
+
+    fn start_as(room: &Room, number: u32, rivalry: Rivalry) -> Self {
         let env = room.env(number);
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
-        let options = CoordinatorOptions { listen: address(number), workers: 2, ready: None };
+        let options = CoordinatorOptions { listen: address(number), workers: 2, rivalry, lease: LEASE, ready: None };
         let running = run(env.clone(), job(), options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }
