@@ -5,6 +5,8 @@ pub mod aborts_are_final;
 pub mod announced_implies_stored;
 pub mod at_least_once;
 pub mod barrier_alignment;
+pub mod bounded_statistics;
+pub mod checkpoint_policy;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
@@ -28,6 +30,8 @@ pub const PROPERTIES: &[Property] = &[
     at_least_once::PROPERTY,
     one_live_owner::PROPERTY,
     ids_monotonic::PROPERTY,
+    checkpoint_policy::PROPERTY,
+    bounded_statistics::PROPERTY,
     announced_implies_stored::PROPERTY,
     unknown_outcome::PROPERTY,
     one_outcome::PROPERTY,

@@ -66,7 +66,14 @@ impl Coordinator {
     fn start_as(room: &Room, number: u32, rivalry: Rivalry) -> Self {
         let env = room.env(number);
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
-        let options = CoordinatorOptions { listen: address(number), workers: 2, rivalry, lease: LEASE, ready: None };
+        let options = CoordinatorOptions {
+            listen: address(number),
+            workers: 2,
+            rivalry,
+            lease: LEASE,
+            ready: None,
+            statistics: None,
+        };
         let running = run(env.clone(), job(), options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }

@@ -267,6 +267,7 @@ async fn weather(room: Room, seed: u64, ledger: Arc<Mutex<Ledger>>) {
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: None,
+            statistics: None,
         };
         let running = run(own.clone(), storm_job(), options);
         own.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
