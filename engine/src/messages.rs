@@ -10,7 +10,7 @@
 //!   | <------------------------- Trigger -- |
 //!   | -- Ack (each subtask) --------------> |   all acks: manifest, slot, commit point
 //!   | <----------------------- Completed -- |
-//!   | -- InputEnded (each subtask) -------> |   all ended: the final checkpoint, at once
+//!   | -- InputEnded (each subtask) -------> |   all ended: the next checkpoint, at once
 //!   | -- Finished (each subtask) ---------> |   after a completed checkpoint that holds its end
 //!   | <------------------------- JobDone -- |
 //! ```
@@ -134,8 +134,6 @@ pub enum ToWorker {
         attempt: Attempt,
         /// Which checkpoint.
         checkpoint: CheckpointId,
-        /// Whether every subtask had ended its input before its snapshot: commit and exit.
-        last: bool,
     },
     /// A checkpoint will not complete.
     Aborted {

@@ -105,7 +105,7 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
     let hosted = host(mounts, part, |env| {
         Box::pin(async move {
             let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
-            let options = CoordinatorOptions { listen, workers, rivalry, lease, ready: Some(ready) };
+            let options = CoordinatorOptions { listen, workers, rivalry, lease, ready: Some(ready), statistics: None };
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,

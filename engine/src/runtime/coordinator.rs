@@ -25,6 +25,7 @@ mod standby;
 
 use crate::cores::completed::{Completed, Effect};
 use crate::cores::lease::Beat;
+use crate::cores::statistics::Statistics;
 use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
@@ -53,6 +54,8 @@ pub struct CoordinatorOptions {
     pub lease: Duration,
     /// Gets the address that is listened on.
     pub ready: Option<Postbox<String>>,
+    /// Gets the statistics of each leadership when it ends.
+    pub statistics: Option<Postbox<Statistics>>,
 }
 
 /// What a coordinator does about others on the same storage.
@@ -190,6 +193,9 @@ async fn lead(
     early.into_iter().for_each(|connection| leader.on_accepted(connection));
     let end = leader.lead(&mut mailbox).await;
     leader.disconnect();
+    if let Some(statistics) = &options.statistics {
+        statistics.post(leader.statistics());
+    }
     end
 }
 

@@ -205,9 +205,18 @@ impl Worker {
                     session.outgoing.post(encode(&ToCoordinator::Heartbeat));
                     beat = self.env.sleep(interval);
                 }
-                Either::Second(report) => session.outgoing.post(encode(&report)),
+                Either::Second(report) => self.report(&report, session),
             }
         }
+    }
+
+    fn report(&mut self, report: &ToCoordinator, session: &Session) {
+        if let ToCoordinator::Finished { attempt, subtask } = report
+            && let Some(running) = self.attempt.as_mut().filter(|running| running.id() == *attempt)
+        {
+            running.finished(*subtask);
+        }
+        session.outgoing.post(encode(report));
     }
 
     fn on_input(&mut self, input: Input, session: &mut Session) -> Result<ControlFlow<SessionEnd>> {
@@ -270,7 +279,7 @@ impl Worker {
             RunningAttempt::start(&self.env, &self.job, me, &deployment, self.reports.clone(), self.inputs.clone());
         for (of, from, connection) in std::mem::take(&mut self.early_peers) {
             if of == attempt {
-                running.attach(&self.env, from, connection);
+                running.attach(from, connection);
             } else if of > attempt {
                 self.early_peers.push((of, from, connection));
             }
@@ -280,7 +289,7 @@ impl Worker {
 
     fn on_peer(&mut self, attempt: Attempt, from: WorkerId, connection: Connection) {
         match &mut self.attempt {
-            Some(running) if running.id() == attempt => running.attach(&self.env, from, connection),
+            Some(running) if running.id() == attempt => running.attach(from, connection),
             Some(_) | None => {
                 if attempt > self.newest && self.early_peers.len() < EARLY_PEERS_MAX {
                     self.early_peers.push((attempt, from, connection));

@@ -1,24 +1,27 @@
 //! The leading coordinator: takes inputs, steps the cores and performs their effects, in the order in which the cores
 //! ask for them. What announces, and when, is the order of the lines in [`perform`].
 
+mod checkpoints;
 mod perform;
 
 use super::connections::Connections;
 use super::requests::Requests;
 use super::{Input, JobEnd, announce_failure};
-use crate::cores::checkpointing::{Checkpointing, Verdict};
+use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
 use crate::cores::failover::{ConnectionId, Failover, Registration};
 use crate::cores::lease::Beat;
 use crate::cores::retention::{Reachable, Retention};
-use crate::door::{BoxFuture, Connection, StorageError, Time};
+use crate::cores::statistics::Statistics;
+use crate::door::{BoxFuture, Connection, Time};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
-use crate::graph::{Job, OperatorKind};
-use crate::ids::{CheckpointId, SubtaskId, WorkerId};
+use crate::graph::Job;
+use crate::ids::WorkerId;
 use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
 use crate::runtime::mailbox::Mailbox;
-use std::collections::BTreeSet;
+use checkpoints::{Ack, Proposal};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -31,6 +34,9 @@ pub(super) struct Leader {
     job: Job,
     store: Completed,
     checkpoints: Checkpointing,
+    statistics: Statistics,
+    /// What waits for a slot of the log, in order.
+    proposals: VecDeque<Proposal>,
     failover: Failover,
     retention: Retention,
     connections: Connections,
@@ -64,11 +70,9 @@ impl Leader {
         let now = requests.env.clock.now();
         let checkpoints = &config.checkpoints;
         Self {
-            checkpoints: Checkpointing::new(
-                checkpoints.interval,
-                checkpoints.timeout,
-                subtasks.iter().copied().collect(),
-            ),
+            checkpoints: Checkpointing::new(checkpoints, Topology::of(&job.graph)),
+            statistics: Statistics::default(),
+            proposals: VecDeque::new(),
             failover: Failover::new(store.generation(), workers, config.restart, subtasks),
             retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
             connections: Connections::new(now, config),
@@ -110,6 +114,11 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// What its checkpoints have cost.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics.clone()
     }
 
     /// Drops every connection, and asks storage for nothing more.
@@ -240,21 +249,6 @@ impl Leader {
         self.perform_failover(out);
     }
 
-    fn on_manifest_written(&mut self, checkpoint: CheckpointId, reply: Result<(), StorageError>) {
-        if reply == Err(StorageError::Fenced) {
-            return self.stop(StorageError::Fenced.into());
-        }
-        if !matches!(self.ending, Ending::No) {
-            return;
-        }
-        if let (Ok(()), Some(path)) = (&reply, self.checkpoints.manifest()) {
-            self.emit(Event::ManifestWritten { checkpoint, path });
-        }
-        let mut out = Vec::new();
-        self.checkpoints.on_manifest_written(self.now(), checkpoint, reply.map_err(Error::from), &mut out);
-        self.perform_checkpointing(out);
-    }
-
     /// Storage has answered retention.
     fn on_swept(&mut self, input: Input) {
         let mut out = Vec::new();
@@ -264,7 +258,7 @@ impl Leader {
             Input::SweepListed(paths) => {
                 let reachable = Reachable {
                     bound: self.checkpoints.pending().unwrap_or(self.store.next_id()),
-                    carried: BTreeSet::new(),
+                    carried: self.checkpoints.carried(),
                 };
                 self.retention.on_listed(paths.as_deref(), &reachable, &mut out);
             }
@@ -283,6 +277,7 @@ impl Leader {
             | Input::SignWritten => panic!("not for retention"),
         }
         self.perform_retention(out);
+        self.tell_backlog();
     }
 
     fn on_message(&mut self, connection: ConnectionId, message: ToCoordinator) {
@@ -348,22 +343,19 @@ impl Leader {
         let mut failing = Vec::new();
         match message {
             ToCoordinator::Restored { attempt, subtask } => self.failover.on_restored(attempt, subtask, &mut failing),
-            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics: _ } => {
-                let verdict = self.checkpoints.on_ack(attempt, checkpoint, subtask, snapshot, &mut asked);
-                if verdict == Verdict::Counts {
-                    self.emit(Event::AckReceived { attempt, checkpoint, subtask });
-                }
+            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics } => {
+                self.on_ack(Ack { attempt, checkpoint, subtask, snapshot, statistics });
             }
             ToCoordinator::Decline { attempt, checkpoint, subtask, reason } => {
-                let verdict = self.checkpoints.on_decline(now, attempt, checkpoint, subtask, reason, &mut asked);
-                if verdict == Verdict::Counts {
-                    self.emit(Event::DeclineReceived { attempt, checkpoint, subtask });
-                }
+                self.on_decline(attempt, checkpoint, subtask, reason);
             }
             ToCoordinator::InputEnded { attempt, subtask } => {
                 self.checkpoints.on_input_ended(now, attempt, subtask, &mut asked);
             }
-            ToCoordinator::Finished { attempt, subtask } => self.failover.on_finished(attempt, subtask, &mut failing),
+            ToCoordinator::Finished { attempt, subtask } => {
+                self.checkpoints.on_finished(now, attempt, subtask, &mut asked);
+                self.failover.on_finished(attempt, subtask, &mut failing);
+            }
             ToCoordinator::Failed { attempt, subtask, error } => {
                 let who = match subtask {
                     Some(subtask) => format!("{} on {worker}", self.job.graph.show(subtask)),
@@ -405,14 +397,6 @@ impl Leader {
             self.store.confirm(&mut out);
             self.perform_store(out);
         }
-    }
-
-    /// The workers that host sources, in order, with these.
-    fn hosted_sources(&self) -> Vec<(WorkerId, Vec<SubtaskId>)> {
-        let is_source = |subtask: &SubtaskId| self.job.graph.operator(subtask.operator).kind == OperatorKind::Source;
-        let sources = |worker| self.failover.hosted(worker).into_iter().filter(is_source).collect::<Vec<_>>();
-        let hosts = self.failover.hosts().into_iter().map(|worker| (worker, sources(worker)));
-        hosts.filter(|(_, sources)| !sources.is_empty()).collect()
     }
 
     fn send(&self, worker: WorkerId, message: &ToWorker) {
