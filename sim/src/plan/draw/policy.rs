@@ -15,10 +15,13 @@ const RESTARTS: u32 = 10_000;
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     let snapshots = (any::<bool>(), parts(), 1..=3_usize);
+    let whole_job_ms = 3 * pace.length_ms * u64::from(pace.parallelism);
     (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance(), modes()).prop_map(
         move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures, mode)| Policy {
             interval_ms: rhythm.interval_ms,
-            timeout_ms,
+            // An attempt that fails with its checkpoints replays what made them slow: one subtask that holds everything back and
+            // emits it at the end keeps its barrier behind the work of all.
+            timeout_ms: if tolerable_failures == u32::MAX { timeout_ms } else { timeout_ms + whole_job_ms },
             min_pause_ms: rhythm.min_pause_ms,
             max_concurrent: rhythm.max_concurrent,
             tolerable_failures,
