@@ -17,6 +17,7 @@
 //!
 //! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it.
 
+use crate::codec;
 use crate::element::Barrier;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
@@ -197,5 +198,5 @@ pub fn encode<T: Serialize>(message: &T) -> Bytes {
 
 /// A message from its bytes.
 pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T> {
-    bincode::deserialize(frame).map_err(|e| Error::restart(format!("malformed message: {e}")))
+    codec::decode(frame).map_err(|e| Error::restart(format!("malformed message: {e}")))
 }

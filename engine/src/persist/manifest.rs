@@ -1,6 +1,7 @@
 //! The manifest of a checkpoint (Flink's `_metadata`): which snapshots it consists of, and what they hold.
 
 use super::{Kind, open, seal};
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::SnapshotHandle;
@@ -62,7 +63,7 @@ impl Manifest {
     /// A manifest from its stored form; `path` names it in errors.
     pub fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
         let payload = open(Kind::Manifest, VERSION, path, bytes)?;
-        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
+        codec::decode(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
     }
 
     /// Where the manifest of a checkpoint goes. The attempt is part of the name, as for blobs.

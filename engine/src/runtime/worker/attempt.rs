@@ -145,6 +145,7 @@ impl RunningAttempt {
             reports,
             cancelled: self.cancelled.clone(),
             snapshot_mode: job.config.checkpoints.snapshot,
+            part_bytes: job.config.checkpoints.part_bytes,
             restore,
             context,
         };
