@@ -99,6 +99,9 @@ impl AsyncPart {
         }
         while let Some(page) = pages.as_mut().and_then(|pages| pages.next_page()) {
             self.work(blob.add(&page)).await;
+            if self.is_cancelled() {
+                return self.cancel(parts).await;
+            }
             if blob.waiting() < self.part_bytes {
                 continue;
             }
@@ -106,13 +109,10 @@ impl AsyncPart {
             if let Err(error) = self.part(parts, blob.take()).await {
                 return self.give_up(parts, Uploaded::Failed(error)).await;
             }
-            if self.is_cancelled() {
-                return self.give_up(parts, Uploaded::Cancelled).await;
-            }
         }
         let Finished { rest, bytes, checksum, digest } = blob.finish();
-        if self.is_cancelled() && parts.is_none() {
-            return Uploaded::Cancelled;
+        if self.is_cancelled() {
+            return self.cancel(parts).await;
         }
         let uploaded = match &mut parts {
             None => self.write(&path, rest).await,
@@ -194,6 +194,13 @@ impl AsyncPart {
                 return Err(error);
             }
             self.env.sleep(backoff(tries)).await;
+        }
+    }
+
+    async fn cancel(&self, parts: Option<Box<dyn Upload>>) -> Uploaded {
+        match parts {
+            Some(mut parts) => self.give_up(&mut parts, Uploaded::Cancelled).await,
+            None => Uploaded::Cancelled,
         }
     }
 

@@ -4,6 +4,7 @@ mod model;
 
 use super::proposal::CREATE_TRIES;
 use super::*;
+use crate::door::LISTING_AGE_MAX;
 use crate::ids::Attempt;
 use crate::persist::manifest::Manifest;
 
