@@ -59,13 +59,15 @@ fn manifest() -> Manifest {
         schema_version: 1,
     };
     let subtasks = (0..3).map(handle).collect();
+    let statistics = vec![SnapshotStatistics::default(); 3];
     Manifest {
         checkpoint: CheckpointId(7),
         attempt: ATTEMPT,
         job: "word-count".into(),
         max_parallelism: 128,
         triggered_ms: 1_704_067_200_000,
-        operators: vec![OperatorSnapshot { uid: "count".into(), states: vec![state], subtasks }],
+        duration_ms: 12,
+        operators: vec![OperatorSnapshot { uid: "count".into(), states: vec![state], subtasks, statistics }],
     }
 }
 

@@ -6,9 +6,10 @@
 //! 3. The blob has a name of its own attempt, so nobody else's object is ever overwritten (SPARK-51714).
 //! 4. Durable, which an upload in parts is when it is complete: ack with the handle. Failed: decline; the job goes on.
 //!
-//! A cancelled attempt's upload stops by itself at the next step: it neither acks nor declines. Parts of an upload that
-//! failed or was cancelled are taken back.
-//! Not handled: deleting an object that a failed or cancelled upload may have left; the coordinator cleans by listing.
+//! An upload for an aborted checkpoint stops at the next step, and deletes what it may have left; that of a cancelled attempt
+//! just stops. Neither acks nor declines: [`Decision`] says who may. Parts of an upload that ended early are taken back.
+//! Not handled: deleting an object that a failed upload, or one of a cancelled attempt, may have left; the coordinator cleans
+//! by listing.
 
 use super::retry;
 use crate::cores::backoff::backoff;
@@ -19,6 +20,7 @@ use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::persist::blob::{self, BlobBuilder, Finished};
 use crate::reason::FailureReason;
 use crate::runtime::mailbox::Postbox;
+use crate::runtime::subtask::{Decision, ms};
 use crate::state::{Pages, Section};
 use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
@@ -48,30 +50,45 @@ pub struct AsyncPart {
     pub reports: Postbox<ToCoordinator>,
     /// Set when the attempt is over.
     pub cancelled: Arc<AtomicBool>,
+    /// Who has the last word on this part.
+    pub decision: Arc<Decision>,
+    /// What aligning and the synchronous part took.
+    pub statistics: SnapshotStatistics,
 }
 
 /// How the upload ended.
 enum Uploaded {
     Done(SnapshotHandle),
     Failed(StorageError),
-    /// The attempt is over.
-    Cancelled,
+    /// The attempt or the checkpoint was over before anything was visible.
+    Over,
 }
 
 impl AsyncPart {
     /// Runs to the ack or the decline: `sections` were small enough to encode at once, `pages` is the view of the rest.
     pub async fn run(self, sections: Vec<Section>, pages: Option<Box<dyn Pages>>) {
         let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.checkpoint);
-        let uploaded = self.store(sections, pages).await;
+        let started = self.env.clock.now();
+        let path = blob::path(checkpoint, &self.uid, subtask.index, attempt);
+        let uploaded = self.store(&path, sections, pages).await;
+        if let Uploaded::Over = uploaded {
+            return;
+        }
+        if !self.decision.answer() {
+            // Nobody else will ever look for it. If it stays after all, the next sweep finds it.
+            let _ = self.env.storage.delete(&path).await;
+            return;
+        }
         if self.is_cancelled() {
             return;
         }
         match uploaded {
             Uploaded::Done(snapshot) => {
-                let (path, bytes, digest) = (snapshot.path.clone(), snapshot.bytes, snapshot.digest);
+                let (bytes, digest) = (snapshot.bytes, snapshot.digest);
                 self.env.emit(Event::UploadEnded { attempt, subtask, checkpoint, path, digest });
                 self.env.emit(Event::AckSent { attempt, subtask, checkpoint, digest });
-                let statistics = SnapshotStatistics { bytes, ..SnapshotStatistics::default() };
+                let async_ms = ms(self.env.clock.now().since(started));
+                let statistics = SnapshotStatistics { async_ms, bytes, ..self.statistics };
                 self.reports.post(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics });
             }
             Uploaded::Failed(error) => {
@@ -81,7 +98,7 @@ impl AsyncPart {
                 self.env.emit(Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() });
                 self.reports.post(ToCoordinator::Decline { attempt, checkpoint, subtask, reason });
             }
-            Uploaded::Cancelled => {}
+            Uploaded::Over => {}
         }
     }
 
@@ -89,9 +106,12 @@ impl AsyncPart {
         self.cancelled.load(Ordering::Acquire)
     }
 
+    fn is_over(&self) -> bool {
+        self.is_cancelled() || self.decision.is_discarded()
+    }
+
     /// Encodes and uploads, holding no more than a part and a page.
-    async fn store(&self, sections: Vec<Section>, mut pages: Option<Box<dyn Pages>>) -> Uploaded {
-        let path = blob::path(self.checkpoint, &self.uid, self.subtask.index, self.attempt);
+    async fn store(&self, path: &str, sections: Vec<Section>, mut pages: Option<Box<dyn Pages>>) -> Uploaded {
         let mut blob = BlobBuilder::default();
         let mut parts = None;
         for section in sections {
@@ -99,27 +119,29 @@ impl AsyncPart {
         }
         while let Some(page) = pages.as_mut().and_then(|pages| pages.next_page()) {
             self.work(blob.add(&page)).await;
-            if self.is_cancelled() {
+            if self.is_over() {
                 return self.cancel(parts).await;
             }
             if blob.waiting() < self.part_bytes {
                 continue;
             }
-            let parts = parts.get_or_insert_with(|| self.begin(&path, blob.waiting() as u64));
+            let parts = parts.get_or_insert_with(|| self.begin(path, blob.waiting() as u64));
             if let Err(error) = self.part(parts, blob.take()).await {
                 return self.give_up(parts, Uploaded::Failed(error)).await;
             }
         }
         let Finished { rest, bytes, checksum, digest } = blob.finish();
-        if self.is_cancelled() {
+        if self.is_over() {
             return self.cancel(parts).await;
         }
         let uploaded = match &mut parts {
-            None => self.write(&path, rest).await,
-            Some(parts) => self.complete(parts, &path, rest, bytes).await,
+            None => self.write(path, rest).await,
+            Some(parts) => self.complete(parts, path, rest, bytes).await,
         };
         match (uploaded, &mut parts) {
-            (Ok(()), _) => Uploaded::Done(SnapshotHandle { path, bytes, checksum, digest, ended: self.ended }),
+            (Ok(()), _) => {
+                Uploaded::Done(SnapshotHandle { path: path.to_owned(), bytes, checksum, digest, ended: self.ended })
+            }
             (Err(error), None) => Uploaded::Failed(error),
             (Err(error), Some(parts)) => self.give_up(parts, Uploaded::Failed(error)).await,
         }
@@ -199,8 +221,8 @@ impl AsyncPart {
 
     async fn cancel(&self, parts: Option<Box<dyn Upload>>) -> Uploaded {
         match parts {
-            Some(mut parts) => self.give_up(&mut parts, Uploaded::Cancelled).await,
-            None => Uploaded::Cancelled,
+            Some(mut parts) => self.give_up(&mut parts, Uploaded::Over).await,
+            None => Uploaded::Over,
         }
     }
 
