@@ -1,6 +1,7 @@
 //! One file a property. The table is [`PROPERTIES`]; its order is the order of judgement: the oracle, then
 //! causes before their consequences, so that one bug is convicted by one name.
 
+pub mod aborts_are_final;
 pub mod announced_implies_stored;
 pub mod at_least_once;
 pub mod barrier_alignment;
@@ -24,6 +25,7 @@ use crate::case::Property;
 pub const PROPERTIES: &[Property] = &[
     exactly_once_state::PROPERTY,
     barrier_alignment::PROPERTY,
+    aborts_are_final::PROPERTY,
     consistent_cut::PROPERTY,
     at_least_once::PROPERTY,
     one_live_owner::PROPERTY,

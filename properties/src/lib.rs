@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `exactly-once-state` | after every restore the live, the stored and the re-executed state are the same | Flink: Fault Tolerance via State Snapshots |
 //! | `barrier-alignment` | snapshots and barriers wait for the barrier on every channel, and blocked channels are left alone | order rule O3 |
+//! | `aborts-are-final` | a subtask has no part in a checkpoint that it knows to be aborted, and says so downstream once | order rules O3, O4 |
 //! | `consistent-cut` | a checkpoint cuts both ends of every channel behind the same record | Chandy and Lamport 1985; Carbone et al. 2015 |
 //! | `at-least-once` | with barriers that block nothing, no record is lost across a cut or from the output | Flink: Exactly Once vs. At Least Once |
 //! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
