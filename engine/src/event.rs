@@ -139,7 +139,7 @@ pub enum Event {
     /// A decline is about to be sent.
     DeclineSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, reason: FailureReason },
     /// A completion reached the subtask.
-    NotifyReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, last: bool },
+    NotifyReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
     /// An abort reached the subtask.
     AbortReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
     /// The sink is about to make what it staged for `checkpoint` visible.

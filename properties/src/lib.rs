@@ -7,11 +7,13 @@
 //! |---|---|---|
 //! | `exactly-once-state` | after every restore the live, the stored and the re-executed state are the same | Flink: Fault Tolerance via State Snapshots |
 //! | `barrier-alignment` | snapshots and barriers wait for the barrier on every channel, and blocked channels are left alone | order rule O3 |
+//! | `aborts-are-final` | a subtask has no part in a checkpoint that it knows to be aborted, and says so downstream once | order rules O3, O4 |
 //! | `consistent-cut` | a checkpoint cuts both ends of every channel behind the same record | Chandy and Lamport 1985; Carbone et al. 2015 |
 //! | `at-least-once` | with barriers that block nothing, no record is lost across a cut or from the output | Flink: Exactly Once vs. At Least Once |
 //! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
 //! | `ids-monotonic` | checkpoint ids and generations strictly increase for the life of the job | order rule O1 |
 //! | `checkpoint-policy` | checkpoints are triggered, and their failures put up with, as configured | Flink: Checkpointing; CheckpointFailureManager |
+//! | `bounded-statistics` | statistics count what happened, and remember a bounded part of it | Flink: Monitoring Checkpointing |
 //! | `announced-implies-stored` | what is announced as durable or visible had been stored before | order rules O4, O6 |
 //! | `unknown-outcome` | what may or may not have happened is neither announced nor undone before it was read back | order rule O7; FLINK-22494 |
 //! | `one-outcome` | a triggered checkpoint completes or is aborted, once, and only what happened is notified | order rules O6, O9; FLINK-22494 |

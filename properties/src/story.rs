@@ -153,10 +153,15 @@ impl Story {
     // --- the coordinator ---
 
     pub fn lead(&mut self) {
+        self.lead_by(Process::COORDINATOR);
+    }
+
+    /// A coordinator takes over.
+    pub fn lead_by(&mut self, coordinator: Process) {
         self.generation.0 += 1;
         self.attempt = Attempt { generation: self.generation, number: 0 };
         let slot = self.write_slot(SlotRecord::NewGeneration);
-        self.claim(Process::COORDINATOR, Event::LeadershipTaken { generation: self.generation, slot });
+        self.claim(coordinator, Event::LeadershipTaken { generation: self.generation, slot });
     }
 
     pub fn write_slot(&mut self, record: SlotRecord) -> u64 {

@@ -74,7 +74,7 @@ pub struct WorkerArgs {
     /// Where coordinators listen, separated by commas
     #[arg(long, value_name = "HOST:PORT,…", required = true, value_delimiter = ',', value_parser = host_and_port)]
     join: Vec<String>,
-    /// Which worker this is, from 0; a later one with the same number replaces this one
+    /// Which worker this is, from 0; no two of a job have the same number
     #[arg(long, value_name = "N")]
     id: u16,
     /// Where other workers reach this one, if that is not where it listens

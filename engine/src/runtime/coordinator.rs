@@ -95,6 +95,8 @@ enum Input {
     NotListening(NetworkError),
     /// A frame arrived.
     Message(ConnectionId, ToCoordinator),
+    /// The first frame of a connection was of another build.
+    Unfit(ConnectionId, String),
     /// A connection is over.
     Broken(ConnectionId, String),
     /// Replies to the completed store.
@@ -242,6 +244,7 @@ async fn take_leadership(
             Input::Accepted(_) => {}
             Input::NotListening(error) => return Err(Error::restart(format!("cannot accept workers: {error}"))),
             Input::Message(..)
+            | Input::Unfit(..)
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)

@@ -85,7 +85,7 @@ impl Checkpointing {
         match &self.live {
             Some(live) => {
                 assert_eq!(live.attempt, attempt, "no attempt is deployed while a completion is under way");
-                out.push(Effect::Notify { attempt, checkpoint, last });
+                out.push(Effect::Notify { attempt, checkpoint });
                 if last {
                     self.end(now, out);
                 }

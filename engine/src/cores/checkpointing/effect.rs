@@ -65,8 +65,6 @@ pub enum Effect {
         attempt: Attempt,
         /// Which checkpoint.
         checkpoint: CheckpointId,
-        /// Whether it is the last.
-        last: bool,
     },
     /// Announce the abort, and tell the workers of the attempt if it still runs.
     Abort {

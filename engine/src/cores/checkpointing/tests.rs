@@ -149,8 +149,8 @@ fn complete(checkpoint: u64, number: u64, duration_ms: u64, last: bool) -> Effec
     })
 }
 
-fn notify(checkpoint: u64, last: bool) -> Effect {
-    Effect::Notify { attempt: attempt(1), checkpoint: id(checkpoint), last }
+fn notify(checkpoint: u64) -> Effect {
+    Effect::Notify { attempt: attempt(1), checkpoint: id(checkpoint) }
 }
 
 fn abort(checkpoint: u64, reason: FailureReason) -> Effect {
@@ -183,7 +183,7 @@ fn a_checkpoint_goes_from_trigger_to_manifest_to_store_and_only_then_is_notified
     bench.core.on_manifest_written(at_ms(1200), id(1), Ok(()), &mut bench.out);
     bench.expect(&[Effect::AddToStore { checkpoint: id(1), manifest: manifest(1, 1) }]);
     bench.core.on_added(at_ms(1300), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 300, false), notify(1, false)]);
+    bench.expect(&[complete(1, 2, 300, false), notify(1)]);
     assert_eq!(bench.core.deadline(), Some(at_ms(2000)));
 }
 
@@ -205,7 +205,7 @@ fn one_checkpoint_is_pending_at_a_time_and_the_next_follows_at_once_when_it_is_o
     bench.expect(&[]);
     bench.adding(1, false);
     bench.core.on_added(at_ms(2600), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 1600, false), notify(1, false), Effect::Allocate]);
+    bench.expect(&[complete(1, 2, 1600, false), notify(1), Effect::Allocate]);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn once_all_input_has_ended_the_final_checkpoint_is_triggered_at_once_and_is_the
     bench.out.clear();
     bench.adding(1, true);
     bench.core.on_added(at_ms(300), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 100, true), notify(1, true)]);
+    bench.expect(&[complete(1, 2, 100, true), notify(1)]);
     assert_eq!(bench.core.deadline(), None, "nothing follows the last");
 }
 
@@ -402,7 +402,7 @@ fn the_final_checkpoint_follows_the_one_that_is_pending() {
     bench.expect(&[]);
     bench.adding(1, false);
     bench.core.on_added(at_ms(1600), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 600, false), notify(1, false), Effect::Allocate]);
+    bench.expect(&[complete(1, 2, 600, false), notify(1), Effect::Allocate]);
 }
 
 #[test]

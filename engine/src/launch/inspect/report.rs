@@ -156,7 +156,7 @@ impl Report {
         let file = file(folder, &handle.path);
         let sections = sections.into_iter().map(|section| {
             let report = SectionReport::of(&section);
-            if report.entries.is_none() && section.kind != SectionKind::Source {
+            if report.entries.is_none() && !matches!(section.kind, SectionKind::Source | SectionKind::Operator) {
                 self.problems.push(format!("{file}: section {} cannot be decoded", section.name));
             }
             report
@@ -193,7 +193,7 @@ impl SectionReport {
             SectionKind::Sink => {
                 bincode::deserialize::<BTreeMap<CheckpointId, Vec<u8>>>(&section.bytes).ok().map(|map| map.len())
             }
-            SectionKind::Source => None,
+            SectionKind::Source | SectionKind::Operator => None,
         };
         Self {
             kind: section.kind,

@@ -120,6 +120,7 @@ fn sections(sections: &[SectionReport]) -> Vec<String> {
             }
             SectionKind::Source => format!("source {name:?}: {bytes}"),
             SectionKind::Sink => format!("sink {name:?}: {entries} committables, {bytes}"),
+            SectionKind::Operator => format!("local {name:?}: {bytes}"),
         }
     });
     lines.collect()

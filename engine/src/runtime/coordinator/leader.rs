@@ -22,6 +22,7 @@ use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
 use crate::runtime::mailbox::Mailbox;
 use checkpoints::{Ack, Proposal};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweep: much longer than its tries take, unless storage hangs.
@@ -209,6 +210,7 @@ impl Leader {
             Input::Accepted(connection) => return self.on_accepted(connection),
             Input::NotListening(error) => return self.stop(Error::restart(format!("cannot accept workers: {error}"))),
             Input::Message(connection, message) => return self.on_message(connection, message),
+            Input::Unfit(connection, reason) => return self.refuse(connection, reason),
             Input::Broken(connection, cause) => return self.on_broken(connection, &cause),
             Input::LogListed(reply) => self.store.on_listed(reply, &mut out),
             Input::SlotRead(number, reply) => self.store.on_read(number, reply, &mut out),
@@ -265,6 +267,7 @@ impl Leader {
             Input::Accepted(_)
             | Input::NotListening(_)
             | Input::Message(..)
+            | Input::Unfit(..)
             | Input::Broken(..)
             | Input::LogListed(_)
             | Input::SlotRead(..)
@@ -298,14 +301,12 @@ impl Leader {
 
     fn on_register(&mut self, id: ConnectionId, protocol: u32, graph: u64, worker: WorkerId, data_address: String) {
         if let Some(reason) = self.misfit(protocol, graph) {
-            let reason = format!("{worker} does not fit: {reason}");
-            self.emit(Event::WorkerRefused { reason: reason.clone() });
-            // The worker closes the connection; if it does not, silence will.
-            return self.connections.send(id, &ToWorker::Refused { reason });
+            return self.refuse(id, format!("{worker} does not fit: {reason}"));
         }
         let now = self.now();
         let open = self.connections.heard(now, id).expect("the connection is open");
-        open.worker = Some((worker, data_address));
+        let data_address = reachable(data_address, &open.peer);
+        self.connections.admit(id, worker, data_address);
         let mut out = Vec::new();
         match self.failover.on_registered(now, worker, id, &mut out) {
             Registration::Superseded => return self.perform_failover(out),
@@ -318,6 +319,12 @@ impl Leader {
         if let Ending::Lingering { .. } = self.ending {
             self.connections.send(id, &ToWorker::JobDone);
         }
+    }
+
+    /// The other side closes the connection; if it does not, silence will.
+    fn refuse(&mut self, connection: ConnectionId, reason: String) {
+        self.emit(Event::WorkerRefused { reason: reason.clone() });
+        self.connections.send(connection, &ToWorker::Refused { reason });
     }
 
     fn misfit(&self, protocol: u32, graph: u64) -> Option<String> {
@@ -396,5 +403,28 @@ impl Leader {
         if let Some(connection) = self.failover.workers().get(&worker) {
             self.connections.send(*connection, message);
         }
+    }
+}
+
+/// Where a worker is reached that listens on every address of its machine and says so: at the one it was seen at.
+fn reachable(data_address: String, peer: &str) -> String {
+    match (data_address.parse::<SocketAddr>(), peer.parse::<SocketAddr>()) {
+        (Ok(listens), Ok(seen)) if listens.ip().is_unspecified() => {
+            SocketAddr::new(seen.ip(), listens.port()).to_string()
+        }
+        _ => data_address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reachable;
+
+    #[test]
+    fn a_worker_that_listens_everywhere_is_reached_where_it_was_seen() {
+        let at = |listens: &str| reachable(listens.to_owned(), "10.0.0.7:50123");
+        assert_eq!(at("0.0.0.0:6200"), "10.0.0.7:6200");
+        assert_eq!(at("127.0.0.1:6200"), "127.0.0.1:6200");
+        assert_eq!(at("worker-7.example:6200"), "worker-7.example:6200");
     }
 }

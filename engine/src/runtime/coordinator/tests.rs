@@ -237,9 +237,9 @@ impl Crew {
     }
 
     /// Both are told that `checkpoint` is complete.
-    async fn notified(&mut self, checkpoint: CheckpointId, last: bool) {
+    async fn notified(&mut self, checkpoint: CheckpointId) {
         for worker in [&mut self.first, &mut self.second] {
-            assert_eq!(worker.hear().await, ToWorker::Completed { attempt: worker.attempt, checkpoint, last });
+            assert_eq!(worker.hear().await, ToWorker::Completed { attempt: worker.attempt, checkpoint });
         }
     }
 
@@ -247,7 +247,7 @@ impl Crew {
     async fn checkpoint(&mut self) -> CheckpointId {
         let checkpoint = self.triggered().await;
         self.ack(checkpoint, false).await;
-        self.notified(checkpoint, false).await;
+        self.notified(checkpoint).await;
         checkpoint
     }
 
@@ -257,7 +257,7 @@ impl Crew {
         self.second.input_ended().await;
         let checkpoint = self.triggered().await;
         self.ack(checkpoint, true).await;
-        self.notified(checkpoint, true).await;
+        self.notified(checkpoint).await;
         self.first.finished().await;
         self.second.finished().await;
         assert_eq!((self.first.hear().await, self.second.hear().await), (ToWorker::JobDone, ToWorker::JobDone));

@@ -15,14 +15,14 @@ const RESTARTS: u32 = 10_000;
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     let snapshots = (any::<bool>(), parts(), 1..=3_usize);
-    (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance()).prop_map(
-        move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures)| Policy {
+    (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance(), modes()).prop_map(
+        move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures, mode)| Policy {
             interval_ms: rhythm.interval_ms,
             timeout_ms,
             min_pause_ms: rhythm.min_pause_ms,
             max_concurrent: rhythm.max_concurrent,
             tolerable_failures,
-            mode: CheckpointMode::ExactlyOnce,
+            mode,
             snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
             part_bytes,
             retained,
@@ -74,6 +74,11 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
         2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
         3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
     ]
+}
+
+/// What barriers promise.
+fn modes() -> impl Strategy<Value = CheckpointMode> {
+    prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)]
 }
 
 /// Snapshots are small here; every other plan uploads some of them in parts.

@@ -38,7 +38,7 @@ fn an_older_one_is_subsumed_by_a_completion_before_that_is_notified() {
     bench.ack(1, 1, SINK, false);
     bench.adding(2, false);
     bench.core.on_added(at_ms(2500), id(2), 2, &mut bench.out);
-    let expected = [complete(2, 2, 500, false), subsumed(1, 2), discard(&[path(1, SINK)]), notify(2, false)];
+    let expected = [complete(2, 2, 500, false), subsumed(1, 2), discard(&[path(1, SINK)]), notify(2)];
     bench.expect(&expected);
     assert_eq!(bench.ack(1, 1, SOURCE, false), Verdict::Ignored);
     bench.expect(&[discard(&[path(1, SOURCE)])]);
@@ -52,7 +52,7 @@ fn one_that_is_ready_waits_while_a_newer_one_is_being_added_and_is_then_subsumed
     bench.expect(&[]);
     bench.core.on_added(at_ms(2500), id(2), 2, &mut bench.out);
     let paths = [path(1, SOURCE), path(1, SINK)];
-    bench.expect(&[complete(2, 2, 500, false), subsumed(1, 2), discard(&paths), notify(2, false)]);
+    bench.expect(&[complete(2, 2, 500, false), subsumed(1, 2), discard(&paths), notify(2)]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_newer_one_waits_for_the_slot_of_the_older() {
         contributions: [SOURCE, SINK].map(|subtask| (subtask, contribution(2, subtask, false))).into(),
         delay: Duration::ZERO,
     };
-    bench.expect(&[complete(1, 2, 1500, false), notify(1, false), next]);
+    bench.expect(&[complete(1, 2, 1500, false), notify(1), next]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_last_checkpoint_ends_whatever_was_triggered_behind_it() {
     bench.triggered(1100, 2);
     bench.adding(1, true);
     bench.core.on_added(at_ms(1600), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 1500, true), notify(1, true), abort(2, FailureReason::TaskClosing)]);
+    bench.expect(&[complete(1, 2, 1500, true), notify(1), abort(2, FailureReason::TaskClosing)]);
     assert_eq!(bench.core.deadline(), None, "nothing follows the last");
 }
 
@@ -125,7 +125,7 @@ fn the_pause_begins_with_the_completion_and_means_one_at_a_time() {
     bench.expect(&[]);
     bench.adding(1, false);
     bench.core.on_added(at_ms(2600), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 1600, false), notify(1, false)]);
+    bench.expect(&[complete(1, 2, 1600, false), notify(1)]);
     assert_eq!(bench.core.deadline(), Some(at_ms(3300)));
     bench.core.on_alarm(at_ms(3299), &mut bench.out);
     bench.expect(&[]);

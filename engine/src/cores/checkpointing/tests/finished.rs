@@ -39,7 +39,7 @@ fn a_finished_subtask_is_carried_forward_and_whoever_it_fed_is_triggered() {
     bench.core.on_manifest_written(at_ms(2100), id(2), Ok(()), &mut bench.out);
     bench.out.clear();
     bench.core.on_added(at_ms(2100), id(2), 3, &mut bench.out);
-    bench.expect(&[complete(2, 3, 100, true), notify(2, true)]);
+    bench.expect(&[complete(2, 3, 100, true), notify(2)]);
 }
 
 #[test]

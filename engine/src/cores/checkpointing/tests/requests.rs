@@ -22,7 +22,7 @@ fn a_request_is_triggered_at_once_and_answered_when_it_is_durable() {
     bench.out.clear();
     bench.adding(1, false);
     bench.core.on_added(at_ms(1500), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 1200, false), answer(7, Ok(1)), notify(1, false), Effect::Allocate]);
+    bench.expect(&[complete(1, 2, 1200, false), answer(7, Ok(1)), notify(1), Effect::Allocate]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn once_the_last_checkpoint_is_durable_there_is_nothing_to_ask_for() {
     bench.adding(1, true);
     bench.core.on_added(at_ms(1500), id(1), 2, &mut bench.out);
     let ending = || Err(Refusal::Ending);
-    bench.expect(&[complete(1, 2, 1400, true), notify(1, true), answer(7, ending())]);
+    bench.expect(&[complete(1, 2, 1400, true), notify(1), answer(7, ending())]);
     bench.ask(1600, 8);
     bench.expect(&[answer(8, ending())]);
 }

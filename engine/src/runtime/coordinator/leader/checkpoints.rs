@@ -57,10 +57,10 @@ impl Leader {
                     self.propose(Proposal::Completion { checkpoint, manifest });
                 }
                 Effect::Complete(completion) => self.complete(completion),
-                Effect::Notify { attempt, checkpoint, last } => {
+                Effect::Notify { attempt, checkpoint } => {
                     for worker in self.failover.hosts() {
                         self.emit(Event::NotifySent { attempt, checkpoint, worker });
-                        self.send(worker, &ToWorker::Completed { attempt, checkpoint, last });
+                        self.send(worker, &ToWorker::Completed { attempt, checkpoint });
                     }
                 }
                 Effect::Abort { attempt, checkpoint, reason } => self.abort(attempt, checkpoint, reason),
