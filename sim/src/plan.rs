@@ -6,6 +6,7 @@
 //! Invariant: a plan is a pure function of the seed and [`crate::seed::GENERATOR`].
 
 pub mod draw;
+pub mod graph;
 pub mod input;
 mod policy;
 
@@ -27,6 +28,8 @@ pub enum JobKind {
     WordCount,
     /// Joins two inputs by key: two keyed states in one operator.
     Join,
+    /// A random graph of operators over one record type.
+    Graph,
 }
 
 impl JobKind {
@@ -35,14 +38,7 @@ impl JobKind {
         match self {
             Self::WordCount => "word-count",
             Self::Join => "join",
-        }
-    }
-
-    /// How many operators its graph has.
-    pub fn operators(self) -> u32 {
-        match self {
-            Self::WordCount => 4,
-            Self::Join => 7,
+            Self::Graph => "graph",
         }
     }
 }

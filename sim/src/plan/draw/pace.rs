@@ -28,14 +28,10 @@ pub struct Pace {
 pub fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
     (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_000_u64, 6..=12_u64, storage).prop_map(
-        move |(workers, parallelism, input, length_ms, checkpoints, storage)| Pace {
-            workers,
-            parallelism,
-            subtasks: u32::from(parallelism) * job.operators(),
-            input,
-            length_ms,
-            interval_ms: length_ms / checkpoints,
-            storage,
+        |(workers, parallelism, input, length_ms, checkpoints, storage)| {
+            let parallelism = input.widest().unwrap_or(parallelism);
+            let subtasks = input.subtasks(parallelism);
+            Pace { workers, parallelism, subtasks, input, length_ms, interval_ms: length_ms / checkpoints, storage }
         },
     )
 }
