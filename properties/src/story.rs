@@ -18,7 +18,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, OperatorKind, SubtaskContext};
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
 use cofferdam_engine::messages::SnapshotHandle;
-use cofferdam_engine::persist::blob::{self, BlobBuilder};
+use cofferdam_engine::persist::blob::{self, BlobBuilder, Finished};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
 use cofferdam_engine::reason::FailureReason;
@@ -359,7 +359,7 @@ impl Story {
         taken.sections().iter().for_each(|section| {
             builder.add(section);
         });
-        let (bytes, digest) = builder.finish();
+        let Finished { rest: bytes, digest, .. } = builder.finish();
         let path = blob::path(checkpoint, &self.topology.graph.operator(subtask.operator).uid, subtask.index, attempt);
         let (at, size) = (place(subtask), bytes.len() as u64);
         let handle = SnapshotHandle {

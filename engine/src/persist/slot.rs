@@ -4,6 +4,7 @@
 //! of its predecessor fails, and the predecessor knows that it is deposed. No other consensus is needed.
 
 use super::{Kind, open, seal};
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::ids::{CheckpointId, Generation};
 use bytes::Bytes;
@@ -56,7 +57,7 @@ impl Slot {
     /// A slot from its stored form; `path` names it in errors.
     pub fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
         let payload = open(Kind::Slot, VERSION, path, bytes)?;
-        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
+        codec::decode(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{Attempt, CheckpointId, Generation, KeyGroup};
 use crate::messages::SnapshotHandle;
-use crate::persist::blob::{self, BlobBuilder};
+use crate::persist::blob::{self, BlobBuilder, Finished};
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::persist::slot::{self, Slot, SlotRecord};
 use crate::state::{Section, SectionKind, encode_entries};
@@ -30,7 +30,7 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
         let bytes = encode_entries(entries);
         builder.add(&Section { kind: SectionKind::Keyed, name: "count".into(), group: Some(KeyGroup(group)), bytes });
     }
-    let (bytes, digest) = builder.finish();
+    let Finished { rest: bytes, digest, .. } = builder.finish();
     let path = blob::path(id, "counter", 0, ATTEMPT);
     let handle = SnapshotHandle {
         path: path.clone(),

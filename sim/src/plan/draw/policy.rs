@@ -50,13 +50,13 @@ fn rhythm(pace: &Pace) -> impl Strategy<Value = Rhythm> + use<> {
     let interval_ms = pace.interval_ms;
     let plain = Rhythm { interval_ms, min_pause_ms: 0, max_concurrent: 1 };
     prop_oneof![
-        4 => Just(plain),
-        2 => (1..=interval_ms / 2).prop_map(move |min_pause_ms| Rhythm {
+        6 => Just(plain),
+        1 => (1..=interval_ms / 2).prop_map(move |min_pause_ms| Rhythm {
             interval_ms: interval_ms / 3,
             min_pause_ms,
             ..plain
         }),
-        3 => (2..=3_usize, 2..=6_u64).prop_map(move |(max_concurrent, faster)| Rhythm {
+        2 => (2..=3_usize, 1..=2_u64).prop_map(move |(max_concurrent, faster)| Rhythm {
             interval_ms: (interval_ms / faster).max(5),
             max_concurrent,
             ..plain
@@ -66,7 +66,7 @@ fn rhythm(pace: &Pace) -> impl Strategy<Value = Rhythm> + use<> {
 
 /// Failed checkpoints in a row. One too many fails the attempt, and the restart strategy puts up with that.
 fn tolerance() -> impl Strategy<Value = u32> {
-    prop_oneof![2 => Just(u32::MAX), 1 => 0..=3_u32]
+    prop_oneof![4 => Just(u32::MAX), 1 => 0..=3_u32]
 }
 
 /// Time for the slowest upload there is without a fault, or for the whole job as well. Faults make checkpoints expire,
