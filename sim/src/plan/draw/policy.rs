@@ -15,8 +15,8 @@ const RESTARTS: u32 = 10_000;
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     let snapshots = (any::<bool>(), parts(), 1..=3_usize);
-    (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance(), modes()).prop_map(
-        move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures, mode)| Policy {
+    (patience(pace), snapshots, restarts(), rhythm(pace), modes()).prop_map(
+        move |((timeout_ms, tolerable_failures), (asynchronous, part_bytes, retained), restart, rhythm, mode)| Policy {
             interval_ms: rhythm.interval_ms,
             timeout_ms,
             min_pause_ms: rhythm.min_pause_ms,
@@ -61,9 +61,15 @@ fn rhythm(pace: &Pace) -> impl Strategy<Value = Rhythm> + use<> {
     ]
 }
 
-/// Failed checkpoints in a row. One too many fails the attempt, and the restart strategy puts up with that.
-fn tolerance() -> impl Strategy<Value = u32> {
-    prop_oneof![4 => Just(u32::MAX), 1 => 0..=3_u32]
+/// When a checkpoint expires, and how many may fail in a row; one more fails the attempt, and the restart strategy puts up
+/// with that. Expired checkpoints are put up with only where none needs to expire: a barrier may have to wait for all the
+/// records there are, and a job whose every attempt ends before its first checkpoint never comes to an end.
+fn patience(pace: &Pace) -> impl Strategy<Value = (u64, u32)> + use<> {
+    let long_ms = 1_000 + pace.length_ms * 16;
+    prop_oneof![
+        4 => timeout(pace).prop_map(|timeout_ms| (timeout_ms, u32::MAX)),
+        1 => (0..=3_u32).prop_map(move |failures| (long_ms, failures)),
+    ]
 }
 
 /// Time for the slowest upload there is without a fault, or for the whole job as well. Faults make checkpoints expire,
