@@ -18,7 +18,8 @@ pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     (patience(pace), snapshots, restarts(), rhythm(pace), modes()).prop_map(
         move |((timeout_ms, tolerable_failures), (asynchronous, part_bytes, retained), restart, rhythm, mode)| Policy {
             interval_ms: rhythm.interval_ms,
-            timeout_ms,
+            // Several at a time share the subtasks that encode them.
+            timeout_ms: timeout_ms * rhythm.max_concurrent as u64,
             min_pause_ms: rhythm.min_pause_ms,
             max_concurrent: rhythm.max_concurrent,
             tolerable_failures,
