@@ -15,11 +15,12 @@ const RESTARTS: u32 = 10_000;
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     let snapshots = (any::<bool>(), parts(), 1..=3_usize);
+    let slower_ms = SLOWER_IN_PARTS_MS * pace.storage;
     (patience(pace), snapshots, restarts(), rhythm(pace), modes()).prop_map(
         move |((timeout_ms, tolerable_failures), (asynchronous, part_bytes, retained), restart, rhythm, mode)| Policy {
             interval_ms: rhythm.interval_ms,
-            // Several at a time share the subtasks that encode them.
-            timeout_ms: timeout_ms * rhythm.max_concurrent as u64,
+            // Several at a time share the subtasks that encode them, and parts take their time.
+            timeout_ms: (timeout_ms + if part_bytes < WHOLE { slower_ms } else { 0 }) * rhythm.max_concurrent as u64,
             min_pause_ms: rhythm.min_pause_ms,
             max_concurrent: rhythm.max_concurrent,
             tolerable_failures,
@@ -88,9 +89,15 @@ fn modes() -> impl Strategy<Value = CheckpointMode> {
     prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)]
 }
 
+/// No snapshot of a plan is larger.
+const WHOLE: usize = 1 << 20;
+
+/// How much longer the slowest upload takes in parts, one after the other.
+const SLOWER_IN_PARTS_MS: u64 = 400;
+
 /// Snapshots are small here; every other plan uploads some of them in parts.
 fn parts() -> impl Strategy<Value = usize> {
-    prop_oneof![1 => Just(1 << 20), 1 => 64..400_usize]
+    prop_oneof![1 => Just(WHOLE), 1 => 200..2_000_usize]
 }
 
 /// How the job is restarted.
