@@ -11,4 +11,5 @@ pub mod failover;
 pub mod lease;
 pub mod restore;
 pub mod retention;
+pub mod statistics;
 pub mod transactions;

@@ -93,6 +93,7 @@ fn coordinator_main(job: Job, workers: u16, over: Arc<AtomicBool>) -> Main {
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: None,
+            statistics: None,
         };
         Box::pin(async move {
             let end = coordinator::run(env, job, options).await;

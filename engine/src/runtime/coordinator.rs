@@ -25,6 +25,7 @@ mod standby;
 
 use crate::cores::completed::{Completed, Effect};
 use crate::cores::lease::Beat;
+use crate::cores::statistics::Statistics;
 use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
@@ -53,6 +54,8 @@ pub struct CoordinatorOptions {
     pub lease: Duration,
     /// Gets the address that is listened on.
     pub ready: Option<Postbox<String>>,
+    /// Gets the statistics of each leadership when it ends.
+    pub statistics: Option<Postbox<Statistics>>,
 }
 
 /// What a coordinator does about others on the same storage.
@@ -92,6 +95,8 @@ enum Input {
     NotListening(NetworkError),
     /// A frame arrived.
     Message(ConnectionId, ToCoordinator),
+    /// The first frame of a connection was of another build.
+    Unfit(ConnectionId, String),
     /// A connection is over.
     Broken(ConnectionId, String),
     /// Replies to the completed store.
@@ -188,6 +193,9 @@ async fn lead(
     early.into_iter().for_each(|connection| leader.on_accepted(connection));
     let end = leader.lead(&mut mailbox).await;
     leader.disconnect();
+    if let Some(statistics) = &options.statistics {
+        statistics.post(leader.statistics());
+    }
     end
 }
 
@@ -236,6 +244,7 @@ async fn take_leadership(
             Input::Accepted(_) => {}
             Input::NotListening(error) => return Err(Error::restart(format!("cannot accept workers: {error}"))),
             Input::Message(..)
+            | Input::Unfit(..)
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
