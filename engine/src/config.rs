@@ -1,5 +1,6 @@
 //! The knobs of a job, with the defaults of a production run.
 
+use crate::persist::slot::Ended;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -77,6 +78,18 @@ pub enum RetentionPolicy {
     Always,
 }
 
+impl RetentionPolicy {
+    /// Whether the retained checkpoints are kept when the job ends like that.
+    pub fn keeps(self, end: &Ended) -> bool {
+        match (self, end) {
+            (Self::Always, _) => true,
+            (Self::OnFailure | Self::OnCancellation, Ended::Failed { .. }) => true,
+            (Self::OnCancellation, Ended::Cancelled) => true,
+            (Self::Never, _) | (_, Ended::Finished { .. }) | (Self::OnFailure, Ended::Cancelled) => false,
+        }
+    }
+}
+
 /// What to do after a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum RestartStrategy {
@@ -133,7 +146,14 @@ impl Default for JobConfig {
                 snapshot: SnapshotMode::Async,
                 retained: 1,
             },
-            restart: RestartStrategy::FixedDelay { attempts: 10, delay: Duration::from_secs(1) },
+            restart: RestartStrategy::ExponentialDelay {
+                initial: Duration::from_secs(1),
+                max: Duration::from_secs(60),
+                multiplier_percent: 150,
+                jitter_percent: 10,
+                reset_after: Duration::from_secs(3600),
+                attempts: None,
+            },
             heartbeat_interval: Duration::from_secs(1),
             heartbeat_timeout: Duration::from_secs(10),
         }

@@ -19,7 +19,7 @@ use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
 use crate::os::spawner::TokioSpawner;
 use crate::os::trace::{Progress, TracingTrace};
-use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd};
+use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use futures_util::future::select_all;
@@ -127,7 +127,12 @@ enum Ended {
 async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
     let (ended, mut mailbox) = Mailbox::new(env, Site::new("run", 0));
     let (ready, mut listening) = Mailbox::new(env, Site::new("run.listening", 0));
-    let options = CoordinatorOptions { listen: args.listen.clone(), workers: args.workers, ready: Some(ready) };
+    let options = CoordinatorOptions {
+        listen: args.listen.clone(),
+        workers: args.workers,
+        start: Start::Submit,
+        ready: Some(ready),
+    };
     let leading = coordinator::run(env.clone(), job.clone(), options);
     let reply = ended.clone();
     let task = Box::pin(async move { reply.post(Ended::Coordinator(leading.await)) });
@@ -173,6 +178,10 @@ fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome, took: Duratio
         Outcome::Ended(JobEnd::AlreadyFinished { checkpoint }) => {
             println!("{job} had finished before, with {checkpoint}; its output is in {output}");
             Exit::Done
+        }
+        Outcome::Ended(JobEnd::Cancelled) => {
+            eprintln!("{job} was cancelled");
+            Exit::Failed
         }
         Outcome::Failed(error) => {
             let exit = Exit::of(&error);

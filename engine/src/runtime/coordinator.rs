@@ -7,31 +7,34 @@
 //! alarm    ─┘        ^            └──────────────────────────┘
 //! ```
 //!
-//! 1. Listen, then take leadership: recover the log of completed checkpoints and occupy its next slot. A log that ends
-//!    in `Finished` ends this process at once.
+//! 1. Listen, then take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the
+//!    job is over is left alone: the workers that still look for a coordinator are told (`farewell`), and that is all.
 //! 2. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
-//! 3. The job is over when the `Finished` slot is durable, or when it failed for good *and* this process still leads: a
-//!    deposed coordinator has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12).
+//! 3. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
+//!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12).
 //!
 //! A crash anywhere is harmless: the next incarnation runs the same function on the same storage. Nothing here decides
 //! anything; what must never happen in which order is written in the cores ([`crate::cores`]).
 
 mod connections;
+mod farewell;
 mod leader;
 mod requests;
 
 use crate::cores::completed::{Completed, Effect};
-use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
-use crate::error::{Error, Reaction, Result};
+use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError, TaskHandle};
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::{RestoreFrom, ToCoordinator};
+use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use bytes::Bytes;
 use requests::Requests;
 use std::collections::BTreeSet;
 
+pub use crate::cores::completed::Start;
 pub use crate::cores::failover::ConnectionId;
 
 /// How a coordinator runs.
@@ -40,6 +43,8 @@ pub struct CoordinatorOptions {
     pub listen: String,
     /// How many workers the job needs.
     pub workers: u16,
+    /// Whether it submits the job, or comes to lead on what others have begun.
+    pub start: Start,
     /// Gets the address that is listened on.
     pub ready: Option<Postbox<String>>,
 }
@@ -57,6 +62,8 @@ pub enum JobEnd {
         /// The final checkpoint.
         checkpoint: CheckpointId,
     },
+    /// It was cancelled, under this coordinator or before.
+    Cancelled,
 }
 
 /// Everything that can happen to a coordinator.
@@ -97,20 +104,23 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
     }
     let (inbox, mut mailbox) = Mailbox::new(&env, Site::new("coordinator", 0));
     let mut requests = Requests::new(env.clone(), inbox.clone());
-    let store = match take_leadership(&env, &mut requests, &mut mailbox).await {
+    let store = match take_leadership(&env, JobMark::of(&job.graph), options.start, &mut requests, &mut mailbox).await {
         Ok(Leadership::Taken(store)) => store,
-        Ok(Leadership::Needless { checkpoint }) => {
+        Ok(Leadership::Needless { how }) => {
             // The predecessor may have died between writing this and saying it.
-            env.emit(Event::JobFinished { checkpoint });
-            return Ok(JobEnd::AlreadyFinished { checkpoint });
+            env.emit(announcement(&how, None));
+            let acceptor = start_accepting(&env, listener, inbox.clone());
+            farewell::tell(&env, &job.config, options.workers, inbox, &mut mailbox).await;
+            acceptor.abort();
+            return match how {
+                Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
+                Ended::Failed { cause } => Err(Error::give_up(cause)),
+                Ended::Cancelled => Ok(JobEnd::Cancelled),
+            };
         }
-        Err(error) => {
-            announce_failure(&env, &error);
-            return Err(error);
-        }
+        Err(error) => return Err(error),
     };
-    let acceptor =
-        env.spawner.spawn(Site::new("coordinator.acceptor", 0), Box::pin(accept(env.clone(), listener, inbox)));
+    let acceptor = start_accepting(&env, listener, inbox);
     let mut leader = leader::Leader::new(requests, job, options.workers, store);
     let end = leader.lead(&mut mailbox).await;
     acceptor.abort();
@@ -120,14 +130,29 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
 
 enum Leadership {
     Taken(Completed),
-    /// The job has finished.
+    /// The job is over.
     Needless {
-        checkpoint: CheckpointId,
+        how: Ended,
     },
 }
 
-async fn take_leadership(env: &Env, requests: &mut Requests, mailbox: &mut Mailbox<Input>) -> Result<Leadership> {
-    let mut store = Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)));
+/// What is announced of the end of a job; `kept` is the newest checkpoint that stays.
+fn announcement(how: &Ended, kept: Option<CheckpointId>) -> Event {
+    match how {
+        Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
+        Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
+        Ended::Cancelled => Event::JobCancelled { checkpoint: kept },
+    }
+}
+
+async fn take_leadership(
+    env: &Env,
+    job: JobMark,
+    start: Start,
+    requests: &mut Requests,
+    mailbox: &mut Mailbox<Input>,
+) -> Result<Leadership> {
+    let mut store = Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)), job, start);
     let mut out = Vec::new();
     store.start(&mut out);
     loop {
@@ -140,7 +165,7 @@ async fn take_leadership(env: &Env, requests: &mut Requests, mailbox: &mut Mailb
                     env.emit(Event::LeadershipTaken { generation, slot: number });
                     return Ok(Leadership::Taken(store));
                 }
-                Effect::Finish { checkpoint } => return Ok(Leadership::Needless { checkpoint }),
+                Effect::Over { how } => return Ok(Leadership::Needless { how }),
                 Effect::Fail { error } => return Err(error),
                 Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::Doubt | Effect::StepDown => {
                     panic!("only a leader proposes")
@@ -169,6 +194,10 @@ async fn take_leadership(env: &Env, requests: &mut Requests, mailbox: &mut Mailb
 /// Failed accepts in a row after which the port counts as lost.
 const ACCEPT_TRIES: u32 = 10;
 
+fn start_accepting(env: &Env, listener: Box<dyn Listener>, inbox: Postbox<Input>) -> Box<dyn TaskHandle> {
+    env.spawner.spawn(Site::new("coordinator.acceptor", 0), Box::pin(accept(env.clone(), listener, inbox)))
+}
+
 async fn accept(env: Env, mut listener: Box<dyn Listener>, inbox: Postbox<Input>) {
     let mut tries = 0;
     loop {
@@ -185,14 +214,6 @@ async fn accept(env: Env, mut listener: Box<dyn Listener>, inbox: Postbox<Input>
                 env.sleep(crate::cores::backoff::backoff(tries)).await;
             }
         }
-    }
-}
-
-/// A failure for good is announced; one of this process alone is not the job's.
-fn announce_failure(env: &Env, error: &Error) {
-    match error.reaction {
-        Reaction::GiveUp | Reaction::Corrupt => env.emit(Event::JobFailed { cause: error.message.clone() }),
-        Reaction::Restart | Reaction::Fenced => {}
     }
 }
 

@@ -80,7 +80,7 @@ fn lacks(ledger: &Ledger<'_>, uploads: &mut Uploads, at: usize, event: &Event) -
         Event::CompletionDurable { checkpoint, slot, manifest, .. } => {
             let durable = ledger.slot_says(at, *slot, |slot| match &slot.record {
                 SlotRecord::Completed { checkpoint: c, manifest: m, .. } => c == checkpoint && m == manifest,
-                SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => false,
+                SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => false,
             });
             (!durable).then(|| (checkpoint.to_string(), format!("is announced, but slot {slot} does not say so")))
         }

@@ -100,7 +100,7 @@ impl Log {
                 return Some(format!("{checkpoint} completes although only ids up to {ids_reserved} are reserved"));
             }
             SlotRecord::Completed { checkpoint, .. } => self.completed = *checkpoint,
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => {}
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => {}
         }
         self.generation = *generation;
         self.reserved = *ids_reserved;
@@ -129,7 +129,7 @@ mod tests {
 
     fn write(story: &mut Story, number: u64, generation: u64, ids_reserved: u64, record: SlotRecord) {
         let (generation, ids_reserved) = (Generation(generation), CheckpointId(ids_reserved));
-        let slot = Slot { generation, token: 0, ids_reserved, record };
+        let slot = Slot { generation, token: 0, ids_reserved, job: story.mark(), record };
         story.wrote(Process::COORDINATOR, &slot::path(number), slot.encode());
     }
 

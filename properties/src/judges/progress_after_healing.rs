@@ -14,7 +14,7 @@ use crate::history::{Fact, History, Process, What};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
-use cofferdam_engine::persist::slot::{Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
 use std::collections::BTreeSet;
 
 const NAME: &str = "progress-after-healing";
@@ -57,7 +57,7 @@ struct Standing<'a> {
 impl<'a> Standing<'a> {
     fn of(case: &Case<'a>) -> Self {
         let slots = &case.ledger().slots;
-        let says_finished = |slot: &Slot| matches!(slot.record, SlotRecord::Finished { .. });
+        let says_finished = |slot: &Slot| matches!(slot.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
         let mut standing =
             Self { finished: slots.iter().any(|fact| fact.slot.as_ref().is_ok_and(says_finished)), ..Self::default() };
         for &at in &case.ledger().protocol {
