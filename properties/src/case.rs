@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::witness::Account;
 use cofferdam_engine::graph::Job;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// One run, to be judged.
@@ -31,6 +31,8 @@ pub struct Case<'a> {
 pub struct Reference {
     /// By prefix (`output/counts`): the lines of all visible objects under it, sorted, with repetitions.
     pub outputs: BTreeMap<String, Vec<String>>,
+    /// The prefixes at which a record that is processed again only adds lines.
+    pub additive: BTreeSet<String>,
 }
 
 /// A judge.

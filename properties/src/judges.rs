@@ -2,6 +2,7 @@
 //! causes before their consequences, so that one bug is convicted by one name.
 
 pub mod announced_implies_stored;
+pub mod at_least_once;
 pub mod barrier_alignment;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
@@ -19,6 +20,7 @@ pub const PROPERTIES: &[Property] = &[
     exactly_once_state::PROPERTY,
     barrier_alignment::PROPERTY,
     consistent_cut::PROPERTY,
+    at_least_once::PROPERTY,
     one_live_owner::PROPERTY,
     ids_monotonic::PROPERTY,
     announced_implies_stored::PROPERTY,

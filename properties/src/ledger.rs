@@ -178,13 +178,20 @@ impl<'a> Ledger<'a> {
     /// The digest of a subtask's snapshot in a completed checkpoint, as the offline reader sees it at `at`.
     pub fn stored_digest(&self, completed: &Completed, (uid, index): (&str, u16), at: usize) -> Result<u64> {
         let manifest = completed.manifest.as_ref().map_err(Clone::clone)?;
-        let operator = manifest.operators.iter().find(|operator| operator.uid == uid);
-        let handle = operator.and_then(|operator| operator.subtasks.get(usize::from(index)));
-        let Some(handle) = handle else {
+        let Some(handle) = handle(manifest, (uid, index)) else {
             return Err(Error::corrupt(format!("{} names no snapshot of {uid}[{index}]", completed.path)));
         };
         self.check_snapshot(handle, at)?;
         Ok(handle.digest)
+    }
+
+    /// Whether at `at` a checkpoint was durable that holds the end of a subtask's input.
+    pub fn end_is_durable(&self, subtask: (&str, u16), at: usize) -> bool {
+        let mut before = self.completed.iter().take_while(|completed| completed.at < at);
+        before.any(|completed| {
+            let manifest = completed.manifest.as_ref().ok();
+            manifest.and_then(|manifest| handle(manifest, subtask)).is_some_and(|handle| handle.ended)
+        })
     }
 
     /// Whether at `at` a snapshot can be read back and is what its handle says.
@@ -232,6 +239,12 @@ impl<'a> Ledger<'a> {
     }
 }
 
+/// What a manifest says of a subtask.
+pub fn handle<'m>(manifest: &'m Manifest, (uid, index): (&str, u16)) -> Option<&'m SnapshotHandle> {
+    let operator = manifest.operators.iter().find(|operator| operator.uid == uid)?;
+    operator.subtasks.get(usize::from(index))
+}
+
 fn is_about_elements(event: &Event) -> bool {
     matches!(
         event,
@@ -240,6 +253,7 @@ fn is_about_elements(event: &Event) -> bool {
             | Event::BarrierReceived { .. }
             | Event::CancelReceived { .. }
             | Event::EndReceived { .. }
+            | Event::ClosedReceived { .. }
     )
 }
 

@@ -8,6 +8,7 @@
 //! | `exactly-once-state` | after every restore the live, the stored and the re-executed state are the same | Flink: Fault Tolerance via State Snapshots |
 //! | `barrier-alignment` | snapshots and barriers wait for the barrier on every channel, and blocked channels are left alone | order rule O3 |
 //! | `consistent-cut` | a checkpoint cuts both ends of every channel behind the same record | Chandy and Lamport 1985; Carbone et al. 2015 |
+//! | `at-least-once` | with barriers that block nothing, no record is lost across a cut or from the output | Flink: Exactly Once vs. At Least Once |
 //! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
 //! | `ids-monotonic` | checkpoint ids and generations strictly increase for the life of the job | order rule O1 |
 //! | `announced-implies-stored` | what is announced as durable or visible had been stored before | order rules O4, O6 |

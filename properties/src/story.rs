@@ -42,6 +42,10 @@ pub struct Story {
     pub pending: Option<Pending>,
     completed: Option<Completed>,
     numbers: BTreeMap<Process, u32>,
+    /// Channels whose barrier of the pending checkpoint has been taken already.
+    overtaken: Vec<usize>,
+    /// By subtask that has finished: the snapshot that later checkpoints carry.
+    carried: BTreeMap<usize, (Rc<Taken>, SnapshotHandle)>,
 }
 
 /// A checkpoint under way.
@@ -79,6 +83,8 @@ impl Story {
             pending: None,
             completed: None,
             numbers: BTreeMap::new(),
+            overtaken: Vec::new(),
+            carried: BTreeMap::new(),
             topology,
             job,
         };
@@ -166,6 +172,7 @@ impl Story {
         let (attempt, restore) = (self.attempt, self.completed.as_ref().map(|completed| completed.id));
         self.run = Run::new(attempt, restore, &self.topology);
         self.seqs.fill(0);
+        self.carried.clear();
         self.claim(Process::COORDINATOR, Event::AttemptDeployed { attempt, restore });
         for number in 0..self.topology.subtasks.len() {
             self.restore(number);
@@ -220,6 +227,21 @@ impl Story {
         self.run.flush(&self.topology, index);
     }
 
+    /// Source `index` emits `records` behind its barrier, and they are taken in front of the consumers' snapshots.
+    pub fn overtake(&mut self, index: usize, records: u64) {
+        self.emit(index, records);
+        for lane in self.topology.outputs[index].clone() {
+            let (number, channel) = (self.consumer(lane), self.topology.channels[lane]);
+            let checkpoint = self.pending.as_ref().expect("triggered").id;
+            let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+            let seq = self.next_seq(lane);
+            self.claim(place(subtask), Event::BarrierReceived { attempt, subtask, channel, seq, checkpoint });
+            self.run.next_element(&self.topology, number, channel, seq).expect("the next element");
+            self.overtaken.push(lane);
+            self.consume(lane);
+        }
+    }
+
     /// Takes the next element of a channel.
     fn next_seq(&mut self, lane: usize) -> u64 {
         let seq = self.seqs[lane];
@@ -269,7 +291,12 @@ impl Story {
     pub fn snapshot(&mut self, number: usize) {
         let checkpoint = self.pending.as_ref().expect("triggered").id;
         let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
-        let (at, lanes) = (place(subtask), self.topology.inputs[number].clone());
+        if let Some(carried) = self.carried.get(&number) {
+            self.pending.as_mut().expect("triggered").taken[number] = Some(carried.clone());
+            return;
+        }
+        let (at, mut lanes) = (place(subtask), self.topology.inputs[number].clone());
+        lanes.retain(|lane| !self.carried.contains_key(&self.topology.producers[*lane]));
         if lanes.is_empty() {
             self.claim(at, Event::TriggerReceived { attempt, subtask, checkpoint });
         }
@@ -277,6 +304,10 @@ impl Story {
             self.consume(*lane);
         }
         for (nth, lane) in lanes.iter().enumerate() {
+            if self.overtaken.contains(lane) {
+                self.overtaken.retain(|overtaken| overtaken != lane);
+                continue;
+            }
             let (seq, channel) = (self.next_seq(*lane), self.topology.channels[*lane]);
             self.claim(at, Event::BarrierReceived { attempt, subtask, channel, seq, checkpoint });
             self.run.next_element(&self.topology, number, channel, seq).expect("the next element");
@@ -410,17 +441,52 @@ impl Story {
 
     /// The end of the input passes all subtasks.
     pub fn end_input(&mut self) {
-        for number in 0..self.topology.subtasks.len() {
-            let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
-            for lane in self.topology.inputs[number].clone() {
-                self.consume(lane);
-                let (seq, channel) = (self.next_seq(lane), self.topology.channels[lane]);
-                self.claim(place(subtask), Event::EndReceived { attempt, subtask, channel, seq });
-                self.run.on_end_received(&self.topology, number, (channel, seq)).expect("its turn");
+        (0..self.topology.subtasks.len()).for_each(|number| self.end_input_of(number));
+    }
+
+    /// The end of the input passes one subtask; ends that it has taken already do not come again.
+    pub fn end_input_of(&mut self, number: usize) {
+        let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+        for lane in self.topology.inputs[number].clone() {
+            if self.run.lanes[lane].ended {
+                continue;
             }
-            self.claim(place(subtask), Event::InputEnded { attempt, subtask });
-            self.run.on_input_ended(&self.topology, number).expect("its turn");
-            self.run.flush(&self.topology, number);
+            self.consume(lane);
+            let (seq, channel) = (self.next_seq(lane), self.topology.channels[lane]);
+            self.claim(place(subtask), Event::EndReceived { attempt, subtask, channel, seq });
+            self.run.on_end_received(&self.topology, number, (channel, seq)).expect("its turn");
+        }
+        self.claim(place(subtask), Event::InputEnded { attempt, subtask });
+        self.run.on_input_ended(&self.topology, number).expect("its turn");
+        self.run.flush(&self.topology, number);
+    }
+
+    /// A subtask takes the end of its channel from source `index`.
+    pub fn take_end(&mut self, number: usize, index: usize) {
+        for lane in self.topology.inputs[number].clone() {
+            if self.topology.producers[lane] != index {
+                continue;
+            }
+            self.consume(lane);
+            let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+            let (seq, channel) = (self.next_seq(lane), self.topology.channels[lane]);
+            self.claim(place(subtask), Event::EndReceived { attempt, subtask, channel, seq });
+            self.run.on_end_received(&self.topology, number, (channel, seq)).expect("its turn");
+        }
+    }
+
+    /// A subtask exits, its end being durable, and its consumers take the close of its channels.
+    pub fn leave(&mut self, number: usize) {
+        let (attempt, subtask) = (self.attempt, self.topology.subtasks[number]);
+        let completed = self.completed.as_ref().expect("a checkpoint that holds its end");
+        self.carried.insert(number, (completed.taken[number].clone(), completed.handles[number].clone()));
+        self.claim(place(subtask), Event::SubtaskFinished { attempt, subtask });
+        for lane in self.topology.outputs[number].clone() {
+            let consumer = self.consumer(lane);
+            let (seq, channel) = (self.next_seq(lane), self.topology.channels[lane]);
+            let subtask = self.topology.subtasks[consumer];
+            self.claim(place(subtask), Event::ClosedReceived { attempt, subtask, channel, seq });
+            self.run.on_closed_received(&self.topology, consumer, (channel, seq)).expect("its turn");
         }
     }
 

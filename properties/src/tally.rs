@@ -34,6 +34,10 @@ pub struct Tally {
     pub commits: u64,
     /// Jobs that finished.
     pub finished: u64,
+    /// Channels that at-least-once barriers cut behind more records at the consumer than at the producer.
+    pub overlapping_cuts: u64,
+    /// Attempts that restored such a checkpoint: records were processed again.
+    pub repetitions: u64,
 }
 
 /// In which phase of the job processes crashed; each crash counts once, in the first phase that fits.
@@ -109,7 +113,7 @@ impl Tally {
                 What::Claim(event) => tally.on_claim(event, &mut phase),
                 What::Fact(Fact::Crashed) => {
                     phase.count(&mut tally.crashes);
-                    tally.coordinator_crashes += u64::from(entry.by.process == Process::COORDINATOR);
+                    tally.coordinator_crashes += u64::from(matches!(entry.by.process, Process::Coordinator(_)));
                 }
                 What::Fact(_) => {}
             }
@@ -117,7 +121,9 @@ impl Tally {
         let completed: BTreeSet<CheckpointId> = case.ledger().completed.iter().map(|c| c.checkpoint).collect();
         tally.checkpoints_completed = completed.len() as u64;
         tally.finished = u64::from(case.ledger().finished().is_some());
-        tally.restores_non_empty = case.account().restores_non_empty;
+        let account = case.account();
+        tally.restores_non_empty = account.restores_non_empty;
+        (tally.overlapping_cuts, tally.repetitions) = (account.overlapping_cuts, account.repetitions);
         tally
     }
 
@@ -159,6 +165,8 @@ impl Tally {
         self.records_consumed += other.records_consumed;
         self.commits += other.commits;
         self.finished += other.finished;
+        self.overlapping_cuts += other.overlapping_cuts;
+        self.repetitions += other.repetitions;
     }
 }
 

@@ -8,9 +8,12 @@
 //!    digest of the live state, the stored snapshot as the offline reader sees it, and the witness's.
 //! 3. `SourceEmitted` reads so many records from the input, `Consumed` takes so many from a channel. What is not there
 //!    cannot have been consumed: that, a wrong order or an early end is illegal, and re-execution stops.
-//! 4. `SnapshotTaken` takes the witness's snapshot and cuts the channels; `UploadEnded` and `AckSent` are compared.
+//! 4. `EndReceived` and `ClosedReceived` need a producer that has ended, and one whose end a durable checkpoint holds.
+//!    After `SubtaskFinished` a subtask does nothing any more; a manifest then carries the snapshot of an earlier
+//!    checkpoint, and that is the one a restore is compared with.
+//! 5. `SnapshotTaken` takes the witness's snapshot and cuts the channels; `UploadEnded` and `AckSent` are compared.
 //!    Positions of a source agree if they stand before the same record: a reader may write that down in several ways.
-//! 5. `Prepared` stages, `CommitStarted` makes visible in the witness's storage, `CommitEnded` forgets the committable.
+//! 6. `Prepared` stages, `CommitStarted` makes visible in the witness's storage, `CommitEnded` forgets the committable.
 //!
 //! Each record of the input prefix exactly once, first in first out per channel: this follows from re-execution.
 //!
@@ -18,7 +21,7 @@
 //! in the output. Not checked: what a reader or writer does outside the storage of its environment.
 //!
 //! Owns: the re-executed state. Does not own: verdicts on output and ownership, which judges draw from [`Account`].
-//! Memory is bounded by the attempts of the run and the newest few checkpoints.
+//! Memory is bounded by the attempts of the run, the newest few checkpoints and the snapshots of subtasks that have ended.
 
 mod cuts;
 mod difference;
@@ -31,12 +34,12 @@ pub(crate) mod topology;
 
 use crate::case::{HARNESS, Violation};
 use crate::history::{History, What};
-use crate::ledger::{Ledger, is_visible};
+use crate::ledger::{self, Completed, Ledger, is_visible};
 use bytes::Bytes;
 use cofferdam_engine::door::Env;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, SubtaskContext};
-use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
+use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, SubtaskId};
 use cofferdam_engine::persist::blob;
 use cofferdam_engine::state;
 use std::any::Any;
@@ -56,6 +59,8 @@ use topology::Topology;
 pub const EXACTLY_ONCE_STATE: &str = "exactly-once-state";
 /// The property that its cuts convict of.
 pub const CONSISTENT_CUT: &str = "consistent-cut";
+/// The same with barriers that block nothing.
+pub const AT_LEAST_ONCE: &str = "at-least-once";
 
 /// Completed checkpoints of which snapshots are kept.
 const KEPT: usize = 4;
@@ -65,8 +70,12 @@ const KEPT: usize = 4;
 pub struct Account {
     /// The first claim that is illegal, or whose digest is not the re-executed one.
     pub state: Option<Violation>,
-    /// The first inconsistent cut.
+    /// The first inconsistent cut: of [`CONSISTENT_CUT`] or [`AT_LEAST_ONCE`], by the job's mode.
     pub cut: Option<Violation>,
+    /// Channels that a checkpoint cut behind more records at their consumer than at their producer.
+    pub overlapping_cuts: u64,
+    /// Attempts that restored such a checkpoint, so that records were processed again.
+    pub repetitions: u64,
     /// The entry at which re-execution could not go on. What follows it is unknown.
     pub stopped: Option<usize>,
     /// Every commit that was started, in order.
@@ -173,7 +182,7 @@ impl<'a> Witness<'a> {
             snapshots: BTreeMap::new(),
             fresh: vec![None; topology.subtasks.len()],
             completed: Vec::new(),
-            cuts: Cuts::default(),
+            cuts: Cuts::of(job.config.checkpoints.mode),
             account: Account::default(),
             topology,
         }
@@ -181,6 +190,7 @@ impl<'a> Witness<'a> {
 
     fn finish(mut self) -> Account {
         self.account.restores_non_empty = self.runs.iter().filter(|run| run.non_empty).count() as u64;
+        self.account.overlapping_cuts = self.cuts.overlapping();
         self.account
     }
 
@@ -189,6 +199,8 @@ impl<'a> Witness<'a> {
         match *event {
             Event::AttemptDeployed { attempt, restore } => {
                 self.runs.push(Run::new(attempt, restore, &self.topology));
+                let taker = restore.and_then(|checkpoint| Some((checkpoint, self.taker(checkpoint, at)?)));
+                self.account.repetitions += u64::from(taker.is_some_and(|cut| self.cuts.overlaps(cut)));
                 Ok(())
             }
             Event::CompletionDurable { checkpoint, .. } => {
@@ -217,6 +229,13 @@ impl<'a> Witness<'a> {
                     run.on_end_received(topology, subtask, (channel, seq))
                 })
             }
+            Event::ClosedReceived { attempt, subtask, channel, seq } => {
+                self.on_closed_received(at, (attempt, subtask), channel, seq)
+            }
+            Event::SubtaskFinished { attempt, subtask } => self.with(at, attempt, subtask, |_, run, subtask| {
+                run.live(subtask)?.finished = true;
+                Ok(())
+            }),
             Event::InputEnded { attempt, subtask } => {
                 self.with(at, attempt, subtask, |topology, run, subtask| run.on_input_ended(topology, subtask))
             }
@@ -290,9 +309,37 @@ impl<'a> Witness<'a> {
         self.completed.push(checkpoint);
         if let Some(oldest) = self.completed.len().checked_sub(KEPT) {
             let floor = self.completed[oldest];
-            self.snapshots = self.snapshots.split_off(&(floor, Attempt::default()));
+            let mut old = std::mem::take(&mut self.snapshots);
+            self.snapshots = old.split_off(&(floor, Attempt::default()));
+            // A later manifest may carry the snapshot of a subtask that has finished since.
+            let carried = |taken: &Option<Rc<Taken>>| taken.as_ref().is_some_and(|taken| taken.ended);
+            self.snapshots.extend(old.into_iter().filter(|(_, taken)| taken.iter().any(carried)));
             self.cuts.forget_below(floor);
         }
+    }
+
+    /// The attempt that took a checkpoint which was durable at `at`.
+    fn taker(&self, checkpoint: CheckpointId, at: usize) -> Option<Attempt> {
+        Some(self.ledger.completed_at(checkpoint, at)?.manifest.as_ref().ok()?.attempt)
+    }
+
+    /// The producer of a channel is gone: it was told that a durable checkpoint holds the end of its input.
+    fn on_closed_received(
+        &mut self,
+        at: usize,
+        (attempt, subtask): (Attempt, SubtaskId),
+        channel: ChannelId,
+        seq: u64,
+    ) -> Result<(), Violation> {
+        let ledger = self.ledger;
+        self.with(at, attempt, subtask, |topology, run, subtask| {
+            let producer = run.on_closed_received(topology, subtask, (channel, seq))?;
+            let node = topology.graph.operator(topology.subtasks[producer].operator);
+            if ledger.end_is_durable((&node.uid, topology.subtasks[producer].index), at) {
+                return Ok(());
+            }
+            Err(Refusal::Illegal(format!("takes the close of {channel}, the end of whose producer is not durable")))
+        })
     }
 
     fn on_snapshot_taken(
@@ -302,7 +349,7 @@ impl<'a> Witness<'a> {
         checkpoint: CheckpointId,
         ended: bool,
     ) -> Result<(), Violation> {
-        let mut cuts = std::mem::take(&mut self.cuts);
+        let mut cuts = std::mem::replace(&mut self.cuts, Cuts::of(self.job.config.checkpoints.mode));
         let (number, taken, cut) = self.with(at, attempt, subtask, |topology, run, number| {
             run.flush(topology, number);
             let taken = run.live(number)?.snapshot();
@@ -312,7 +359,8 @@ impl<'a> Witness<'a> {
         self.cuts = cuts;
         if let Some(message) = cut {
             let subject = format!("{checkpoint} of {attempt}");
-            self.account.cut.get_or_insert_with(|| Violation::new(CONSISTENT_CUT, at, subject, message));
+            let property = self.cuts.property();
+            self.account.cut.get_or_insert_with(|| Violation::new(property, at, subject, message));
         }
         if taken.ended != ended {
             let message = format!("{checkpoint}: says ended = {ended}, re-executed it is {}", taken.ended);
@@ -368,7 +416,9 @@ impl<'a> Witness<'a> {
             let Some(taken) = taken.filter(|taken| !taken.agrees_with(digest)) else { return Ok(None) };
             let stored = ledger.object_at(path, at).and_then(|bytes| blob::decode(path, bytes).ok());
             let Some(stored) = stored.filter(|stored| state::digest(stored) == digest) else { return Ok(None) };
-            let recognised = run.live(number)?.recognises(taken, &stored, digest)?;
+            // It may have finished meanwhile: the upload goes on beside it.
+            let live = run.lives[number].as_ref().expect("it has taken this snapshot");
+            let recognised = live.recognises(taken, &stored, digest)?;
             Ok(if recognised { None } else { difference(&stored, taken.sections()) })
         });
         self.snapshots = snapshots;
@@ -436,8 +486,7 @@ impl<'a> Witness<'a> {
     ) -> Result<Rc<Taken>, Violation> {
         let (attempt, subtask) = who;
         let completed = self.ledger.completed_at(checkpoint, at);
-        let taker = completed.and_then(|completed| Some(completed.manifest.as_ref().ok()?.attempt));
-        let taken = taker.and_then(|taker| self.snapshots.get(&(checkpoint, taker))?[number].clone());
+        let taken = completed.and_then(|completed| self.snapshot_in(completed, number));
         let fresh = self.fresh[number];
         let taken = self.with(at, attempt, subtask, |_, run, number| {
             let taken = taken.ok_or_else(|| {
@@ -458,6 +507,25 @@ impl<'a> Witness<'a> {
             Err(error) => self.convict(at, who, format!("{checkpoint} cannot be read: {error}")),
         }
         Ok(taken)
+    }
+
+    /// The witness's own snapshot where a manifest names a stored one: the checkpoint's, or, of a subtask that had
+    /// finished before, that of an earlier one.
+    fn snapshot_in(&self, completed: &Completed, number: usize) -> Option<Rc<Taken>> {
+        let manifest = completed.manifest.as_ref().ok()?;
+        if let Some(taken) =
+            self.snapshots.get(&(manifest.checkpoint, manifest.attempt)).and_then(|t| t[number].clone())
+        {
+            return Some(taken);
+        }
+        let subtask = self.topology.subtasks[number];
+        let uid = &self.topology.graph.operator(subtask.operator).uid;
+        let handle = ledger::handle(manifest, (uid, subtask.index))?;
+        let names = |&(checkpoint, taker): &(CheckpointId, Attempt)| {
+            blob::path(checkpoint, uid, subtask.index, taker) == handle.path
+        };
+        let (_, taken) = self.snapshots.iter().rev().find(|(key, _)| names(key))?;
+        taken[number].clone().filter(|taken| taken.ended)
     }
 
     fn on_commit_started(

@@ -31,7 +31,10 @@ fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
     let parameters = parameters(plan);
     let job = (built_in.build)(&parameters).map_err(|e| e.to_string())?;
     let initial = plan.input.objects(seed, INPUT);
-    let reference = Reference { outputs: (built_in.reference)(&parameters, &initial) };
+    let outputs = (built_in.reference)(&parameters, &initial);
+    // What a stateless pipeline writes: a record processed again is written again.
+    let additive = outputs.keys().filter(|prefix| *prefix == "output/tokens").cloned().collect();
+    let reference = Reference { outputs, additive };
     let processes = processes(plan, &job);
     Ok(Staging { job, initial, reference: Some(reference), processes })
 }

@@ -12,13 +12,13 @@
 //! | `CompletionDurable` | the slot, a `Completed` of this checkpoint and manifest |
 //! | `NotifySent` | a `Completed` slot of this checkpoint |
 //! | `CommitEnded` | every object that the witness's commit makes visible, with its bytes |
+//! | `SubtaskFinished` | a durable checkpoint that holds the end of the subtask's input |
 //! | `JobFinished` | a `Finished` slot of this checkpoint |
 //!
 //! Does not check that what is stored stays: see [`completed_is_restorable`](super::completed_is_restorable).
 
 use crate::case::{Case, Property, Violation};
 use crate::history::What;
-use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
 use cofferdam_engine::persist::manifest::Manifest;
@@ -40,7 +40,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut uploads = Uploads::new();
     let announced = ledger.protocol.iter().find_map(|&at| {
         let What::Claim(event) = &case.history.entries[at].what else { return None };
-        let (subject, message) = lacks(ledger, &mut uploads, at, event)?;
+        let (subject, message) = lacks(case, &mut uploads, at, event)?;
         Some(Violation::new(NAME, at, subject, message))
     });
     [announced, judge_commits(case)].into_iter().flatten().min_by_key(|violation| violation.at)
@@ -50,7 +50,8 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
 type Uploads = BTreeMap<(Attempt, SubtaskId, CheckpointId), u64>;
 
 /// What a claim lacks: its subject, and what is missing.
-fn lacks(ledger: &Ledger<'_>, uploads: &mut Uploads, at: usize, event: &Event) -> Option<(String, String)> {
+fn lacks(case: &Case<'_>, uploads: &mut Uploads, at: usize, event: &Event) -> Option<(String, String)> {
+    let ledger = case.ledger();
     match event {
         Event::LeadershipTaken { generation, slot } => {
             let taken = ledger.slot_says(at, *slot, |slot| {
@@ -80,13 +81,20 @@ fn lacks(ledger: &Ledger<'_>, uploads: &mut Uploads, at: usize, event: &Event) -
         Event::CompletionDurable { checkpoint, slot, manifest, .. } => {
             let durable = ledger.slot_says(at, *slot, |slot| match &slot.record {
                 SlotRecord::Completed { checkpoint: c, manifest: m, .. } => c == checkpoint && m == manifest,
-                SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => false,
+                _ => false,
             });
             (!durable).then(|| (checkpoint.to_string(), format!("is announced, but slot {slot} does not say so")))
         }
         Event::NotifySent { checkpoint, worker, .. } => {
             let durable = ledger.completed_at(*checkpoint, at).is_some();
             (!durable).then(|| (checkpoint.to_string(), format!("is notified to {worker} before it is durable")))
+        }
+        Event::SubtaskFinished { attempt, subtask } => {
+            let graph = &case.job.graph;
+            let uid = &graph.operator(subtask.operator).uid;
+            let durable = ledger.end_is_durable((uid, subtask.index), at);
+            let subject = || format!("{} of {attempt}", graph.show(*subtask));
+            (!durable).then(|| (subject(), "finishes although no durable checkpoint holds its end".to_owned()))
         }
         Event::JobFinished { checkpoint } => {
             let finished = ledger.finished().is_some_and(|finished| finished < at);
@@ -166,6 +174,16 @@ mod tests {
     #[test]
     fn a_commit_that_shows_nothing_convicts() {
         convicts(&late(writes("output/sums")), "output/sums/chk-1-a1.1");
+    }
+
+    #[test]
+    fn a_subtask_that_exits_before_its_end_is_durable_convicts() {
+        let mut story = Story::begun();
+        story.emit(0, 6);
+        story.end_input_of(0);
+        let (attempt, subtask) = (story.attempt(), story.subtask(0));
+        story.claim(crate::story::place(subtask), Event::SubtaskFinished { attempt, subtask });
+        convicts(&story, "numbers[0] of a1.1");
     }
 
     #[test]

@@ -8,15 +8,17 @@
 //! 1. barriers of a channel strictly increase, and so do emitted barriers and snapshots;
 //! 2. after barrier n on a channel nothing is consumed from it until the alignment of n ended, its snapshot was taken
 //!    or it was given up;
-//! 3. barrier n is emitted, and snapshot n is taken, only after barrier n on *every* channel, ended ones included;
+//! 3. barrier n is emitted, and snapshot n is taken, only after barrier n on *every* channel whose producer has not
+//!    finished, ended ones included; if all producers have, after a trigger;
 //! 4. a subtask with outputs emits barrier n before snapshot n, and processes nothing in between.
 //!
 //! Does not check which records are in front of a barrier: re-execution and [`consistent_cut`](super::consistent_cut)
-//! do. Knows aligned barriers only.
+//! do. Where barriers promise only *at least once* nothing blocks: the second rule falls away.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::What;
 use crate::witness::topology::Topology;
+use cofferdam_engine::config::CheckpointMode;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, SubtaskId};
 
@@ -32,13 +34,14 @@ pub const PROPERTY: Property = Property {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let topology = Topology::of(&case.job.graph);
+    let mode = case.job.config.checkpoints.mode;
     let mut attempts: Vec<(Attempt, Vec<Inputs>)> = Vec::new();
     for (at, entry) in case.history.entries.iter().enumerate() {
         let What::Claim(event) = &entry.what else { continue };
         let Some((attempt, subtask)) = subtask_of(event) else { continue };
         let Some(number) = topology.subtask(subtask) else { continue };
         if !attempts.iter().any(|(known, _)| *known == attempt) {
-            attempts.push((attempt, topology.subtasks.iter().map(|_| Inputs::default()).collect()));
+            attempts.push((attempt, topology.subtasks.iter().map(|_| Inputs::new(mode)).collect()));
         }
         let (_, inputs) = attempts.iter_mut().rev().find(|(known, _)| *known == attempt).expect("just added");
         let has_outputs = !topology.outputs[number].is_empty();
@@ -56,6 +59,9 @@ fn subtask_of(event: &Event) -> Option<(Attempt, SubtaskId)> {
         | Event::Consumed { attempt, subtask, .. }
         | Event::BarrierReceived { attempt, subtask, .. }
         | Event::CancelReceived { attempt, subtask, .. }
+        | Event::EndReceived { attempt, subtask, .. }
+        | Event::ClosedReceived { attempt, subtask, .. }
+        | Event::TriggerReceived { attempt, subtask, .. }
         | Event::AlignmentEnded { attempt, subtask, .. }
         | Event::AlignmentAborted { attempt, subtask, .. }
         | Event::BarrierEmitted { attempt, subtask, .. }
@@ -66,14 +72,16 @@ fn subtask_of(event: &Event) -> Option<(Attempt, SubtaskId)> {
 }
 
 /// Where one subtask stands.
-#[derive(Default)]
 struct Inputs {
-    /// The newest barrier of each channel that had one.
-    barriers: Vec<(usize, CheckpointId)>,
+    mode: CheckpointMode,
+    /// Channels on which something arrived that matters here.
+    lanes: Vec<Lane>,
     /// The newest barrier seen on any channel.
     newest: CheckpointId,
     /// Given up, so that their barriers block nothing.
     aborted: Vec<CheckpointId>,
+    /// The newest that was triggered here.
+    triggered: CheckpointId,
     /// The newest that blocks nothing any more because it is through.
     through: CheckpointId,
     emitted: CheckpointId,
@@ -81,7 +89,30 @@ struct Inputs {
     processed_since_emitted: bool,
 }
 
+/// What arrived on one channel.
+struct Lane {
+    number: usize,
+    /// The barriers that may still be waited with, in order; the newest is always there.
+    barriers: Vec<CheckpointId>,
+    ended: bool,
+    closed: bool,
+}
+
 impl Inputs {
+    fn new(mode: CheckpointMode) -> Self {
+        Self {
+            mode,
+            lanes: Vec::new(),
+            newest: CheckpointId::default(),
+            aborted: Vec::new(),
+            triggered: CheckpointId::default(),
+            through: CheckpointId::default(),
+            emitted: CheckpointId::default(),
+            snapshot: CheckpointId::default(),
+            processed_since_emitted: false,
+        }
+    }
+
     /// Says what is wrong with the event.
     fn on_event(&mut self, topology: &Topology, lanes: &[usize], has_outputs: bool, event: &Event) -> Option<String> {
         match *event {
@@ -95,16 +126,28 @@ impl Inputs {
                 self.blocks(barrier).then(|| format!("consumes {channel} although it is blocked by barrier {barrier}"))
             }
             Event::BarrierReceived { channel, checkpoint, .. } => self.on_barrier(topology, channel, checkpoint),
+            Event::EndReceived { channel, .. } => {
+                self.lane(topology.channel(channel)?).ended = true;
+                None
+            }
+            Event::ClosedReceived { channel, .. } => {
+                self.lane(topology.channel(channel)?).closed = true;
+                None
+            }
             Event::CancelReceived { checkpoint, .. }
             | Event::AlignmentAborted { checkpoint, .. }
             | Event::AbortReceived { checkpoint, .. } => {
                 self.aborted.push(checkpoint);
                 None
             }
+            Event::TriggerReceived { checkpoint, .. } => {
+                self.triggered = self.triggered.max(checkpoint);
+                None
+            }
             Event::AlignmentEnded { checkpoint, .. } => {
                 let missing = self.missing(topology, lanes, checkpoint);
                 self.through = self.through.max(checkpoint);
-                missing.map(|channel| format!("ends the alignment of {checkpoint} without its barrier on {channel}"))
+                missing.map(|missing| format!("ends the alignment of {checkpoint} without {missing}"))
             }
             Event::BarrierEmitted { checkpoint, .. } => self.on_emitted(topology, lanes, checkpoint),
             Event::SnapshotTaken { checkpoint, .. } => self.on_snapshot(topology, lanes, has_outputs, checkpoint),
@@ -112,28 +155,55 @@ impl Inputs {
         }
     }
 
-    fn barrier_on(&self, lane: usize) -> Option<CheckpointId> {
-        self.barriers.iter().find(|(known, _)| *known == lane).map(|(_, barrier)| *barrier)
+    fn lane(&mut self, number: usize) -> &mut Lane {
+        let known = self.lanes.iter().position(|lane| lane.number == number).unwrap_or_else(|| {
+            self.lanes.push(Lane { number, barriers: Vec::new(), ended: false, closed: false });
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[known]
     }
 
-    /// Obsolete barriers (older than another one, given up, or through) block nothing.
+    fn barrier_on(&self, number: usize) -> Option<CheckpointId> {
+        self.lanes.iter().find(|lane| lane.number == number)?.barriers.last().copied()
+    }
+
+    /// Obsolete barriers (older than another one, given up, or through) block nothing, and neither do those that promise
+    /// only *at least once*.
     fn blocks(&self, barrier: CheckpointId) -> bool {
-        barrier > self.through && barrier == self.newest && !self.aborted.contains(&barrier)
+        self.mode == CheckpointMode::ExactlyOnce
+            && barrier > self.through
+            && barrier == self.newest
+            && !self.aborted.contains(&barrier)
     }
 
-    fn missing(&self, topology: &Topology, lanes: &[usize], checkpoint: CheckpointId) -> Option<ChannelId> {
-        let missing = lanes.iter().find(|lane| self.barrier_on(**lane) != Some(checkpoint));
-        missing.map(|lane| topology.channels[*lane])
+    /// Which barrier (or trigger) a checkpoint lacks here.
+    fn missing(&self, topology: &Topology, lanes: &[usize], checkpoint: CheckpointId) -> Option<String> {
+        let triggered = self.triggered == checkpoint;
+        let mut has_cause = triggered;
+        for number in lanes {
+            let lane = self.lanes.iter().find(|lane| lane.number == *number);
+            let here = lane.is_some_and(|lane| match self.mode {
+                CheckpointMode::ExactlyOnce => lane.barriers.last() == Some(&checkpoint),
+                CheckpointMode::AtLeastOnce => lane.barriers.contains(&checkpoint),
+            });
+            has_cause |= here;
+            // Nothing comes behind a close; nor behind an end, for whom all producers are known to have finished.
+            let needless = lane.is_some_and(|lane| lane.closed || (triggered && lane.ended));
+            if !here && !needless {
+                return Some(format!("its barrier on {}", topology.channels[*number]));
+            }
+        }
+        (!has_cause).then(|| "a barrier or a trigger".to_owned())
     }
 
     fn on_barrier(&mut self, topology: &Topology, channel: ChannelId, checkpoint: CheckpointId) -> Option<String> {
-        let lane = topology.channel(channel)?;
-        let known = self.barriers.iter_mut().find(|(known, _)| *known == lane);
-        let before = known.map(|(_, barrier)| std::mem::replace(barrier, checkpoint));
-        if before.is_none() {
-            self.barriers.push((lane, checkpoint));
-        }
+        let number = topology.channel(channel)?;
+        let before = self.barrier_on(number);
         let is_blocked = before.is_some_and(|before| self.blocks(before));
+        let oldest = self.snapshot;
+        let lane = self.lane(number);
+        lane.barriers.retain(|barrier| *barrier > oldest);
+        lane.barriers.push(checkpoint);
         self.newest = self.newest.max(checkpoint);
         let before = before?;
         if before >= checkpoint {
@@ -150,7 +220,7 @@ impl Inputs {
         self.emitted = checkpoint;
         self.processed_since_emitted = false;
         let missing = self.missing(topology, lanes, checkpoint)?;
-        Some(format!("emits barrier {checkpoint} without having received it on {missing}"))
+        Some(format!("emits barrier {checkpoint} without {missing}"))
     }
 
     fn on_snapshot(
@@ -166,7 +236,7 @@ impl Inputs {
             return Some(format!("takes snapshot {checkpoint} after snapshot {before}"));
         }
         if let Some(missing) = self.missing(topology, lanes, checkpoint) {
-            return Some(format!("takes snapshot {checkpoint} without its barrier on {missing}"));
+            return Some(format!("takes snapshot {checkpoint} without {missing}"));
         }
         if has_outputs && self.emitted != checkpoint {
             return Some(format!("takes snapshot {checkpoint} before it has emitted the barrier"));
@@ -255,6 +325,13 @@ mod tests {
             _ => false,
         });
         assert!(message(&story).contains("receives barrier chk-1 on edge-1:1>0 after barrier chk-1"));
+    }
+
+    #[test]
+    fn a_snapshot_that_nobody_asked_for_convicts() {
+        let mut story = aligned();
+        story.drop_first(|what| matches!(what, What::Claim(Event::TriggerReceived { .. })));
+        assert_eq!(message(&story), "emits barrier chk-1 without a barrier or a trigger");
     }
 
     #[test]

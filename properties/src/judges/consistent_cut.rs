@@ -7,7 +7,8 @@
 //! as many as its consumer had taken before its own. Counted by the witness, not by the engine. Judged as soon as both
 //! snapshots are taken, whether or not the checkpoint completes later.
 //!
-//! Does not check which records they are: re-execution does.
+//! Does not check which records they are: re-execution does. Nor cuts of barriers that promise less:
+//! [`at_least_once`](super::at_least_once) does. A producer that has finished is cut by its end.
 
 use crate::case::{Case, Property};
 use crate::witness::CONSISTENT_CUT;
@@ -17,7 +18,7 @@ pub const PROPERTY: Property = Property {
     name: CONSISTENT_CUT,
     about: "a checkpoint cuts both ends of every channel behind the same record",
     source: "Chandy and Lamport 1985; Carbone et al. 2015",
-    judge: |case: &Case<'_>| case.account().cut.clone(),
+    judge: |case: &Case<'_>| case.account().cut.clone().filter(|cut| cut.property == CONSISTENT_CUT),
 };
 
 #[cfg(test)]

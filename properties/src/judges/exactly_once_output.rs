@@ -7,7 +7,7 @@
 //!    these bytes (by the witness), and a checkpoint at or above the commit's was durable.
 //! 2. No visible object is removed.
 //! 3. Once the job has finished, what is visible is what the witness's commits make visible: path by path, byte by byte.
-//! 4. And, where the case has a reference, its lines: the same lines as often, over all objects of a prefix.
+//! 4. And, where the case has a reference and the job promises exactly once, its lines: the same lines as often, over all objects of a prefix.
 //!
 //! *Visible* is every object under `output/` with no path segment that starts with a dot. Output that existed before
 //! the run is left alone. Does not check systems outside the storage, nor the order of lines across objects.
@@ -15,6 +15,7 @@
 use crate::case::{Case, Property, Reference, Violation};
 use crate::history::{Fact, What};
 use crate::ledger::is_visible;
+use cofferdam_engine::config::CheckpointMode;
 use std::str;
 
 const NAME: &str = "exactly-once-output";
@@ -30,7 +31,9 @@ pub const PROPERTY: Property = Property {
 fn judge(case: &Case<'_>) -> Option<Violation> {
     judge_facts(case).or_else(|| {
         let end = case.ledger().finished()?;
-        judge_missing(case, end).or_else(|| judge_reference(case, end, case.reference?))
+        let exactly = case.job.config.checkpoints.mode == CheckpointMode::ExactlyOnce;
+        let reference = case.reference.filter(|_| exactly);
+        judge_missing(case, end).or_else(|| judge_reference(case, end, reference?))
     })
 }
 
@@ -141,7 +144,7 @@ mod tests {
     }
 
     fn reference(lines: Vec<String>) -> Reference {
-        Reference { outputs: [("output/sums".to_owned(), lines)].into() }
+        Reference { outputs: [("output/sums".to_owned(), lines)].into(), ..Reference::default() }
     }
 
     #[test]

@@ -137,6 +137,52 @@ mod tests {
         assert!(story.judge_by(EXACTLY_ONCE_STATE).is_some());
     }
 
+    /// The first source ends, its end becomes durable, and it exits; the others go on.
+    fn with_a_source_that_left() -> Story {
+        let mut story = Story::begun();
+        story.emit(0, 6);
+        story.end_input_of(0);
+        for number in [2, 3] {
+            story.take_end(number, 0);
+        }
+        story.checkpoint();
+        story.leave(0);
+        story
+    }
+
+    #[test]
+    fn a_subtask_that_exits_before_the_others_passes() {
+        let mut story = with_a_source_that_left();
+        story.emit(1, 2);
+        story.consume_all();
+        story.checkpoint();
+        story.checkpoint();
+        story.checkpoint();
+        story.checkpoint();
+        story.deploy();
+        assert_eq!(story.judge(), []);
+    }
+
+    #[test]
+    fn a_subtask_that_goes_on_after_it_has_exited_convicts() {
+        let mut story = with_a_source_that_left();
+        let (attempt, subtask) = (story.attempt(), story.subtask(0));
+        story.claim(crate::story::place(subtask), Event::SourceEmitted { attempt, subtask, records: 1 });
+        let violation = story.judge_by(EXACTLY_ONCE_STATE).expect("a conviction");
+        assert!(violation.message.contains("goes on after it has finished"), "{violation}");
+    }
+
+    #[test]
+    fn a_close_before_the_end_is_durable_convicts() {
+        let mut story = with_a_source_that_left();
+        story.move_before(
+            |what| matches!(what, What::Claim(Event::ClosedReceived { .. })),
+            |what| matches!(what, What::Fact(Fact::Written { path, .. }) if path.ends_with("log/0000000002")),
+        );
+        assert!(story.judge_by(EXACTLY_ONCE_STATE).is_some());
+        assert_eq!(with_a_source_that_left().judge(), []);
+    }
+
     #[test]
     fn a_blob_that_vanished_before_the_restore_convicts() {
         let mut story = Story::begun();

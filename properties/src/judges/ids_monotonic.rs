@@ -100,7 +100,7 @@ impl Log {
                 return Some(format!("{checkpoint} completes although only ids up to {ids_reserved} are reserved"));
             }
             SlotRecord::Completed { checkpoint, .. } => self.completed = *checkpoint,
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => {}
+            _ => {}
         }
         self.generation = *generation;
         self.reserved = *ids_reserved;

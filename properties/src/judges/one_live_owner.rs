@@ -241,7 +241,7 @@ mod tests {
         story.crash(Process::COORDINATOR);
         story.start(Process::COORDINATOR);
         story.deploy();
-        assert_eq!(message(&story), "is deployed by coordinator 2, which does not lead");
+        assert_eq!(message(&story), "is deployed by coordinator-0 2, which does not lead");
     }
 
     #[test]

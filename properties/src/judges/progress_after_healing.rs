@@ -3,7 +3,8 @@
 //! Source: FLIP-147 for the final checkpoint; the liveness phase of a run.
 //!
 //! After `Healed` the job's `Finished` slot is durable (the coordinator that wrote it may have died before it could
-//! announce the end) and the coordinator returns without an error. If it does not, the violation says where the job is
+//! announce the end) and every coordinator that is up returns without an error: the leader, and a standby that sees
+//! the job end. If it does not, the violation says where the job is
 //! stuck: what failed it, which subtasks have not restored, which acks are missing, who has not reached the end of its
 //! input.
 //!
@@ -15,7 +16,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
 use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "progress-after-healing";
 
@@ -29,7 +30,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         return None;
     }
     let where_it_stands = Standing::of(case);
-    if where_it_stands.finished && matches!(where_it_stands.ended, Some(Ok(_))) {
+    if where_it_stands.finished && matches!(where_it_stands.ended(), Some(Ok(_))) {
         return None;
     }
     let at = case.history.entries.len() - 1;
@@ -41,15 +42,16 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
 struct Standing<'a> {
     finished: bool,
     failed: Option<&'a str>,
-    ended: Option<&'a Result<String, String>>,
+    /// The coordinators that are up, and how they ended.
+    coordinators: BTreeMap<Process, Option<&'a Result<String, String>>>,
     attempt: Option<Attempt>,
     failure: Option<&'a str>,
     running: bool,
     restored: BTreeSet<SubtaskId>,
     input_ended: BTreeSet<SubtaskId>,
     done: BTreeSet<SubtaskId>,
-    pending: Option<CheckpointId>,
-    acks: BTreeSet<SubtaskId>,
+    /// By pending checkpoint: who has acknowledged.
+    pending: BTreeMap<CheckpointId, BTreeSet<SubtaskId>>,
     completed: Option<CheckpointId>,
     aborts_since: usize,
 }
@@ -64,9 +66,10 @@ impl<'a> Standing<'a> {
             let entry = &case.history.entries[at];
             match &entry.what {
                 What::Claim(event) => standing.on_claim(event),
-                What::Fact(fact) if entry.by.process == Process::COORDINATOR => match fact {
-                    Fact::Started | Fact::Crashed => standing.ended = None,
-                    Fact::Ended(result) => standing.ended = Some(result),
+                What::Fact(fact) if matches!(entry.by.process, Process::Coordinator(_)) => match fact {
+                    Fact::Started => drop(standing.coordinators.insert(entry.by.process, None)),
+                    Fact::Crashed => drop(standing.coordinators.remove(&entry.by.process)),
+                    Fact::Ended(result) => drop(standing.coordinators.insert(entry.by.process, Some(result))),
                     _ => {}
                 },
                 What::Fact(_) => {}
@@ -78,9 +81,14 @@ impl<'a> Standing<'a> {
     fn on_claim(&mut self, event: &'a Event) {
         match event {
             Event::AttemptDeployed { attempt, .. } if self.attempt < Some(*attempt) => {
-                let completed = (self.completed, self.aborts_since);
-                *self = Self { attempt: Some(*attempt), finished: self.finished, ended: self.ended, ..Self::default() };
-                (self.completed, self.aborts_since) = completed;
+                *self = Self {
+                    attempt: Some(*attempt),
+                    finished: self.finished,
+                    coordinators: std::mem::take(&mut self.coordinators),
+                    completed: self.completed,
+                    aborts_since: self.aborts_since,
+                    ..Self::default()
+                };
             }
             Event::AttemptRunning { attempt } if self.attempt == Some(*attempt) => self.running = true,
             Event::AttemptFailed { attempt, cause } if self.attempt == Some(*attempt) => self.failure = Some(cause),
@@ -93,24 +101,31 @@ impl<'a> Standing<'a> {
             Event::InputEnded { attempt, subtask } => self.add(*attempt, *subtask, |s| &mut s.input_ended),
             Event::SubtaskFinished { attempt, subtask } => self.add(*attempt, *subtask, |s| &mut s.done),
             Event::CheckpointTriggered { attempt, checkpoint } if self.attempt == Some(*attempt) => {
-                self.pending = Some(*checkpoint);
-                self.acks.clear();
+                self.pending.insert(*checkpoint, BTreeSet::new());
             }
-            Event::AckReceived { checkpoint, subtask, .. } if self.pending == Some(*checkpoint) => {
-                self.acks.insert(*subtask);
+            Event::AckReceived { checkpoint, subtask, .. } => {
+                if let Some(acks) = self.pending.get_mut(checkpoint) {
+                    acks.insert(*subtask);
+                }
             }
             Event::CompletionDurable { checkpoint, .. } => {
-                self.pending = self.pending.filter(|pending| pending != checkpoint);
+                self.pending.remove(checkpoint);
                 self.completed = Some(*checkpoint);
                 self.aborts_since = 0;
             }
             Event::CheckpointAborted { checkpoint, .. } => {
-                self.pending = self.pending.filter(|pending| pending != checkpoint);
+                self.pending.remove(checkpoint);
                 self.aborts_since += 1;
             }
             Event::JobFailed { cause } => self.failed = Some(cause),
             _ => {}
         }
+    }
+
+    /// How those coordinators that are up have ended: all of them without an error, or the first that has not.
+    fn ended(&self) -> Option<&'a Result<String, String>> {
+        let worst = self.coordinators.values().find(|ended| !matches!(ended, Some(Ok(_))));
+        worst.or(self.coordinators.values().next()).copied().flatten()
     }
 
     fn add(&mut self, attempt: Attempt, subtask: SubtaskId, to: impl Fn(&mut Self) -> &mut BTreeSet<SubtaskId>) {
@@ -125,7 +140,7 @@ impl<'a> Standing<'a> {
             subtasks.map(|subtask| graph.show(subtask)).collect::<Vec<_>>().join(", ")
         };
         let end = history.entries.last().map_or(0, |entry| entry.time / 1_000_000);
-        let stage = match (self.ended, self.attempt) {
+        let stage = match (self.ended(), self.attempt) {
             (Some(Err(error)), _) => format!("the coordinator ended with an error: {error}"),
             (Some(Ok(_)), _) => "the coordinator ended without announcing that the job is finished".to_owned(),
             _ if self.finished => "the job is finished, but the coordinator has not returned".to_owned(),
@@ -137,8 +152,12 @@ impl<'a> Standing<'a> {
             (None, Some(attempt)) if !self.running => {
                 format!("{attempt} is not running; not restored: {}", lacking(&self.restored))
             }
-            (None, Some(attempt)) => match self.pending {
-                Some(pending) => format!("{attempt} waits for acks of {pending}: {}", lacking(&self.acks)),
+            (None, Some(attempt)) => match self.pending.first_key_value() {
+                Some((pending, acks)) => {
+                    let gone = |subtask: &SubtaskId| acks.contains(subtask) || self.done.contains(subtask);
+                    let have = graph.subtasks().into_iter().filter(gone).collect();
+                    format!("{attempt} waits for acks of {pending}: {}", lacking(&have))
+                }
                 None if self.input_ended.len() < graph.subtasks().len() => {
                     format!("{attempt} runs; not at the end of input: {}", lacking(&self.input_ended))
                 }

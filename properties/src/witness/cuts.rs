@@ -1,14 +1,23 @@
 //! Where each snapshot cuts each channel: records sent before the producer's, records taken before the consumer's.
+//!
+//! Exactly-once barriers cut both ends behind the same record. At-least-once barriers may cut the consumer behind more
+//! records than the producer, which are processed again after a restore, but never behind fewer, which would be lost.
+//! A producer that has finished takes no snapshot: its end, which the consumer has taken by then, is its cut.
 
 use super::run::Run;
 use super::topology::Topology;
-use cofferdam_engine::ids::{Attempt, CheckpointId};
-use std::collections::BTreeMap;
+use super::{AT_LEAST_ONCE, CONSISTENT_CUT};
+use cofferdam_engine::config::CheckpointMode;
+use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Cuts of the newest checkpoints.
-#[derive(Default)]
 pub struct Cuts {
+    mode: CheckpointMode,
     of: BTreeMap<(CheckpointId, Attempt), Vec<Cut>>,
+    /// Checkpoints with a channel whose consumer had taken more than its producer had sent.
+    overlapping: BTreeSet<(CheckpointId, Attempt)>,
+    overlaps: u64,
 }
 
 /// One channel, cut.
@@ -19,6 +28,29 @@ struct Cut {
 }
 
 impl Cuts {
+    /// Cuts of a job whose barriers promise `mode`.
+    pub fn of(mode: CheckpointMode) -> Self {
+        Self { mode, of: BTreeMap::new(), overlapping: BTreeSet::new(), overlaps: 0 }
+    }
+
+    /// What an inconsistent cut convicts of.
+    pub fn property(&self) -> &'static str {
+        match self.mode {
+            CheckpointMode::ExactlyOnce => CONSISTENT_CUT,
+            CheckpointMode::AtLeastOnce => AT_LEAST_ONCE,
+        }
+    }
+
+    /// Channels cut behind more records at their consumer than at their producer.
+    pub fn overlapping(&self) -> u64 {
+        self.overlaps
+    }
+
+    /// Whether a checkpoint has such a channel.
+    pub fn overlaps(&self, checkpoint: (CheckpointId, Attempt)) -> bool {
+        self.overlapping.contains(&checkpoint)
+    }
+
     /// A subtask's snapshot cuts all its channels; says what is wrong with the first that is cut inconsistently.
     pub fn on_snapshot(
         &mut self,
@@ -36,17 +68,28 @@ impl Cuts {
             cuts[*lane].taken = Some(run.lanes[*lane].taken);
         }
         let touched = topology.outputs[subtask].iter().chain(&topology.inputs[subtask]);
-        touched.copied().find_map(|lane| {
-            let Cut { sent: Some(sent), taken: Some(taken) } = cuts[lane] else { return None };
-            let channel = topology.channels[lane];
-            (sent != taken).then(|| {
-                format!("{channel} is cut after {sent} records by its producer and after {taken} by its consumer")
-            })
-        })
+        let mut wrong = None;
+        for lane in touched.copied() {
+            let Cut { sent: Some(sent), taken: Some(taken) } = cuts[lane] else { continue };
+            if taken > sent {
+                self.overlaps += 1;
+                self.overlapping.insert((checkpoint, run.attempt));
+            }
+            wrong = wrong.or_else(|| wrong_cut(self.mode, topology.channels[lane], sent, taken));
+        }
+        wrong
     }
 
     /// Forgets checkpoints below `floor`.
     pub fn forget_below(&mut self, floor: CheckpointId) {
         self.of = self.of.split_off(&(floor, Attempt::default()));
     }
+}
+
+fn wrong_cut(mode: CheckpointMode, channel: ChannelId, sent: u64, taken: u64) -> Option<String> {
+    let fine = match mode {
+        CheckpointMode::ExactlyOnce => sent == taken,
+        CheckpointMode::AtLeastOnce => sent <= taken,
+    };
+    (!fine).then(|| format!("{channel} is cut after {sent} records by its producer and after {taken} by its consumer"))
 }

@@ -53,9 +53,13 @@ impl Run {
         Self { attempt, restore, lives, lanes, non_empty: false }
     }
 
-    /// The subtask, which must have restored.
+    /// The subtask, which must have restored, and must not have finished.
     pub fn live(&mut self, subtask: usize) -> Result<&mut Live, Refusal> {
-        self.lives[subtask].as_mut().ok_or_else(|| illegal("runs before it has restored"))
+        match self.lives[subtask].as_mut() {
+            Some(live) if live.finished => Err(illegal("goes on after it has finished")),
+            Some(live) => Ok(live),
+            None => Err(illegal("runs before it has restored")),
+        }
     }
 
     /// A source emits `n` records.
@@ -83,7 +87,7 @@ impl Run {
         }
         let (lane, live) = (&mut self.lanes[lane], self.lives[subtask].as_mut());
         let live = live.ok_or_else(|| illegal("consumes records before it has restored"))?;
-        if live.end_announced || lane.ended {
+        if live.end_announced || live.finished || lane.ended {
             return Err(illegal(format!("consumes {n} records of {channel} after its end")));
         }
         if lane.queued() < n {
@@ -141,10 +145,25 @@ impl Run {
         Ok(())
     }
 
-    /// A subtask has processed all its input.
+    /// The close of a channel leaves it; says who its producer is.
+    pub fn on_closed_received(
+        &mut self,
+        topology: &Topology,
+        subtask: usize,
+        (channel, seq): (ChannelId, u64),
+    ) -> Result<usize, Refusal> {
+        let lane = self.next_element(topology, subtask, channel, seq)?;
+        if !self.lanes[lane].ended {
+            return Err(illegal(format!("takes the close of {channel} before its end")));
+        }
+        Ok(topology.producers[lane])
+    }
+
+    /// A subtask has processed all its input. One that was restored behind its end need not see it again.
     pub fn on_input_ended(&mut self, topology: &Topology, subtask: usize) -> Result<(), Refusal> {
         let open = topology.inputs[subtask].iter().find(|lane| !self.lanes[**lane].ended);
-        if let Some(open) = open {
+        let restored = self.lives[subtask].as_ref().is_some_and(|live| live.ended);
+        if let Some(open) = open.filter(|_| !restored) {
             return Err(illegal(format!("ends its input although {} has not ended", topology.channels[*open])));
         }
         let live = self.live(subtask)?;

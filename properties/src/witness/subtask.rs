@@ -25,6 +25,8 @@ pub struct Live {
     pub ended: bool,
     /// Whether the end of its input was announced in this attempt.
     pub end_announced: bool,
+    /// Whether it has exited.
+    pub finished: bool,
     /// Staged committables that are not known to be committed; sinks only.
     pub pending: BTreeMap<CheckpointId, Vec<u8>>,
     /// What it was restored from.
@@ -84,7 +86,15 @@ impl Live {
         };
         assert_eq!(made, kind, "the factory of {} makes what its node says", context.uid);
         let pending = BTreeMap::new();
-        Self { piece, outbox: Outbox::default(), ended: false, end_announced: false, pending, restored: None }
+        Self {
+            piece,
+            outbox: Outbox::default(),
+            ended: false,
+            end_announced: false,
+            finished: false,
+            pending,
+            restored: None,
+        }
     }
 
     /// Takes over one of the witness's own snapshots.
