@@ -7,6 +7,7 @@ pub mod exit;
 mod folders;
 mod inspect;
 mod options;
+mod policy;
 mod run;
 mod show;
 mod signals;
