@@ -22,7 +22,7 @@ use std::process::ExitCode;
 pub enum Command {
     /// Run a job until its input is drained, going on from its latest completed checkpoint if there is one
     #[command(after_help = options::HELP)]
-    Run(options::RunArgs),
+    Run(Box<options::RunArgs>),
     /// Show what a checkpoint folder or a manifest holds, and check every stored byte of it
     #[command(after_help = inspect::HELP)]
     Inspect(inspect::InspectArgs),

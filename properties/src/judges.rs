@@ -4,6 +4,7 @@
 pub mod announced_implies_stored;
 pub mod at_least_once;
 pub mod barrier_alignment;
+pub mod clean_failure;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
@@ -12,6 +13,7 @@ pub mod ids_monotonic;
 pub mod one_live_owner;
 pub mod progress_after_healing;
 pub mod restore_uses_latest;
+pub mod retention;
 
 use crate::case::Property;
 
@@ -25,6 +27,8 @@ pub const PROPERTIES: &[Property] = &[
     ids_monotonic::PROPERTY,
     announced_implies_stored::PROPERTY,
     completed_is_restorable::PROPERTY,
+    retention::PROPERTY,
+    clean_failure::PROPERTY,
     restore_uses_latest::PROPERTY,
     exactly_once_output::PROPERTY,
     progress_after_healing::PROPERTY,

@@ -427,7 +427,8 @@ impl Story {
         }
         self.end_input();
         let checkpoint = self.checkpoint();
-        self.write_slot(SlotRecord::Ended { how: Ended::Finished { checkpoint }, floor: 1 });
+        let floor = self.slots + 1;
+        self.write_slot(SlotRecord::Ended { how: Ended::Finished { checkpoint }, floor });
         self.claim(Process::COORDINATOR, Event::JobFinished { checkpoint });
         self.fact(Process::COORDINATOR, Fact::Ended(Ok("finished".to_owned())));
     }

@@ -8,10 +8,13 @@
 //! stuck: what failed it, which subtasks have not restored, which acks are missing, who has not reached the end of its
 //! input.
 //!
+//! A job that failed for good because its restarts were used up ([`super::clean_failure`]) has ended as well.
+//!
 //! Does not bound time: the run does, by ending. Not judged if the history has no `Healed`.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Process, What};
+use crate::judges::clean_failure::failed_legitimately;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
@@ -27,6 +30,9 @@ pub const PROPERTY: Property =
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let healed = case.history.entries.iter().any(|entry| entry.what == What::Fact(Fact::Healed));
     if !healed {
+        return None;
+    }
+    if failed_legitimately(case) {
         return None;
     }
     let where_it_stands = Standing::of(case);

@@ -562,7 +562,7 @@ fn a_cancelled_job_ends_once_its_slot_is_durable_and_keeps_its_checkpoint() {
         drop(crew);
         assert_eq!(coordinator.end().await, Ok(JobEnd::Cancelled));
         position(&room, |e| matches!(e, Event::JobCancelled { checkpoint: Some(CheckpointId(1)) }));
-        assert!(room.paths().contains(&"checkpoints/chk-1/manifest-a1.1".to_owned()));
+        assert!(room.paths().contains("checkpoints/chk-1/manifest-a1.1"));
     });
 }
 
