@@ -10,7 +10,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_engine::jobs::{self, JobParameters};
 use cofferdam_engine::os::mount::{Mount, Mounts};
-use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, Start};
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::Mailbox;
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -38,12 +38,23 @@ fn run_keyed_sum(interval: Duration) {
         let env = cofferdam_engine::os::env(mounts, Arc::new(Mute));
         let (ready, mut listening) = Mailbox::new(&env, Site::new("listening", 0));
         let (ended, mut end) = Mailbox::new(&env, Site::new("ended", 0));
-        let options =
-            CoordinatorOptions { listen: "127.0.0.1:0".into(), workers: 1, start: Start::Submit, ready: Some(ready) };
+        let options = CoordinatorOptions {
+            listen: "127.0.0.1:0".into(),
+            workers: 1,
+            start: Start::Submit,
+            rivalry: Rivalry::Depose,
+            lease: LEASE,
+            ready: Some(ready),
+        };
         let leading = coordinator::run(env.clone(), job.clone(), options);
         env.spawner.spawn(Site::new("coordinator", 0), Box::pin(async move { ended.post(leading.await) }));
         let coordinator = listening.take().await;
-        let options = WorkerOptions { worker: WorkerId(0), coordinator, listen: "127.0.0.1:0".into() };
+        let options = WorkerOptions {
+            worker: WorkerId(0),
+            coordinators: vec![coordinator],
+            listen: "127.0.0.1:0".into(),
+            announce: None,
+        };
         let working = worker::run(env.clone(), job, options);
         env.spawner.spawn(Site::new("worker", 0), Box::pin(async move { working.await.expect("a fitting worker") }));
         end.take().await

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod checkpointing;
 pub mod completed;
 pub mod failover;
+pub mod lease;
 pub mod restarting;
 pub mod restore;
 pub mod retention;

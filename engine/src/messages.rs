@@ -26,7 +26,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every incompatible change of a frame.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// From worker to coordinator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -115,6 +115,8 @@ pub enum ToWorker {
         /// Why not.
         reason: String,
     },
+    /// The coordinator does not lead; try the next one.
+    Standby,
     /// Still alive.
     Heartbeat,
     /// Run these subtasks. Implies the end of every older attempt on this worker.

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! checkpoints/log/0000000001           a slot of the completed store      [slot]
+//! checkpoints/leader                   the leader's sign of life          [sign]
 //! checkpoints/chk-7/manifest-g1        names the snapshots of a checkpoint [manifest]
 //! checkpoints/chk-7/count-0-a1.2       one subtask's snapshot             [blob]
 //! ```
@@ -15,6 +16,7 @@
 pub mod blob;
 pub mod manifest;
 pub mod reader;
+pub mod sign;
 pub mod slot;
 
 use crate::error::{Error, Result};
@@ -32,6 +34,8 @@ pub enum Kind {
     Manifest = 2,
     /// A blob of sections.
     Blob = 3,
+    /// A leader's sign of life.
+    Sign = 4,
 }
 
 /// Wraps a payload.

@@ -9,7 +9,7 @@ use cofferdam_engine::error::Reaction;
 use cofferdam_engine::graph::Job;
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_engine::jobs::{self, BuiltIn, JobParameters};
-use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, Start};
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::{Either, race};
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
 use cofferdam_properties::Reference;
@@ -80,7 +80,14 @@ fn coordinator_main(job: Job, workers: u16, over: Arc<AtomicBool>) -> Main {
         let (job, over) = (job.clone(), over.clone());
         // Whoever comes up again only leads on.
         let start = if submitted.swap(true, Ordering::Relaxed) { Start::Resume } else { Start::Submit };
-        let options = CoordinatorOptions { listen: COORDINATOR.to_owned(), workers, start, ready: None };
+        let options = CoordinatorOptions {
+            listen: COORDINATOR.to_owned(),
+            workers,
+            start,
+            rivalry: Rivalry::Depose,
+            lease: LEASE,
+            ready: None,
+        };
         Box::pin(async move {
             let end = coordinator::run(env, job, options).await;
             let end = match end {
@@ -108,7 +115,12 @@ const GRACE: Duration = Duration::from_secs(3);
 fn worker_main(job: Job, worker: WorkerId, over: Arc<AtomicBool>) -> Main {
     Arc::new(move |env: Env| {
         let (job, over) = (job.clone(), over.clone());
-        let options = WorkerOptions { worker, coordinator: COORDINATOR.to_owned(), listen: format!("{worker}:0") };
+        let options = WorkerOptions {
+            worker,
+            coordinators: vec![COORDINATOR.to_owned()],
+            listen: format!("{worker}:0"),
+            announce: None,
+        };
         Box::pin(async move {
             let taken_down = {
                 let env = env.clone();

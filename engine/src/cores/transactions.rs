@@ -29,6 +29,7 @@ impl Completion {
         match message {
             ToWorker::Completed { checkpoint, .. } => Some(Self(*checkpoint)),
             ToWorker::Welcome { .. }
+            | ToWorker::Standby
             | ToWorker::Refused { .. }
             | ToWorker::Heartbeat
             | ToWorker::Deploy(_)

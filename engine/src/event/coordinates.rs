@@ -22,6 +22,7 @@ macro_rules! names {
 
 names! {
     LeadershipTaken => "leadership_taken",
+    LeaseExpired => "lease_expired",
     Deposed => "deposed",
     WorkerRegistered => "worker_registered",
     WorkerLost => "worker_lost",
@@ -121,6 +122,7 @@ impl Event {
             Self::JobCancelled { checkpoint } => *checkpoint,
             Self::Restored { checkpoint, .. } => *checkpoint,
             Self::LeadershipTaken { .. }
+            | Self::LeaseExpired { .. }
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }
@@ -177,6 +179,7 @@ impl Event {
             | Self::SubtaskFinished { subtask, .. }
             | Self::SubtaskFailed { subtask, .. } => Some(*subtask),
             Self::LeadershipTaken { .. }
+            | Self::LeaseExpired { .. }
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }
@@ -247,6 +250,7 @@ impl Event {
             | Self::SubtaskFailed { attempt, .. }
             | Self::AttemptCancelled { attempt, .. } => Some(*attempt),
             Self::LeadershipTaken { .. }
+            | Self::LeaseExpired { .. }
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }

@@ -19,7 +19,7 @@ use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
 use crate::os::spawner::TokioSpawner;
 use crate::os::trace::{Progress, TracingTrace};
-use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, Start};
+use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use futures_util::future::select_all;
@@ -131,6 +131,8 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
         listen: args.listen.clone(),
         workers: args.workers,
         start: Start::Submit,
+        rivalry: Rivalry::Depose,
+        lease: LEASE,
         ready: Some(ready),
     };
     let leading = coordinator::run(env.clone(), job.clone(), options);
@@ -143,7 +145,12 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
         Either::Second(address) => address,
     };
     for worker in (0..args.workers).map(WorkerId) {
-        let options = WorkerOptions { worker, coordinator: coordinator.clone(), listen: "127.0.0.1:0".to_owned() };
+        let options = WorkerOptions {
+            worker,
+            coordinators: vec![coordinator.clone()],
+            listen: "127.0.0.1:0".to_owned(),
+            announce: None,
+        };
         let working = worker::run(env.clone(), job.clone(), options);
         let reply = ended.clone();
         let task = Box::pin(async move { reply.post(Ended::Worker(working.await)) });

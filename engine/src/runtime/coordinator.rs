@@ -7,11 +7,13 @@
 //! alarm    ─┘        ^            └──────────────────────────┘
 //! ```
 //!
-//! 1. Listen, then take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the
-//!    job is over is left alone: the workers that still look for a coordinator are told (`farewell`), and that is all.
-//! 2. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
-//! 3. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
-//!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12).
+//! 1. Listen. Unless told to lead at once, watch the leader's sign of life until it expires (`standby`).
+//! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
+//!    left alone: the workers that still look for a coordinator are told (`farewell`), and that is all.
+//! 3. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
+//! 4. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
+//!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a standby. Every
+//!    leadership has a mailbox and requests of its own, so that no late reply reaches a later one.
 //!
 //! A crash anywhere is harmless: the next incarnation runs the same function on the same storage. Nothing here decides
 //! anything; what must never happen in which order is written in the cores ([`crate::cores`]).
@@ -20,10 +22,12 @@ mod connections;
 mod farewell;
 mod leader;
 mod requests;
+mod standby;
 
 use crate::cores::completed::{Completed, Effect};
-use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError, TaskHandle};
-use crate::error::{Error, Result};
+use crate::cores::lease::Beat;
+use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
+use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, CheckpointId};
@@ -31,8 +35,11 @@ use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use bytes::Bytes;
+use farewell::Farewell;
 use requests::Requests;
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 pub use crate::cores::completed::Start;
 pub use crate::cores::failover::ConnectionId;
@@ -45,9 +52,27 @@ pub struct CoordinatorOptions {
     pub workers: u16,
     /// Whether it submits the job, or comes to lead on what others have begun.
     pub start: Start,
+    /// What to do about other coordinators of the same storage.
+    pub rivalry: Rivalry,
+    /// How long a leader may show no sign of life before a standby takes over. The same for all of them.
+    pub lease: Duration,
     /// Gets the address that is listened on.
     pub ready: Option<Postbox<String>>,
 }
+
+/// What a coordinator does about others on the same storage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rivalry {
+    /// Leads at once, deposing whoever does; stops when deposed.
+    Depose,
+    /// Watches first, and leads when nobody does; stops when deposed.
+    Await,
+    /// Watches first, and again whenever it is deposed.
+    Standby,
+}
+
+/// The lease, unless told otherwise.
+pub const LEASE: Duration = Duration::from_secs(10);
 
 /// How a job ended well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +115,24 @@ enum Input {
     SweepListed(Option<Vec<String>>),
     Deleted(CheckpointId, bool),
     Freed(bool),
+    /// A sign of life was written, or not.
+    SignWritten,
+}
+
+/// Where connections go: the mailbox of whatever this process is at the moment.
+#[derive(Clone)]
+struct Reception {
+    inbox: Arc<Mutex<Postbox<Input>>>,
+}
+
+impl Reception {
+    fn lead_to(&self, inbox: Postbox<Input>) {
+        *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) = inbox;
+    }
+
+    fn post(&self, input: Input) {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).post(input);
+    }
 }
 
 /// Runs the coordinator of `job` until the job is over or somebody newer leads.
@@ -97,36 +140,74 @@ enum Input {
 /// Errors by [`Reaction`]: `Fenced`, deposed; `GiveUp` and `Corrupt`, the job has failed for good; `Restart`, storage or
 /// network kept this process from its work, and another try may succeed.
 pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobEnd> {
-    let listening = env.network.listen(options.listen).await;
+    let listening = env.network.listen(options.listen.clone()).await;
     let listener = listening.map_err(|error| Error::give_up(error.to_string()))?;
     if let Some(ready) = &options.ready {
         ready.post(listener.address());
     }
-    let (inbox, mut mailbox) = Mailbox::new(&env, Site::new("coordinator", 0));
-    let mut requests = Requests::new(env.clone(), inbox.clone());
-    let store = match take_leadership(&env, JobMark::of(&job.graph), options.start, &mut requests, &mut mailbox).await {
-        Ok(Leadership::Taken(store)) => store,
-        Ok(Leadership::Needless { how }) => {
-            // The predecessor may have died between writing this and saying it.
-            env.emit(announcement(&how, None));
-            let acceptor = start_accepting(&env, listener, inbox.clone());
-            farewell::tell(&env, &job.config, options.workers, inbox, &mut mailbox).await;
-            acceptor.abort();
-            return match how {
-                Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
-                Ended::Failed { cause } => Err(Error::give_up(cause)),
-                Ended::Cancelled => Ok(JobEnd::Cancelled),
-            };
+    let (inbox, _) = Mailbox::new(&env, Site::new("coordinator.reception", 0));
+    let reception = Reception { inbox: Arc::new(Mutex::new(inbox)) };
+    let address = listener.address();
+    let task = Box::pin(accept(env.clone(), listener, reception.clone()));
+    let acceptor = env.spawner.spawn(Site::new("coordinator.acceptor", 0), task);
+    let mut start = options.start;
+    let mut watching = options.rivalry != Rivalry::Depose;
+    let end = loop {
+        if watching && let Err(error) = standby::watch(&env, &reception, options.lease).await {
+            break Err(error);
         }
-        Err(error) => return Err(error),
+        let end = lead(&env, &job, &options, start, &address, &reception).await;
+        // Whatever was said meanwhile was said by others.
+        start = Start::Resume;
+        match (&end, options.rivalry) {
+            (Err(error), Rivalry::Standby) if error.reaction == Reaction::Fenced => watching = true,
+            (_, Rivalry::Depose | Rivalry::Await | Rivalry::Standby) => break end,
+        }
     };
-    let acceptor = start_accepting(&env, listener, inbox);
-    let mut leader = leader::Leader::new(requests, job, options.workers, store);
-    let end = leader.lead(&mut mailbox).await;
     acceptor.abort();
+    end
+}
+
+/// One leadership, from the claim to its end.
+async fn lead(
+    env: &Env,
+    job: &Job,
+    options: &CoordinatorOptions,
+    start: Start,
+    address: &str,
+    reception: &Reception,
+) -> Result<JobEnd> {
+    let (inbox, mut mailbox) = Mailbox::new(env, Site::new("coordinator", 0));
+    reception.lead_to(inbox.clone());
+    let mut requests = Requests::new(env.clone(), inbox.clone());
+    let mut early = Vec::new();
+    let store =
+        match take_leadership(env, JobMark::of(&job.graph), start, &mut requests, &mut mailbox, &mut early).await {
+            Ok(Leadership::Taken(store)) => store,
+            Ok(Leadership::Needless { how }) => {
+                // The predecessor may have died between writing this and saying it.
+                env.emit(announcement(&how, None));
+                let mut farewell = Farewell::new(env, &job.config, options.workers, inbox);
+                early.into_iter().for_each(|connection| farewell.on_accepted(connection));
+                farewell.tell(&mut mailbox).await;
+                return match how {
+                    Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
+                    Ended::Failed { cause } => Err(Error::give_up(cause)),
+                    Ended::Cancelled => Ok(JobEnd::Cancelled),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+    let beat = Beat::new(env.clock.now(), options.lease);
+    let mut leader = leader::Leader::new(requests, job.clone(), options.workers, store, beat, address.to_owned());
+    early.into_iter().for_each(|connection| leader.on_accepted(connection));
+    let end = leader.lead(&mut mailbox).await;
     leader.disconnect();
     end
 }
+
+/// Connections that may wait for the claim to be decided. More are closed, and come again.
+const EARLY_MAX: usize = 64;
 
 enum Leadership {
     Taken(Completed),
@@ -151,6 +232,7 @@ async fn take_leadership(
     start: Start,
     requests: &mut Requests,
     mailbox: &mut Mailbox<Input>,
+    early: &mut Vec<Connection>,
 ) -> Result<Leadership> {
     let mut store = Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)), job, start);
     let mut out = Vec::new();
@@ -176,9 +258,10 @@ async fn take_leadership(
             Input::LogListed(reply) => store.on_listed(reply, &mut out),
             Input::SlotRead(number, reply) => store.on_read(number, reply, &mut out),
             Input::SlotCreated(number, reply) => store.on_created(number, reply, &mut out),
-            Input::Accepted(_)
-            | Input::NotListening(_)
-            | Input::Message(..)
+            Input::Accepted(connection) if early.len() < EARLY_MAX => early.push(connection),
+            Input::Accepted(_) => {}
+            Input::NotListening(error) => return Err(Error::restart(format!("cannot accept workers: {error}"))),
+            Input::Message(..)
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
@@ -186,7 +269,8 @@ async fn take_leadership(
             | Input::Probed(..)
             | Input::SweepListed(_)
             | Input::Deleted(..)
-            | Input::Freed(_) => panic!("only the log was asked for"),
+            | Input::Freed(_)
+            | Input::SignWritten => panic!("only the log was asked for"),
         }
     }
 }
@@ -194,22 +278,18 @@ async fn take_leadership(
 /// Failed accepts in a row after which the port counts as lost.
 const ACCEPT_TRIES: u32 = 10;
 
-fn start_accepting(env: &Env, listener: Box<dyn Listener>, inbox: Postbox<Input>) -> Box<dyn TaskHandle> {
-    env.spawner.spawn(Site::new("coordinator.acceptor", 0), Box::pin(accept(env.clone(), listener, inbox)))
-}
-
-async fn accept(env: Env, mut listener: Box<dyn Listener>, inbox: Postbox<Input>) {
+async fn accept(env: Env, mut listener: Box<dyn Listener>, reception: Reception) {
     let mut tries = 0;
     loop {
         match listener.accept().await {
             Ok(connection) => {
                 tries = 0;
-                inbox.post(Input::Accepted(connection));
+                reception.post(Input::Accepted(connection));
             }
             Err(error) => {
                 tries += 1;
                 if tries == ACCEPT_TRIES {
-                    return inbox.post(Input::NotListening(error));
+                    return reception.post(Input::NotListening(error));
                 }
                 env.sleep(crate::cores::backoff::backoff(tries)).await;
             }

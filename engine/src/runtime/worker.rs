@@ -1,6 +1,7 @@
 //! A worker process: hosts the subtasks that the coordinator places here (Flink's TaskManager).
 //!
-//! 1. Listen for data, connect to the coordinator, register; again after a pause for as long as it takes.
+//! 1. Listen for data, connect to a coordinator, register; again after a pause, with the next address, for as long as it
+//!    takes to find one that leads.
 //! 2. On `Deploy`: cancel whatever older attempt runs, build channels, subtasks and links (`attempt`).
 //! 3. Pass triggers, completions and aborts to the subtasks, and their reports to the coordinator.
 //! 4. A lost or silent coordinator cancels the attempt: only a living leader may let a job run.
@@ -32,10 +33,12 @@ use std::time::Duration;
 pub struct WorkerOptions {
     /// Who it is; workers count from 0.
     pub worker: WorkerId,
-    /// Where the coordinator listens.
-    pub coordinator: String,
-    /// Where other workers shall reach this one; port 0 picks one.
+    /// Where coordinators listen: the leader and its standbys. Tried in turn.
+    pub coordinators: Vec<String>,
+    /// Where to listen for other workers; port 0 picks one.
     pub listen: String,
+    /// Where other workers reach this one, if that is not where it listens.
+    pub announce: Option<String>,
 }
 
 /// What the loop waits for.
@@ -60,7 +63,8 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
     let listener = listening.map_err(|e| Error::give_up(e.to_string()))?;
     let (inputs, mailbox) = Mailbox::new(&env, site("worker", &options));
     let (reports, reported) = Mailbox::new(&env, site("reports", &options));
-    let data_address = listener.address();
+    assert!(!options.coordinators.is_empty(), "a worker has a coordinator to look for");
+    let data_address = options.announce.clone().unwrap_or_else(|| listener.address());
     let acceptor = env.spawner.spawn(
         site("accept", &options),
         Box::pin(accept(env.clone(), listener, inputs.clone(), job.config.heartbeat_timeout)),
@@ -114,11 +118,12 @@ struct Session {
 }
 
 impl Worker {
-    /// One session after the other until the job is done.
+    /// One session after the other, one coordinator after the other, until the job is done.
     async fn serve(&mut self) -> Result<()> {
-        loop {
+        for turn in 0.. {
             let limit = self.job.config.heartbeat_timeout;
-            let Ok(connection) = dial(&self.env, &self.options.coordinator, limit).await else {
+            let coordinator = &self.options.coordinators[turn % self.options.coordinators.len()];
+            let Ok(connection) = dial(&self.env, coordinator, limit).await else {
                 self.env.sleep(RECONNECT_PAUSE).await;
                 continue;
             };
@@ -133,6 +138,7 @@ impl Worker {
                 }
             }
         }
+        unreachable!("there is always a next turn")
     }
 
     fn open(&mut self, connection: Connection) -> Session {
@@ -224,6 +230,7 @@ impl Worker {
     fn on_message(&mut self, message: ToWorker) -> Result<ControlFlow<SessionEnd>> {
         match message {
             ToWorker::Welcome { .. } | ToWorker::Heartbeat => {}
+            ToWorker::Standby => return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost)),
             ToWorker::Refused { reason } => return Err(Error::give_up(reason)),
             ToWorker::Deploy(deployment) => self.deploy(deployment),
             ToWorker::Trigger { attempt, .. }

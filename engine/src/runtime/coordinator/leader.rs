@@ -9,6 +9,7 @@ use super::{Input, JobEnd};
 use crate::cores::checkpointing::{Checkpointing, Verdict};
 use crate::cores::completed::{Completed, Retained};
 use crate::cores::failover::{ConnectionId, End, Failover, Registration};
+use crate::cores::lease::Beat;
 use crate::cores::retention::{Reachable, Retention};
 use crate::door::{BoxFuture, Connection, StorageError, Time};
 use crate::error::{Error, Result};
@@ -37,6 +38,10 @@ pub(super) struct Leader {
     falling: Vec<Retained>,
     /// When the log last said that this process leads.
     confirmed: Time,
+    /// Shows standbys that this process is alive.
+    beat: Beat,
+    /// Where it listens.
+    address: String,
     ending: Ending,
 }
 
@@ -53,7 +58,7 @@ enum Ending {
 }
 
 impl Leader {
-    pub fn new(requests: Requests, job: Job, workers: u16, store: Completed) -> Self {
+    pub fn new(requests: Requests, job: Job, workers: u16, store: Completed, beat: Beat, address: String) -> Self {
         let subtasks = job.graph.subtasks();
         let config = &job.config;
         let now = requests.env.clock.now();
@@ -69,6 +74,8 @@ impl Leader {
             connections: Connections::new(now, config),
             falling: Vec::new(),
             confirmed: now,
+            beat,
+            address,
             ending: Ending::No,
             requests,
             job,
@@ -105,8 +112,9 @@ impl Leader {
         }
     }
 
-    /// Drops every connection.
+    /// Drops every connection, and asks storage for nothing more.
     pub fn disconnect(&mut self) {
+        self.requests.cease();
         self.connections.close_all();
     }
 
@@ -120,6 +128,9 @@ impl Leader {
 
     fn deadline(&self) -> Time {
         let mut deadline = self.connections.deadline();
+        if let Some(beat) = self.beat.deadline() {
+            deadline = deadline.min(beat);
+        }
         let working = matches!(self.ending, Ending::No);
         let cores = [self.checkpoints.deadline(), self.failover.deadline()];
         let doubt = self.store.is_idle().then_some(self.confirmed + self.connections.timeout());
@@ -154,6 +165,7 @@ impl Leader {
 
     fn on_alarm(&mut self) {
         let now = self.now();
+        self.show_life(now);
         for silent in self.connections.on_alarm(now) {
             let cause = format!("silent for {:?}", self.connections.timeout());
             self.on_broken(silent, &cause);
@@ -199,6 +211,7 @@ impl Leader {
                 self.failover.on_restore_read(self.now(), attempt, reply, &mut out);
                 return self.perform_failover(out);
             }
+            Input::SignWritten => return self.beat.on_written(),
             Input::SweepListed(_)
             | Input::ManifestRead(..)
             | Input::Probed(..)
@@ -210,7 +223,7 @@ impl Leader {
         self.perform_store(out);
     }
 
-    fn on_accepted(&mut self, connection: Connection) {
+    pub fn on_accepted(&mut self, connection: Connection) {
         let inbox = self.requests.inbox();
         self.connections.open(&self.requests.env, inbox, connection);
     }
@@ -264,7 +277,8 @@ impl Leader {
             | Input::SlotRead(..)
             | Input::SlotCreated(..)
             | Input::ManifestWritten(..)
-            | Input::RestoreRead(..) => panic!("not for retention"),
+            | Input::RestoreRead(..)
+            | Input::SignWritten => panic!("not for retention"),
         }
         self.perform_retention(out);
     }
@@ -374,6 +388,7 @@ impl Leader {
     /// The job is over: tells the workers, and gives them time to leave.
     fn finish(&mut self, end: Result<JobEnd>) {
         self.connections.broadcast(&ToWorker::JobDone);
+        self.beat.resign(self.now());
         self.ending = Ending::Lingering { end, until: self.now() + self.connections.timeout() };
     }
 

@@ -14,10 +14,12 @@ use crate::graph::JobGraph;
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::RestoreFrom;
 use crate::persist::manifest::Manifest;
+use crate::persist::sign::{self, Sign};
 use crate::persist::slot::{self, Slot};
 use crate::runtime::mailbox::Postbox;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Tries to read a manifest before the restart counts as failed.
@@ -29,15 +31,33 @@ pub(super) struct Requests {
     inbox: Postbox<Input>,
     /// Tells requests of the same kind apart.
     started: u64,
+    /// Set once the leadership that asks is over.
+    ceased: Arc<AtomicBool>,
 }
 
 impl Requests {
     pub fn new(env: Env, inbox: Postbox<Input>) -> Self {
-        Self { env, inbox, started: 0 }
+        Self { env, inbox, started: 0, ceased: Arc::default() }
     }
 
     pub fn inbox(&self) -> Postbox<Input> {
         self.inbox.clone()
+    }
+
+    /// Starts nothing more, and ends what consists of many requests. What is under way may still happen.
+    pub fn cease(&mut self) {
+        self.ceased.store(true, Ordering::Relaxed);
+    }
+
+    /// Overwrites the sign of life, and posts that the attempt is over: the next one comes in its time.
+    pub fn write_sign(&mut self, sign: &Sign) {
+        let storage = self.env.storage.clone();
+        let bytes = sign.encode();
+        self.start("coordinator.sign", Duration::ZERO, async move {
+            // A lost sign is made up for by the next.
+            let _ = storage.write(sign::PATH, bytes, WriteMode::Overwrite).await;
+            Input::SignWritten
+        });
     }
 
     pub fn list_log(&mut self, delay: Duration) {
@@ -115,33 +135,36 @@ impl Requests {
 
     /// Deletes what is left of a checkpoint, in order, and posts whether all of it is gone for certain.
     pub fn delete(&mut self, checkpoint: CheckpointId, paths: Vec<String>) {
-        let env = self.env.clone();
+        let (env, ceased) = (self.env.clone(), self.ceased.clone());
         self.start("coordinator.delete", Duration::ZERO, async move {
-            Input::Deleted(checkpoint, delete(&env, paths).await)
+            Input::Deleted(checkpoint, delete(&env, paths, &ceased).await)
         });
     }
 
     /// Deletes slots, in order, and posts whether all are gone for certain.
     pub fn free(&mut self, slots: Vec<u64>) {
-        let env = self.env.clone();
+        let (env, ceased) = (self.env.clone(), self.ceased.clone());
         let paths = slots.into_iter().map(slot::path).collect();
-        self.start("coordinator.free", Duration::ZERO, async move { Input::Freed(delete(&env, paths).await) });
+        self.start("coordinator.free", Duration::ZERO, async move { Input::Freed(delete(&env, paths, &ceased).await) });
     }
 
     /// Deletes without waiting for the outcome: the next sweep finds what is left.
     pub fn discard(&mut self, paths: Vec<String>) {
-        let env = self.env.clone();
+        let (env, ceased) = (self.env.clone(), self.ceased.clone());
         self.spawn("coordinator.discard", async move {
-            delete(&env, paths).await;
+            delete(&env, paths, &ceased).await;
         });
     }
 
     fn start(&mut self, what: &'static str, delay: Duration, request: impl Future<Output = Input> + Send + 'static) {
         let inbox = self.inbox.clone();
-        let env = self.env.clone();
+        let (env, ceased) = (self.env.clone(), self.ceased.clone());
         self.spawn(what, async move {
             if !delay.is_zero() {
                 env.sleep(delay).await;
+            }
+            if ceased.load(Ordering::Relaxed) {
+                return;
             }
             inbox.post(request.await);
         });
@@ -184,8 +207,11 @@ async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<
 }
 
 /// Deletes one after the other, each announced. What follows a failure stays, because the order counts.
-async fn delete(env: &Env, paths: Vec<String>) -> bool {
+async fn delete(env: &Env, paths: Vec<String>, ceased: &AtomicBool) -> bool {
     for path in paths {
+        if ceased.load(Ordering::Relaxed) {
+            return false;
+        }
         env.emit(Event::DeleteStarted { path: path.clone() });
         if let Err(error) = env.storage.delete(&path).await {
             env.emit(Event::DeleteFailed { path, cause: error.to_string() });

@@ -1,6 +1,7 @@
 //! The coordinator against scripted workers: two of them, one source and one sink with two subtasks.
 
 mod room;
+mod standby;
 mod storm;
 
 use super::*;
@@ -50,18 +51,23 @@ struct Coordinator {
 impl Coordinator {
     /// Process `number` starts and listens on an address of its own.
     fn start(room: &Room, number: u32) -> Self {
-        Self::start_job(room, number, job(), Start::Submit)
+        Self::start_job(room, number, job(), Start::Submit, Rivalry::Depose)
+    }
+
+    fn start_as(room: &Room, number: u32, rivalry: Rivalry) -> Self {
+        Self::start_job(room, number, job(), Start::Submit, rivalry)
     }
 
     /// The same, but it only leads on.
     fn resume(room: &Room, number: u32) -> Self {
-        Self::start_job(room, number, job(), Start::Resume)
+        Self::start_job(room, number, job(), Start::Resume, Rivalry::Depose)
     }
 
-    fn start_job(room: &Room, number: u32, job: Job, start: Start) -> Self {
+    fn start_job(room: &Room, number: u32, job: Job, start: Start, rivalry: Rivalry) -> Self {
         let env = room.env(number);
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
-        let options = CoordinatorOptions { listen: address(number), workers: 2, start, ready: None };
+        let (listen, lease) = (address(number), LEASE);
+        let options = CoordinatorOptions { listen, workers: 2, start, rivalry, lease, ready: None };
         let running = run(env.clone(), job, options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }
@@ -590,7 +596,7 @@ fn the_log_of_another_job_is_refused_before_anything_is_written() {
         let before = room.paths();
         let mut other = job();
         Arc::get_mut(&mut other.graph).expect("nobody else has it").name = "fail".into();
-        let end = Coordinator::start_job(&room, 2, other, Start::Submit).end().await;
+        let end = Coordinator::start_job(&room, 2, other, Start::Submit, Rivalry::Depose).end().await;
         let error = end.expect_err("the log is another job's");
         assert!(error.message.starts_with("these checkpoints belong to job pass with graph "), "{error}");
         assert_eq!(room.paths(), before);

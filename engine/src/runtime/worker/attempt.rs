@@ -201,6 +201,7 @@ impl RunningAttempt {
                 self.controls.values().for_each(|control| control.post(Control::Aborted(*checkpoint)));
             }
             ToWorker::Welcome { .. }
+            | ToWorker::Standby
             | ToWorker::Refused { .. }
             | ToWorker::Heartbeat
             | ToWorker::Deploy(_)

@@ -4,16 +4,18 @@ use super::{Ending, Leader};
 use crate::cores::checkpointing::{Completion, Effect as Checkpointing, Settlement};
 use crate::cores::completed::Effect as Store;
 use crate::cores::failover::{Effect as Failover, End};
+use crate::cores::lease::Effect as Lease;
 use crate::cores::restarting::DRAWS;
 use crate::cores::restore;
 use crate::cores::retention::Effect as Retention;
-use crate::door::Site;
+use crate::door::{Site, Time};
 use crate::element::Barrier;
 use crate::error::Error;
 use crate::event::Event;
 use crate::ids::{Attempt, CheckpointId, SubtaskId, WorkerId};
 use crate::messages::{Deployment, RestoreFrom, ToWorker};
 use crate::persist::manifest::Manifest;
+use crate::persist::sign::Sign;
 use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::coordinator::{JobEnd, announcement};
 
@@ -264,6 +266,17 @@ impl Leader {
         match settlement {
             Settlement::Settled => self.settled(),
             Settlement::InFlight => {}
+        }
+    }
+
+    /// Writes the sign of life, if it is due.
+    pub(super) fn show_life(&mut self, now: Time) {
+        let mut out = Vec::new();
+        self.beat.on_alarm(now, &mut out);
+        for effect in out {
+            let Lease::Write { beat, standing } = effect else { panic!("a leader does not watch") };
+            let generation = self.store.generation();
+            self.requests.write_sign(&Sign { generation, beat, standing, address: self.address.clone() });
         }
     }
 

@@ -184,8 +184,9 @@ impl Room {
         self.state().objects.get(path).cloned()
     }
 
+    /// Every object but the leader's sign of life, which comes and stays whatever else happens.
     pub fn paths(&self) -> BTreeSet<String> {
-        self.state().objects.keys().cloned().collect()
+        self.state().objects.keys().filter(|path| *path != crate::persist::sign::PATH).cloned().collect()
     }
 
     pub fn write(&self, path: &str) {

@@ -89,7 +89,8 @@ impl Ledger {
         let log = reader::read_log(&fetch, &paths).expect("a readable log");
         let mut expected: BTreeSet<String> = log.iter().map(|(number, _)| slot::path(*number)).collect();
         let retained = reader::retained(&log);
-        assert_eq!(retained.len(), storm_job().config.checkpoints.retained);
+        // A job that a storm let complete its final checkpoint alone retains that one.
+        assert!((1..=storm_job().config.checkpoints.retained).contains(&retained.len()), "{retained:?}");
         for path in retained {
             let manifest = reader::read_manifest(&fetch, &path).expect("a readable manifest");
             expected.extend(manifest.snapshots().map(|snapshot| snapshot.path.clone()));
@@ -194,6 +195,7 @@ impl Served {
             ToWorker::Refused { reason } => panic!("refused: {reason}"),
             ToWorker::Trigger { .. }
             | ToWorker::Welcome { .. }
+            | ToWorker::Standby
             | ToWorker::Heartbeat
             | ToWorker::Aborted { .. }
             | ToWorker::Cancel { .. }
@@ -245,7 +247,14 @@ async fn weather(room: Room, seed: u64, ledger: Arc<Mutex<Ledger>>) {
         }
         let own = room.env(number);
         let (ended, mut end) = Mailbox::new(&env, Site::new("test", 0));
-        let options = CoordinatorOptions { listen: address(1), workers: SUBTASKS, start: Start::Resume, ready: None };
+        let options = CoordinatorOptions {
+            listen: address(1),
+            workers: SUBTASKS,
+            start: Start::Resume,
+            rivalry: Rivalry::Depose,
+            lease: LEASE,
+            ready: None,
+        };
         let running = run(own.clone(), storm_job(), options);
         own.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         let patience = if calm { 120_000 } else { 200 + 300 * room.draw(10) };

@@ -1,0 +1,41 @@
+//! The leader's sign of life: one small object, overwritten again and again ([`crate::cores::lease`]).
+//!
+//! Nothing is decided by it but when a standby tries to lead; the log decides whether it does.
+
+use super::{Kind, open, seal};
+use crate::cores::lease::Standing;
+use crate::error::{Error, Result};
+use crate::ids::Generation;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+const VERSION: u8 = 1;
+
+/// Where it lies.
+pub const PATH: &str = "checkpoints/leader";
+
+/// A sign of life.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sign {
+    /// The leadership that wrote it.
+    pub generation: Generation,
+    /// Grows while that leadership lasts.
+    pub beat: u64,
+    /// Whether it still leads.
+    pub standing: Standing,
+    /// Where the leader listens, for people.
+    pub address: String,
+}
+
+impl Sign {
+    /// The stored form.
+    pub fn encode(&self) -> Bytes {
+        seal(Kind::Sign, VERSION, &bincode::serialize(self).expect("signs serialise"))
+    }
+
+    /// A sign from its stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let payload = open(Kind::Sign, VERSION, PATH, bytes)?;
+        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{PATH} cannot be decoded: {e}")))
+    }
+}
