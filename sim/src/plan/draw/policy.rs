@@ -46,7 +46,7 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
 fn retention() -> impl Strategy<Value = RetentionPolicy> {
     let policies =
         [RetentionPolicy::Never, RetentionPolicy::OnFailure, RetentionPolicy::OnCancellation, RetentionPolicy::Always];
-    proptest::sample::select(&policies[..])
+    proptest::sample::select(policies.to_vec())
 }
 
 /// How the job is restarted: as often as it takes, or (one plan in twenty) hardly ever.
