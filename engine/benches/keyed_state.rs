@@ -79,11 +79,7 @@ impl door::Network for Nowhere {
 }
 
 impl door::Storage for Nowhere {
-    fn read(
-        &self,
-        _: &str,
-        _: Option<std::ops::Range<u64>>,
-    ) -> BoxFuture<'static, Result<bytes::Bytes, door::StorageError>> {
+    fn read(&self, _: &str, _: std::ops::Range<u64>) -> BoxFuture<'static, Result<door::Piece, door::StorageError>> {
         unreachable!("no storage in this benchmark")
     }
     fn write(
@@ -92,6 +88,9 @@ impl door::Storage for Nowhere {
         _: bytes::Bytes,
         _: door::WriteMode,
     ) -> BoxFuture<'static, Result<(), door::StorageError>> {
+        unreachable!("no storage in this benchmark")
+    }
+    fn upload(&self, _: &str) -> Box<dyn door::Upload> {
         unreachable!("no storage in this benchmark")
     }
     fn delete(&self, _: &str) -> BoxFuture<'static, Result<(), door::StorageError>> {

@@ -19,6 +19,9 @@ pub struct JobConfig {
     pub heartbeat_interval: Duration,
     /// Silence after which the other side counts as dead.
     pub heartbeat_timeout: Duration,
+    /// Time after which a storage request that was not answered counts as one that never will be. None moves more than a few
+    /// megabytes.
+    pub storage_timeout: Duration,
 }
 
 /// When checkpoints are taken, and how many are kept.
@@ -42,6 +45,8 @@ pub struct CheckpointConfig {
     pub retention: RetentionPolicy,
     /// Who waits for the upload.
     pub snapshot: SnapshotMode,
+    /// A snapshot that is larger than this is uploaded in parts of this size. Object stores ask for 5 MiB at least.
+    pub part_bytes: usize,
     /// Completed checkpoints to keep; at least 1.
     pub retained: usize,
 }
@@ -193,6 +198,7 @@ impl Default for JobConfig {
                 mode: CheckpointMode::ExactlyOnce,
                 retention: RetentionPolicy::OnCancellation,
                 snapshot: SnapshotMode::Async,
+                part_bytes: 8 << 20,
                 retained: 1,
             },
             restart: RestartStrategy::ExponentialDelay {
@@ -205,6 +211,7 @@ impl Default for JobConfig {
             },
             heartbeat_interval: Duration::from_secs(1),
             heartbeat_timeout: Duration::from_secs(10),
+            storage_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -12,6 +12,9 @@
 //!
 //! Does not cover: memory shared inside one task, and CPU time (only [`Clock::work`] makes time pass).
 
+pub mod collected;
+pub mod whole;
+
 use bytes::Bytes;
 use std::{fmt, future::Future, ops::Range, pin::Pin, sync::Arc, task::Context, task::Poll, time::Duration};
 
@@ -210,21 +213,56 @@ pub struct ObjectMeta {
     pub bytes: u64,
 }
 
-/// Durable objects under `/`-separated paths. Objects appear whole or not at all, and reads see the newest
-/// completed write (read-after-write; listings as well).
+/// Some bytes of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Bytes from the start of the range on.
+    pub bytes: Bytes,
+    /// The length of the whole object.
+    pub size: u64,
+}
+
+/// Durable objects under `/`-separated paths. Objects appear whole or not at all, and a read sees the newest write or
+/// delete that was completed before it began. (The real stores promise that: S3, GCS, Azure, HDFS, a local disk. So a
+/// deleted object is gone for every reader; only a delete whose outcome is unknown may take effect later.)
+///
+/// A request may take arbitrarily long, or for ever: whoever must go on bounds it ([`crate::runtime::patience`]).
+/// Giving up on one does not call it back.
 pub trait Storage: Send + Sync {
-    /// Reads a whole object, or a range of it. A range that reaches past the end is cut off there; one that
-    /// starts at or past the end yields no bytes.
-    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>>;
+    /// Reads a range of an object. May return *fewer* bytes than asked for, but at least one as long as the range
+    /// starts before the end; a range that reaches past the end is cut off there, and one that starts at or past the
+    /// end yields no bytes. [`whole`] reads on until all is there.
+    fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>>;
 
     /// Writes a whole object, atomically and durably.
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>>;
 
+    /// An object that will be written in parts. Asks for nothing yet.
+    fn upload(&self, path: &str) -> Box<dyn Upload>;
+
     /// Deletes an object; deleting what is not there is done too.
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>>;
 
-    /// Every object whose path is `prefix` or starts with `prefix/`, sorted by path.
+    /// Every object whose path is `prefix` or starts with `prefix/`, sorted by path. May be *out of date*: it shows the
+    /// objects as they all were at one instant a short while ago. Never decide anything by what a listing lacks.
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>>;
+}
+
+/// An object on its way into storage, part by part. Nothing of it is visible, neither to reads nor to listings, before
+/// it is complete. Dropping it leaves its parts behind, invisible, until the store clears them away; so does a crash.
+///
+/// There is no `Create` here, because stores cannot complete an upload on condition: a path that is uploaded to
+/// belongs to one uploader alone.
+pub trait Upload: Send {
+    /// Adds the next part, which counts once this returns `Ok`. After any error the same part may be given again.
+    fn part(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), StorageError>>;
+
+    /// Makes the object of all parts, at least one, appear: atomically, durably, over whatever is there. `NotFound`:
+    /// there is no such upload any more, because it was completed or aborted before.
+    fn complete(&mut self) -> BoxFuture<'_, Result<(), StorageError>>;
+
+    /// Forgets the parts; aborting what is over is done too.
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), StorageError>>;
 }
 
 /// Every free choice of the engine.

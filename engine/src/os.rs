@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod spawner;
 pub mod storage;
 pub mod trace;
+mod upload;
 
 use crate::door::{Env, Trace};
 use std::sync::Arc;

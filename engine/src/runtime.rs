@@ -9,6 +9,7 @@ pub mod coordinator;
 pub mod dial;
 pub mod link;
 pub mod mailbox;
+pub mod patience;
 pub mod retry;
 pub mod snapshot;
 pub mod subtask;

@@ -1,7 +1,7 @@
 //! Folders and files as mounts: what is refused, what is shown, what a kill leaves behind.
 
 use bytes::Bytes;
-use cofferdam_engine::door::{Env, StorageError, WriteMode};
+use cofferdam_engine::door::{Env, StorageError, WriteMode, whole};
 use cofferdam_engine::os::mount::{Mount, Mounts, STAGING, sweep};
 use cofferdam_engine::os::trace::TracingTrace;
 use std::fs;
@@ -18,7 +18,7 @@ fn run<F: Future<Output = ()>>(mounts: Mounts, body: impl FnOnce(Env) -> F) {
 async fn content(env: &Env) -> Vec<(String, String)> {
     let mut content = Vec::new();
     for object in env.storage.list("input").await.expect("a listing") {
-        let bytes = env.storage.read(&object.path, None).await.expect("what is listed can be read");
+        let bytes = whole::read(&env.storage, &object.path).await.expect("what is listed can be read");
         assert_eq!(bytes.len() as u64, object.bytes, "{} has another length than listed", object.path);
         content.push((object.path, String::from_utf8(bytes.to_vec()).expect("text")));
     }
@@ -78,7 +78,7 @@ fn a_single_file_is_the_whole_input() {
     run(Mounts::default().with("input", input), |env| async move {
         let name = "one half #.txt".to_owned();
         assert_eq!(content(&env).await, [(format!("input/{name}"), name)]);
-        let other = env.storage.read("input/other.txt", None).await;
+        let other = whole::read(&env.storage, "input/other.txt").await;
         assert_eq!(other, Err(StorageError::NotFound("input/other.txt".to_owned())), "a neighbour is no input");
     });
 }
@@ -148,7 +148,7 @@ fn what_a_kill_left_unpublished_is_invisible_and_swept() {
     run(Mounts::default().with("output", output), |env| async move {
         let path = format!("output/{STAGING}/0123456789abcdef");
         assert_eq!(env.storage.list("output").await, Ok(Vec::new()));
-        assert_eq!(env.storage.read(&path, None).await, Err(StorageError::NotFound(path.clone())));
+        assert_eq!(whole::read(&env.storage, &path).await, Err(StorageError::NotFound(path.clone())));
         let written = env.storage.write(&path, Bytes::new(), WriteMode::Overwrite).await;
         assert!(matches!(written, Err(StorageError::Failed(_))), "{written:?}");
     });
@@ -181,7 +181,7 @@ fn paths_do_not_leave_their_mount() {
     let output = Mount::folder("output", &folder.path().join("inner")).expect("a writable folder");
     run(Mounts::default().with("output", output), |env| async move {
         for path in ["output/../secret", "output/x/../../secret", "output/./x", "output//x", "elsewhere/x"] {
-            let read = env.storage.read(path, None).await;
+            let read = whole::read(&env.storage, path).await;
             assert!(matches!(read, Err(StorageError::Failed(_))), "{path}: {read:?}");
             let written = env.storage.write(path, Bytes::from("bytes"), WriteMode::Overwrite).await;
             assert!(matches!(written, Err(StorageError::Failed(_))), "{path}: {written:?}");
@@ -204,8 +204,8 @@ fn a_write_that_cannot_be_published_is_of_unknown_outcome_and_leaves_what_was_th
         // `a` is a file, so nothing can lie below it; that is found out while publishing.
         let below = env.storage.write("output/a/b", Bytes::from("second"), WriteMode::Create).await;
         assert!(matches!(below, Err(StorageError::Unknown(_))), "{below:?}");
-        assert_eq!(env.storage.read("output/a", None).await.as_deref(), Ok(&b"first"[..]));
-        assert_eq!(env.storage.read("output/a/b", None).await, Err(StorageError::NotFound("output/a/b".to_owned())));
+        assert_eq!(whole::read(&env.storage, "output/a").await.as_deref(), Ok(&b"first"[..]));
+        assert_eq!(whole::read(&env.storage, "output/a/b").await, Err(StorageError::NotFound("output/a/b".to_owned())));
         assert_eq!(env.storage.list("output/a/b").await, Ok(Vec::new()));
         assert_eq!(env.storage.delete("output/a/b").await, Ok(()));
         // Staging fails: nothing can have happened.

@@ -13,7 +13,7 @@ pub use input::InputShape;
 pub use policy::Policy;
 
 use crate::seed::Seed;
-use crate::world::{Budget, Fault, FaultKind, Tuning};
+use crate::world::{Budget, Fault, FaultKind, Requests, Tuning};
 use cofferdam_engine::config::JobConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -69,6 +69,9 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
+/// Much longer than an ordinary request takes, much shorter than what is left of a run after healing.
+const STORAGE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Deliveries that a run may use: an ordinary one needs a few thousand.
 const EVENTS: u64 = 400_000;
 
@@ -92,6 +95,7 @@ impl Plan {
             restart: self.policy.restart,
             heartbeat_interval: Duration::from_millis(self.heartbeat_interval_ms),
             heartbeat_timeout: Duration::from_millis(self.heartbeat_timeout_ms),
+            storage_timeout: STORAGE_TIMEOUT,
         }
     }
 
@@ -112,7 +116,13 @@ pub fn kind_of(fault: &FaultKind) -> &'static str {
         FaultKind::SlowStorage { .. } => "slow storage",
         FaultKind::FailStorage { .. } => "failing storage",
         FaultKind::LoseReplies { late_ms: 0, .. } => "lost replies",
+        FaultKind::LoseReplies { requests: Requests::Deletes, .. } => "late deletes",
         FaultKind::LoseReplies { .. } => "late effects",
+        FaultKind::HangStorage { .. } => "hanging storage",
+        FaultKind::ThrottleStorage { .. } => "throttled storage",
+        FaultKind::LimitBandwidth { .. } => "narrow storage",
+        FaultKind::ShortReads { .. } => "short reads",
+        FaultKind::StaleListings { .. } => "stale listings",
     }
 }
 
@@ -187,6 +197,6 @@ mod tests {
         assert!(crashing * 10 > plans.len() * 7, "{crashing} of {}", plans.len());
         let kinds: std::collections::BTreeSet<&str> =
             plans.iter().flat_map(|plan| &plan.faults).map(|fault| kind_of(&fault.what)).collect();
-        assert_eq!(kinds.len(), 9, "{kinds:?}");
+        assert_eq!(kinds.len(), 14, "{kinds:?}");
     }
 }

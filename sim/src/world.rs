@@ -215,7 +215,7 @@ fn run_here(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
         ended,
         faults: state.faults.records().to_vec(),
         counters: state.counters,
-        storage: std::mem::take(&mut state.objects),
+        storage: state.store.take_objects(),
         history: std::mem::take(&mut state.history),
     };
     drop(state);

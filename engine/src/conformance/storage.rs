@@ -1,7 +1,8 @@
 //! What storage promises, while nothing fails.
 
-use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode};
+use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode, whole};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Everything storage promises, below `folder`, which must be a fresh one, such as `"output/conformance"`.
 pub async fn check(env: &Env, folder: &str) {
@@ -15,33 +16,49 @@ pub async fn check(env: &Env, folder: &str) {
     listings_are_sorted_and_end_at_slashes(env, &format!("{folder}/listed")).await;
     folders_come_and_go_with_their_objects(env, &format!("{folder}/coming-and-going")).await;
     names_are_taken_as_they_are(env, &format!("{folder}/names")).await;
+    an_upload_appears_whole_when_it_is_complete(env, &format!("{folder}/upload")).await;
+    uploads_do_not_mix(env, &format!("{folder}/uploads")).await;
+    an_aborted_upload_never_appears(env, &format!("{folder}/aborted")).await;
 }
 
 async fn write(env: &Env, path: &str, bytes: &'static [u8], mode: WriteMode) -> Result<(), StorageError> {
     env.storage.write(path, Bytes::from_static(bytes), mode).await
 }
 
-async fn paths(env: &Env, prefix: &str) -> Vec<String> {
-    let objects = env.storage.list(prefix).await.expect("a listing works");
-    objects.into_iter().map(|object| object.path).collect()
+/// A listing may be out of date for a short while, so it is given this many tries.
+const LISTINGS: u32 = 40;
+
+/// Waits for the listing of `prefix` to show exactly these paths.
+async fn paths(env: &Env, prefix: &str, expected: &[String], promise: &str) -> Vec<ObjectMeta> {
+    let mut tries = 0;
+    loop {
+        let objects = env.storage.list(prefix).await.expect("a listing works");
+        let found: Vec<&String> = objects.iter().map(|object| &object.path).collect();
+        if found.iter().copied().eq(expected) {
+            return objects;
+        }
+        tries += 1;
+        assert!(tries < LISTINGS, "{promise}: {prefix} was listed as {found:?} instead of {expected:?}");
+        env.sleep(Duration::from_millis(25)).await;
+    }
 }
 
 async fn what_is_not_there_is_not_found(env: &Env, folder: &str) {
     let path = format!("{folder}/nothing");
     let not_found = StorageError::NotFound(path.clone());
-    assert_eq!(env.storage.read(&path, None).await, Err(not_found.clone()));
-    assert_eq!(env.storage.read(&path, Some(0..10)).await, Err(not_found));
-    assert_eq!(env.storage.list(folder).await, Ok(Vec::new()), "an absent folder has no objects");
+    assert_eq!(whole::read(&env.storage, &path).await, Err(not_found.clone()));
+    assert_eq!(env.storage.read(&path, 0..10).await, Err(not_found));
+    paths(env, folder, &[], "an absent folder has no objects").await;
 }
 
 async fn reads_see_the_newest_write(env: &Env, folder: &str) {
     let path = format!("{folder}/object");
     for bytes in [&b"first"[..], b"", b"the third is longer"] {
         env.storage.write(&path, Bytes::from_static(bytes), WriteMode::Overwrite).await.expect("an overwrite works");
-        assert_eq!(env.storage.read(&path, None).await.as_deref(), Ok(bytes), "a read missed the write before it");
-        let listed = env.storage.list(folder).await.expect("a listing works");
-        assert_eq!(listed, [ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 }]);
+        assert_eq!(whole::read(&env.storage, &path).await.as_deref(), Ok(bytes), "a read missed the write before it");
     }
+    let objects = paths(env, folder, std::slice::from_ref(&path), "an object is listed once").await;
+    assert_eq!(objects[0].bytes, b"the third is longer".len() as u64, "an object is listed with its length");
 }
 
 async fn create_refuses_what_exists(env: &Env, folder: &str) {
@@ -49,7 +66,7 @@ async fn create_refuses_what_exists(env: &Env, folder: &str) {
     write(env, &path, b"first", WriteMode::Create).await.expect("creating works");
     assert_eq!(write(env, &path, b"second", WriteMode::Create).await, Err(StorageError::Exists(path.clone())));
     assert_eq!(
-        env.storage.read(&path, None).await.as_deref(),
+        whole::read(&env.storage, &path).await.as_deref(),
         Ok(&b"first"[..]),
         "a refused create changed the object"
     );
@@ -67,7 +84,7 @@ async fn of_concurrent_creators_exactly_one_succeeds(env: &Env, folder: &str) {
         assert_eq!(winners.len(), 1, "several creators of {path}: {outcomes:?}");
         let losers = outcomes.iter().filter(|outcome| outcome == &&Err(StorageError::Exists(path.clone())));
         assert_eq!(losers.count(), outcomes.len() - 1, "a loser was told something else: {outcomes:?}");
-        let content = env.storage.read(&path, None).await.expect("the winner's object is there");
+        let content = whole::read(&env.storage, &path).await.expect("the winner's object is there");
         assert_eq!(content, vec![winners[0] as u8; 1_000], "{path} is not the winner's");
     }
 }
@@ -79,7 +96,7 @@ async fn concurrent_overwrites_leave_one_of_them(env: &Env, folder: &str) {
     for outcome in super::all(env, writers).await {
         outcome.expect("an overwrite works");
     }
-    let content = env.storage.read(&path, None).await.expect("the object is there");
+    let content = whole::read(&env.storage, &path).await.expect("the object is there");
     assert_eq!(content, vec![content[0]; 100_000], "an object mixes two writes");
 }
 
@@ -97,8 +114,12 @@ async fn ranges_are_cut_off_at_the_end(env: &Env, folder: &str) {
         (11..12, b""),
     ];
     for (range, expected) in ranges {
-        let part = env.storage.read(&path, Some(range.clone())).await;
-        assert_eq!(part.as_deref(), Ok(expected), "range {range:?}");
+        let all = whole::read_range(&env.storage, &path, range.clone()).await;
+        assert_eq!(all.as_deref(), Ok(expected), "range {range:?}");
+        let piece = env.storage.read(&path, range.clone()).await.expect("reading works");
+        assert_eq!(piece.size, 10, "range {range:?} tells another length of the object");
+        assert!(expected.starts_with(&piece.bytes), "range {range:?} begins with other bytes: {:?}", piece.bytes);
+        assert_eq!(piece.bytes.is_empty(), expected.is_empty(), "no byte of range {range:?}, before the end");
     }
 }
 
@@ -107,9 +128,9 @@ async fn deleting_is_idempotent(env: &Env, folder: &str) {
     assert_eq!(env.storage.delete(&path).await, Ok(()), "deleting what never was");
     write(env, &path, b"bytes", WriteMode::Create).await.expect("creating works");
     assert_eq!(env.storage.delete(&path).await, Ok(()));
-    assert_eq!(env.storage.read(&path, None).await, Err(StorageError::NotFound(path.clone())));
+    assert_eq!(whole::read(&env.storage, &path).await, Err(StorageError::NotFound(path.clone())));
     assert_eq!(env.storage.delete(&path).await, Ok(()), "deleting what was deleted");
-    assert_eq!(paths(env, folder).await, Vec::<String>::new());
+    paths(env, folder, &[], "what was deleted is not listed").await;
 }
 
 async fn listings_are_sorted_and_end_at_slashes(env: &Env, folder: &str) {
@@ -119,12 +140,17 @@ async fn listings_are_sorted_and_end_at_slashes(env: &Env, folder: &str) {
     }
     let full = |names: &[&str]| names.iter().map(|name| format!("{folder}/{name}")).collect::<Vec<_>>();
     let everything = ["a", "b-side", "b/1", "b/10/deep/er", "b/2", "b0", "c/.hidden/x"];
-    assert_eq!(paths(env, folder).await, full(&everything));
-    assert_eq!(paths(env, &format!("{folder}/b")).await, full(&["b/1", "b/10/deep/er", "b/2"]));
-    assert_eq!(paths(env, &format!("{folder}/b/1")).await, full(&["b/1"]), "an object belongs to its own prefix");
-    assert_eq!(paths(env, &format!("{folder}/b/10")).await, full(&["b/10/deep/er"]));
-    assert_eq!(paths(env, &format!("{folder}/c")).await, full(&["c/.hidden/x"]));
-    assert_eq!(paths(env, &format!("{folder}/d")).await, full(&[]));
+    paths(env, folder, &full(&everything), "listings are sorted by path").await;
+    for (below, expected) in [
+        ("b", &["b/1", "b/10/deep/er", "b/2"][..]),
+        ("b/1", &["b/1"]),
+        ("b/10", &["b/10/deep/er"]),
+        ("c", &["c/.hidden/x"]),
+        ("d", &[]),
+    ] {
+        let prefix = format!("{folder}/{below}");
+        paths(env, &prefix, &full(expected), "a prefix is a whole path or whole folders").await;
+    }
 }
 
 /// A store on disk has folders, the door has none: making and removing them must never show.
@@ -144,7 +170,7 @@ async fn folders_come_and_go_with_their_objects(env: &Env, folder: &str) {
     for outcome in super::all(env, churn).await {
         assert_eq!(outcome, Ok(()), "a write or delete failed because another one was going on in its folder");
     }
-    assert_eq!(paths(env, folder).await, Vec::<String>::new());
+    paths(env, folder, &[], "a folder without objects is nothing").await;
 }
 
 async fn names_are_taken_as_they_are(env: &Env, folder: &str) {
@@ -155,9 +181,57 @@ async fn names_are_taken_as_they_are(env: &Env, folder: &str) {
     }
     let mut expected: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
     expected.sort();
-    assert_eq!(paths(env, folder).await, expected);
+    paths(env, folder, &expected, "a name is listed as it is").await;
     for name in names {
-        let content = env.storage.read(&format!("{folder}/{name}"), None).await;
+        let content = whole::read(&env.storage, &format!("{folder}/{name}")).await;
         assert_eq!(content.as_deref(), Ok(name.as_bytes()), "{name} is read under another name");
     }
+}
+
+/// Large enough for stores with a least size of parts.
+const PART_BYTES: usize = 5 << 20;
+
+async fn an_upload_appears_whole_when_it_is_complete(env: &Env, folder: &str) {
+    let path = format!("{folder}/object");
+    write(env, &path, b"before", WriteMode::Create).await.expect("creating works");
+    let (first, second) = (Bytes::from(vec![1; PART_BYTES]), Bytes::from_static(b"the rest"));
+    let mut upload = env.storage.upload(&path);
+    for part in [&first, &second] {
+        upload.part(part.clone()).await.expect("a part is taken");
+        let content = whole::read(&env.storage, &path).await;
+        assert_eq!(content.as_deref(), Ok(&b"before"[..]), "an upload was visible before it was complete");
+        paths(env, folder, std::slice::from_ref(&path), "parts are no objects").await;
+    }
+    upload.complete().await.expect("completing works");
+    let content = whole::read(&env.storage, &path).await.expect("the object is there");
+    assert!(content == [first, second].concat(), "an upload is not its parts in their order: {} bytes", content.len());
+    let again = upload.complete().await;
+    assert!(matches!(again, Err(StorageError::NotFound(_))), "an upload is completed once: {again:?}");
+    assert_eq!(upload.abort().await, Ok(()), "aborting what is complete");
+    assert!(whole::read(&env.storage, &path).await.is_ok(), "an abort took away what was complete");
+}
+
+async fn uploads_do_not_mix(env: &Env, folder: &str) {
+    let path = format!("{folder}/object");
+    let (mut one, mut other) = (env.storage.upload(&path), env.storage.upload(&path));
+    one.part(Bytes::from(vec![1; PART_BYTES])).await.expect("a part is taken");
+    other.part(Bytes::from(vec![2; PART_BYTES])).await.expect("a part is taken");
+    one.part(Bytes::from_static(&[1])).await.expect("a part is taken");
+    drop(other);
+    one.complete().await.expect("completing works");
+    let content = whole::read(&env.storage, &path).await.expect("the object is there");
+    assert!(content == vec![1; PART_BYTES + 1], "an object holds parts of another upload");
+}
+
+async fn an_aborted_upload_never_appears(env: &Env, folder: &str) {
+    let path = format!("{folder}/object");
+    let mut upload = env.storage.upload(&path);
+    assert_eq!(upload.abort().await, Ok(()), "aborting what has no part");
+    let mut upload = env.storage.upload(&path);
+    upload.part(Bytes::from_static(b"part")).await.expect("a part is taken");
+    assert_eq!(upload.abort().await, Ok(()));
+    let completed = upload.complete().await;
+    assert!(matches!(completed, Err(StorageError::NotFound(_))), "an aborted upload was completed: {completed:?}");
+    assert_eq!(whole::read(&env.storage, &path).await, Err(StorageError::NotFound(path.clone())));
+    paths(env, folder, &[], "an aborted upload is not listed").await;
 }

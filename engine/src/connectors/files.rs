@@ -126,7 +126,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
         let committable: Committable = bincode::deserialize(committable)
             .map_err(|e| Error::corrupt(format!("a committable of {} cannot be decoded: {e}", self.part)))?;
         let Committable { staged, shown, .. } = &committable;
-        match retry::read(&self.env, staged, None).await? {
+        match retry::read(&self.env, staged, 0..u64::MAX).await? {
             Found::Object(content) if committable.describes(&content) => {
                 retry::overwrite(&self.env, shown, &content).await?;
                 retry::delete(&self.env, staged).await?;
@@ -137,7 +137,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
                     "{staged} is not what was staged: {found} bytes or their checksum differ from the {expected} written"
                 )));
             }
-            Found::Nothing => match retry::read(&self.env, shown, None).await? {
+            Found::Nothing => match retry::read(&self.env, shown, 0..u64::MAX).await? {
                 Found::Object(content) if committable.describes(&content) => {}
                 Found::Object(_) => {
                     return Err(Error::corrupt(format!("{staged} is gone and {shown} holds something else")));

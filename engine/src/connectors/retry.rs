@@ -3,6 +3,7 @@
 //!
 //! A definite failure and an unknown outcome are treated alike, because of that harmlessness.
 
+use crate::door::whole;
 use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode};
 use crate::error::{Error, Result};
 use bytes::Bytes;
@@ -24,9 +25,9 @@ pub(super) enum Found<T> {
     Nothing,
 }
 
-/// Reads an object or a range of it.
-pub(super) async fn read(env: &Env, path: &str, range: Option<Range<u64>>) -> Result<Found<Bytes>> {
-    repeat(env, "reading", || env.storage.read(path, range.clone())).await
+/// Reads a range of an object, all of it.
+pub(super) async fn read(env: &Env, path: &str, range: Range<u64>) -> Result<Found<Bytes>> {
+    repeat(env, "reading", || whole::read_range(&env.storage, path, range.clone())).await
 }
 
 /// Lists objects.

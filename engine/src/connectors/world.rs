@@ -1,8 +1,9 @@
 //! For tests: a tiny world in memory whose every answer is ready at once.
 
+use crate::door::collected::Collected;
 use crate::door::{
-    Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Schedule, Site, Spawner,
-    Storage, StorageError, TaskHandle, Time, Trace, Work, WriteMode,
+    Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
+    Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Work, WriteMode,
 };
 use crate::event::Event;
 use crate::graph::SubtaskContext;
@@ -31,6 +32,8 @@ struct State {
     now: AtomicU64,
     stopped: AtomicBool,
     requests: AtomicU64,
+    /// 0: as many as asked for.
+    read_at_most: AtomicU64,
 }
 
 /// The world: objects, and a clock that jumps to whatever is waited for unless it is stopped.
@@ -90,6 +93,11 @@ impl World {
     /// Takes back every [`World::upset`].
     pub fn calm(&self) {
         self.moods().clear();
+    }
+
+    /// From here on a read returns at most so many bytes; 0: as many as asked for.
+    pub fn read_at_most(&self, bytes: u64) {
+        self.0.read_at_most.store(bytes, Ordering::Relaxed);
     }
 
     /// How many requests storage has seen.
@@ -155,14 +163,20 @@ impl Clock for World {
 }
 
 impl Storage for World {
-    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>> {
+    fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>> {
         self.answer(path, |objects| {
             let bytes = objects.get(path).ok_or_else(|| StorageError::NotFound(path.into()))?;
-            let all = 0..bytes.len() as u64;
-            let range = range.unwrap_or(all.clone());
-            let (start, end) = (range.start.min(all.end), range.end.min(all.end));
-            Ok(bytes.slice(start as usize..end.max(start) as usize))
+            let size = bytes.len() as u64;
+            let (start, mut end) = (range.start.min(size), range.end.min(size));
+            if let most @ 1.. = self.0.read_at_most.load(Ordering::Relaxed) {
+                end = end.min(start + most);
+            }
+            Ok(Piece { bytes: bytes.slice(start as usize..end.max(start) as usize), size })
         })
+    }
+    fn upload(&self, path: &str) -> Box<dyn Upload> {
+        let (world, object) = (self.clone(), path.to_owned());
+        Collected::upload(path, move |bytes| world.write(&object, bytes, WriteMode::Overwrite))
     }
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
         self.answer(path, |objects| {

@@ -12,8 +12,10 @@ use super::storage::is_staging;
 use crate::error::{Error, Result};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectPath;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,8 +55,8 @@ pub struct Mount {
 /// How a mount is written.
 #[derive(Debug)]
 pub(super) enum Layout {
-    /// The store's `put` is atomic and leaves nothing behind.
-    Atomic,
+    /// The store's `put` is atomic and leaves nothing behind; parts go to the store as well.
+    Atomic { parts: Parts },
     /// A folder on disk: files are staged, synced and then published.
     Folder {
         /// The same folder, without the removal of emptied folders: the staging folder stays.
@@ -69,11 +71,22 @@ pub(super) enum Layout {
     },
 }
 
+/// The same store, where objects are uploaded in parts.
+#[derive(Clone)]
+pub(super) struct Parts(pub Arc<dyn MultipartStore>);
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parts")
+    }
+}
+
 impl Mount {
     /// Any store whose `put` is atomic and, with `PutMode::Create`, exclusive. Its client must not retry by itself:
-    /// a retry of a `Create` whose reply was lost finds its own object.
-    pub fn atomic(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, layout: Layout::Atomic }
+    /// a retry of a `Create` whose reply was lost finds its own object. A bucket needs a rule that clears incomplete
+    /// uploads away after a while, because a crash leaves such.
+    pub fn atomic<S: ObjectStore + MultipartStore>(store: Arc<S>) -> Self {
+        Self { store: store.clone(), layout: Layout::Atomic { parts: Parts(store) } }
     }
 
     /// A folder to read and write, made if it does not exist. `purpose` names it in errors.
@@ -117,7 +130,7 @@ impl Mount {
     /// Whether an object of the store is one of the mount.
     pub(super) fn shows(&self, name: &ObjectPath) -> bool {
         match &self.layout {
-            Layout::Atomic => !name.is_root(),
+            Layout::Atomic { .. } => !name.is_root(),
             Layout::Folder { .. } => !name.is_root() && !is_staging(name),
             Layout::Input { only } => !name.is_root() && only.as_ref().is_none_or(|only| only == name),
         }

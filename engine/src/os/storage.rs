@@ -9,12 +9,17 @@
 //!   sync of its folder may have failed. (Rejected: `put` straight to the destination; it stages beside it under `name#1`, and
 //!   a kill would leave half a file where the user looks for output. Its errors also do not tell the two cases apart.)
 //!
+//! An upload in parts: a store takes them and assembles the object when it is complete; on disk the parts are one after
+//! the other in a staged file, which is synced and renamed when it is complete. Parts of an upload that nobody completes
+//! are cleared away by the sweep of the staging folder, and in a bucket by its rule for incomplete uploads.
+//!
 //! Invariants: a path never leaves its mount (`.` and `..` are refused); names are taken as they are, nothing is
 //! percent-encoded. Files that object_store cannot name (`name#123`) are invisible, which is why a mount of input
 //! refuses them ([`mount`](super::mount)).
 
 use super::mount::{Layout, Mount, Mounts, STAGING};
-use crate::door::{BoxFuture, ObjectMeta, Storage, StorageError, WriteMode};
+use super::upload::MountedUpload;
+use crate::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use object_store::local::LocalFileSystem;
@@ -62,12 +67,16 @@ impl MountedStorage {
 }
 
 impl Storage for MountedStorage {
-    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>> {
+    fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>> {
         self.at(path, |place| async move { place.read(range).await })
     }
 
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
         self.at(path, move |place| async move { place.write(bytes, mode).await })
+    }
+
+    fn upload(&self, path: &str) -> Box<dyn Upload> {
+        Box::new(MountedUpload::new(self.place(path)))
     }
 
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {
@@ -80,46 +89,67 @@ impl Storage for MountedStorage {
 }
 
 /// One path, looked up.
-struct Place {
-    mount: Arc<Mount>,
+#[derive(Clone)]
+pub(super) struct Place {
+    pub mount: Arc<Mount>,
     /// Within the mount.
-    name: Path,
+    pub name: Path,
     /// As the engine knows it.
-    path: String,
+    pub path: String,
 }
 
 impl Place {
-    async fn read(&self, range: Option<Range<u64>>) -> Result<Bytes, StorageError> {
+    async fn read(&self, range: Range<u64>) -> Result<Piece, StorageError> {
         if !self.mount.shows(&self.name) {
             return Err(StorageError::NotFound(self.path.clone()));
         }
-        let Some(range) = range else {
-            let whole = self.mount.store.get(&self.name).await.map_err(|e| self.read_error(e))?;
-            return whole.bytes().await.map_err(|e| self.read_error(e));
-        };
-        // Stores refuse empty ranges and ranges past the end, each in its own words. The door says: no bytes.
-        let meta = self.mount.store.head(&self.name).await.map_err(|e| self.read_error(e))?;
-        let range = range.start..range.end.min(meta.size);
+        let start = range.start;
         if range.is_empty() {
-            return Ok(Bytes::new());
+            return self.past_the_end(start, None).await;
         }
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let part = self.mount.store.get_opts(&self.name, options).await.map_err(|e| self.read_error(e))?;
-        part.bytes().await.map_err(|e| self.read_error(e))
+        match self.mount.store.get_opts(&self.name, options).await {
+            Ok(found) => {
+                let size = found.meta.size;
+                let bytes = found.bytes().await.map_err(|e| self.read_error(e))?;
+                Ok(Piece { bytes, size })
+            }
+            Err(error) if is_absent(&error) => Err(self.read_error(error)),
+            Err(error) => self.past_the_end(start, Some(error)).await,
+        }
+    }
+
+    /// Stores refuse empty ranges and ranges that start past the end, each in its own words. The door says: no bytes.
+    async fn past_the_end(&self, start: u64, refused: Option<StoreError>) -> Result<Piece, StorageError> {
+        let size = self.mount.store.head(&self.name).await.map_err(|e| self.read_error(e))?.size;
+        match refused {
+            Some(error) if start < size => Err(self.read_error(error)),
+            Some(_) | None => Ok(Piece { bytes: Bytes::new(), size }),
+        }
     }
 
     async fn write(&self, bytes: Bytes, mode: WriteMode) -> Result<(), StorageError> {
-        if self.name.is_root() || is_staging(&self.name) {
-            return Err(StorageError::Failed(format!("{}: not a name for an object", self.path)));
-        }
+        self.may_be_written()?;
         match &self.mount.layout {
-            Layout::Atomic => self.put(bytes, mode).await,
+            Layout::Atomic { .. } => self.put(bytes, mode).await,
             Layout::Folder { disk, publishing } => {
                 let _others_may_publish_too = publishing.read().await;
                 self.publish(disk, bytes, mode).await
             }
-            Layout::Input { .. } => Err(StorageError::Failed(format!("{}: input is only read", self.path))),
+            Layout::Input { .. } => Err(self.only_read()),
         }
+    }
+
+    /// Whether an object may have this name.
+    pub fn may_be_written(&self) -> Result<(), StorageError> {
+        if self.name.is_root() || is_staging(&self.name) {
+            return Err(StorageError::Failed(format!("{}: not a name for an object", self.path)));
+        }
+        Ok(())
+    }
+
+    pub fn only_read(&self) -> StorageError {
+        StorageError::Failed(format!("{}: input is only read", self.path))
     }
 
     async fn put(&self, bytes: Bytes, mode: WriteMode) -> Result<(), StorageError> {
@@ -132,22 +162,12 @@ impl Place {
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) if mode == WriteMode::Create => {
                 Err(StorageError::Exists(self.path.clone()))
             }
-            // Refused before anything was written: bad names, missing rights, no such bucket.
-            Err(
-                e @ (StoreError::InvalidPath { .. }
-                | StoreError::NotFound { .. }
-                | StoreError::NotSupported { .. }
-                | StoreError::NotImplemented { .. }
-                | StoreError::PermissionDenied { .. }
-                | StoreError::Unauthenticated { .. }
-                | StoreError::UnknownConfigurationKey { .. }),
-            ) => Err(self.failed(e)),
-            Err(e) => Err(StorageError::Unknown(self.say(e))),
+            Err(e) => Err(self.write_error(e)),
         }
     }
 
     async fn publish(&self, disk: &LocalFileSystem, bytes: Bytes, mode: WriteMode) -> Result<(), StorageError> {
-        let staged = Path::from_iter([STAGING.to_owned(), format!("{:016x}", rand::random::<u64>())]);
+        let staged = staged_name();
         if let Err(e) = disk.put(&staged, bytes.into()).await {
             return Err(self.failed(e));
         }
@@ -173,7 +193,7 @@ impl Place {
             return Ok(());
         }
         let deleted = match &self.mount.layout {
-            Layout::Atomic => self.mount.store.delete(&self.name).await,
+            Layout::Atomic { .. } => self.mount.store.delete(&self.name).await,
             Layout::Folder { disk, publishing } => {
                 // Deleting removes folders that became empty, so nobody may be about to put something into one.
                 let _alone = publishing.write().await;
@@ -183,7 +203,7 @@ impl Place {
                 deleted
             }
             Layout::Input { .. } => {
-                return Err(StorageError::Failed(format!("{}: input is only read", self.path)));
+                return Err(self.only_read());
             }
         };
         match deleted {
@@ -223,7 +243,22 @@ impl Place {
         if is_absent(&error) { StorageError::NotFound(self.path.clone()) } else { self.failed(error) }
     }
 
-    fn failed(&self, error: StoreError) -> StorageError {
+    /// Of a change that the store was asked for.
+    pub fn write_error(&self, error: StoreError) -> StorageError {
+        match error {
+            // Refused before anything was written: bad names, missing rights, no such bucket.
+            e @ (StoreError::InvalidPath { .. }
+            | StoreError::NotFound { .. }
+            | StoreError::NotSupported { .. }
+            | StoreError::NotImplemented { .. }
+            | StoreError::PermissionDenied { .. }
+            | StoreError::Unauthenticated { .. }
+            | StoreError::UnknownConfigurationKey { .. }) => self.failed(e),
+            e => StorageError::Unknown(self.say(e)),
+        }
+    }
+
+    pub fn failed(&self, error: StoreError) -> StorageError {
         StorageError::Failed(self.say(error))
     }
 
@@ -234,6 +269,11 @@ impl Place {
             other => format!("{}: {other}", self.path),
         }
     }
+}
+
+/// A fresh name in the folder for unpublished files.
+pub(super) fn staged_name() -> Path {
+    Path::from_iter([STAGING.to_owned(), format!("{:016x}", rand::random::<u64>())])
 }
 
 /// Whether the name lies in the folder for unpublished files.

@@ -34,6 +34,7 @@ use crate::ids::{Attempt, CheckpointId};
 use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::mailbox::{Mailbox, Postbox};
+use crate::runtime::patience;
 use bytes::Bytes;
 use farewell::Farewell;
 use requests::Requests;
@@ -140,6 +141,7 @@ impl Reception {
 /// Errors by [`Reaction`]: `Fenced`, deposed; `GiveUp` and `Corrupt`, the job has failed for good; `Restart`, storage or
 /// network kept this process from its work, and another try may succeed.
 pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobEnd> {
+    let env = patience::bounded(env, job.config.storage_timeout);
     let listening = env.network.listen(options.listen.clone()).await;
     let listener = listening.map_err(|error| Error::give_up(error.to_string()))?;
     if let Some(ready) = &options.ready {

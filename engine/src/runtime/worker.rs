@@ -17,6 +17,7 @@ mod attempt;
 use super::dial::dial;
 use super::link;
 use super::mailbox::{Either, Mailbox, Postbox, race};
+use super::patience;
 use crate::door::{BoxFuture, Connection, Env, Listener, Site, TaskHandle, Time};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -59,6 +60,7 @@ const EARLY_PEERS_MAX: usize = 1024;
 
 /// Runs a worker until the job is done. Errors: the coordinator refused it, or it cannot listen.
 pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
+    let env = patience::bounded(env, job.config.storage_timeout);
     let listening = env.network.listen(options.listen.clone()).await;
     let listener = listening.map_err(|e| Error::give_up(e.to_string()))?;
     let (inputs, mailbox) = Mailbox::new(&env, site("worker", &options));

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use cofferdam_engine::config::JobConfig;
-use cofferdam_engine::door::{BoxFuture, Env, WriteMode};
+use cofferdam_engine::door::{BoxFuture, Env, WriteMode, whole};
 use cofferdam_engine::element::{Batch, RecordCodec};
 use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::graph::{
@@ -83,7 +83,7 @@ struct Numbers {
 impl ErasedReader for Numbers {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Batch>>> {
         Box::pin(async {
-            let bytes = self.env.storage.read(&format!("input/numbers-{}", self.index), None).await?;
+            let bytes = whole::read(&self.env.storage, &format!("input/numbers-{}", self.index)).await?;
             let text = String::from_utf8(bytes.to_vec()).expect("text");
             let rest = text.lines().skip(self.next as usize).take(self.batch);
             let numbers: Vec<u64> = rest.map(|line| line.parse().expect("a number")).collect();
@@ -225,7 +225,7 @@ impl ErasedWriter for Lines {
     fn commit<'a>(&'a mut self, committable: &'a [u8]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let name = std::str::from_utf8(committable).map_err(|e| Error::corrupt(e.to_string()))?;
-            let lines = self.env.storage.read(&format!("output/.staged/{name}"), None).await?;
+            let lines = whole::read(&self.env.storage, &format!("output/.staged/{name}")).await?;
             Ok(self.env.storage.write(&format!("output/sums/{name}"), lines, WriteMode::Overwrite).await?)
         })
     }

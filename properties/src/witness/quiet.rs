@@ -6,9 +6,10 @@
 //! a fault of the harness.
 
 use bytes::Bytes;
+use cofferdam_engine::door::collected::Collected;
 use cofferdam_engine::door::{
-    Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Schedule, Site, Spawner,
-    Storage, StorageError, TaskHandle, Time, Trace, Work, WriteMode,
+    Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
+    Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Work, WriteMode,
 };
 use cofferdam_engine::event::Event;
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use std::task::{Context, Poll};
 
 /// The quiet world over `objects`, and its storage.
 pub fn world(objects: &BTreeMap<String, Bytes>) -> (Env, Arc<QuietStorage>) {
-    let storage = Arc::new(QuietStorage { shelf: Mutex::new(Shelf { objects: objects.clone(), written: Vec::new() }) });
+    let storage =
+        Arc::new(QuietStorage { shelf: Arc::new(Mutex::new(Shelf { objects: objects.clone(), written: Vec::new() })) });
     let env = Env {
         clock: Arc::new(QuietClock(AtomicU64::new(0))),
         network: Arc::new(Nobody),
@@ -33,8 +35,9 @@ pub fn world(objects: &BTreeMap<String, Bytes>) -> (Env, Arc<QuietStorage>) {
 }
 
 /// Objects in memory, always ready.
+#[derive(Clone)]
 pub struct QuietStorage {
-    shelf: Mutex<Shelf>,
+    shelf: Arc<Mutex<Shelf>>,
 }
 
 struct Shelf {
@@ -55,14 +58,12 @@ impl QuietStorage {
 }
 
 impl Storage for QuietStorage {
-    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>> {
+    fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>> {
         let found = self.shelf().objects.get(path).cloned();
-        let cut = |bytes: Bytes| match range {
-            None => bytes,
-            Some(Range { start, end }) => {
-                let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-                bytes.slice(clamp(start)..clamp(end).max(clamp(start)))
-            }
+        let cut = |object: Bytes| {
+            let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
+            let bytes = object.slice(clamp(range.start)..clamp(range.end).max(clamp(range.start)));
+            Piece { bytes, size: object.len() as u64 }
         };
         Box::pin(ready(found.map(cut).ok_or_else(|| StorageError::NotFound(path.to_owned()))))
     }
@@ -75,6 +76,11 @@ impl Storage for QuietStorage {
         shelf.written.push((path.to_owned(), bytes.clone()));
         shelf.objects.insert(path.to_owned(), bytes);
         Box::pin(ready(Ok(())))
+    }
+
+    fn upload(&self, path: &str) -> Box<dyn Upload> {
+        let (storage, object) = (self.clone(), path.to_owned());
+        Collected::upload(path, move |bytes| storage.write(&object, bytes, WriteMode::Overwrite))
     }
 
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {

@@ -16,6 +16,8 @@ pub struct Policy {
     pub tolerable_failures: u32,
     pub mode: CheckpointMode,
     pub snapshot: SnapshotMode,
+    /// Snapshots that are larger are uploaded in parts.
+    pub part_bytes: usize,
     pub retained: usize,
     pub retention: RetentionPolicy,
     pub restart: RestartStrategy,
@@ -35,6 +37,7 @@ impl Policy {
             mode: self.mode,
             retention: self.retention,
             snapshot: self.snapshot,
+            part_bytes: self.part_bytes,
             retained: self.retained,
         }
     }
@@ -56,8 +59,8 @@ impl fmt::Display for Policy {
         };
         writeln!(
             f,
-            "checkpoints every {} ms, pause {} ms, timeout {} ms, {} at a time; {barriers}, {snapshots} snapshots",
-            self.interval_ms, self.min_pause_ms, self.timeout_ms, self.max_concurrent
+            "checkpoints every {} ms, pause {} ms, timeout {} ms, {} at a time; {barriers}, {snapshots} snapshots in parts of {}",
+            self.interval_ms, self.min_pause_ms, self.timeout_ms, self.max_concurrent, self.part_bytes
         )?;
         if !self.manual_triggers_ms.is_empty() {
             writeln!(f, "            asked for by hand at {:?} ms", self.manual_triggers_ms)?;

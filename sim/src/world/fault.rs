@@ -150,12 +150,61 @@ pub enum FaultKind {
     LoseReplies {
         /// Paths that start with this.
         prefix: String,
+        /// Of this kind.
+        #[serde(default = "all")]
+        requests: Requests,
         /// How many.
         count: u32,
         /// The effect comes this long after the report; 0: before it.
         #[serde(default)]
         late_ms: u64,
     },
+    /// The next `count` matching requests are never answered. They may have taken effect.
+    HangStorage {
+        /// Paths that start with this.
+        prefix: String,
+        /// Of this kind.
+        requests: Requests,
+        /// How many.
+        count: u32,
+    },
+    /// Every request fails, definitely without effect: too many of them.
+    ThrottleStorage {
+        /// Paths that start with this.
+        prefix: String,
+        /// How long.
+        for_ms: u64,
+    },
+    /// What is read and written shares a pipe: requests wait for those before them.
+    LimitBandwidth {
+        /// Paths that start with this.
+        prefix: String,
+        /// Bytes a millisecond.
+        bytes_per_ms: u32,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Reads return fewer bytes than asked for, mostly far fewer.
+    ShortReads {
+        /// Paths that start with this.
+        prefix: String,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Listings show the objects as they were a while ago.
+    StaleListings {
+        /// Prefixes that start with this.
+        prefix: String,
+        /// How long ago.
+        behind_ms: u64,
+        /// How long.
+        for_ms: u64,
+    },
+}
+
+/// Of plans that do not say which.
+fn all() -> Requests {
+    Requests::All
 }
 
 /// What became of a fault.
@@ -182,8 +231,12 @@ impl Fault {
             FaultKind::SlowLinks { factor: 0, .. } | FaultKind::SlowStorage { factor: 0, .. } => {
                 Err("a slowdown by a factor of 0 is none".to_owned())
             }
-            FaultKind::FailStorage { count: 0, .. } | FaultKind::LoseReplies { count: 0, .. } => {
-                Err("a storage fault of no requests is none".to_owned())
+            FaultKind::FailStorage { count: 0, .. }
+            | FaultKind::LoseReplies { count: 0, .. }
+            | FaultKind::HangStorage { count: 0, .. } => Err("a storage fault of no requests is none".to_owned()),
+            FaultKind::LimitBandwidth { bytes_per_ms: 0, .. } => Err("a pipe of no bytes is none".to_owned()),
+            FaultKind::LoseReplies { requests: Requests::Reads, .. } => {
+                Err("a read whose reply is lost has failed".to_owned())
             }
             _ => Ok(()),
         }
@@ -199,7 +252,14 @@ impl FaultKind {
             | Self::ResetConnections { process }
             | Self::SlowLinks { process, .. }
             | Self::Partition { process, .. } => Some(*process),
-            Self::SlowStorage { .. } | Self::FailStorage { .. } | Self::LoseReplies { .. } => None,
+            Self::SlowStorage { .. }
+            | Self::FailStorage { .. }
+            | Self::LoseReplies { .. }
+            | Self::HangStorage { .. }
+            | Self::ThrottleStorage { .. }
+            | Self::LimitBandwidth { .. }
+            | Self::ShortReads { .. }
+            | Self::StaleListings { .. } => None,
         }
     }
 }
@@ -274,11 +334,24 @@ impl fmt::Display for FaultKind {
                 write!(f, "storage under {prefix:?} {factor} times slower for {for_ms} ms")
             }
             Self::FailStorage { prefix, requests, count } => write!(f, "fail {count} {requests} under {prefix:?}"),
-            Self::LoseReplies { prefix, count, late_ms: 0 } => {
-                write!(f, "lose the replies of {count} writes under {prefix:?}")
+            Self::LoseReplies { prefix, requests, count, late_ms: 0 } => {
+                write!(f, "lose the replies of {count} {requests} under {prefix:?}")
             }
-            Self::LoseReplies { prefix, count, late_ms } => {
-                write!(f, "lose the replies of {count} writes under {prefix:?} and delay them by {late_ms} ms")
+            Self::LoseReplies { prefix, requests, count, late_ms } => {
+                write!(f, "lose the replies of {count} {requests} under {prefix:?} and delay them by {late_ms} ms")
+            }
+            Self::HangStorage { prefix, requests, count } => {
+                write!(f, "never answer {count} {requests} under {prefix:?}")
+            }
+            Self::ThrottleStorage { prefix, for_ms } => {
+                write!(f, "refuse every request under {prefix:?} for {for_ms} ms")
+            }
+            Self::LimitBandwidth { prefix, bytes_per_ms, for_ms } => {
+                write!(f, "storage under {prefix:?} takes {bytes_per_ms} bytes a millisecond for {for_ms} ms")
+            }
+            Self::ShortReads { prefix, for_ms } => write!(f, "short reads under {prefix:?} for {for_ms} ms"),
+            Self::StaleListings { prefix, behind_ms, for_ms } => {
+                write!(f, "listings under {prefix:?} are {behind_ms} ms old for {for_ms} ms")
             }
         }
     }

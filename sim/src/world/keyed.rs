@@ -23,6 +23,7 @@ pub enum Domain {
     Clock,
     Start,
     Favour,
+    ShortRead,
 }
 
 /// The source of all randomness of a world.

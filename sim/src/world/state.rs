@@ -8,7 +8,7 @@ use super::incarnation::Door;
 use super::keyed::Domain;
 use super::network::Network;
 use super::queue::{Arrival, Delivery, Queue};
-use super::storage::Objects;
+use super::storage::Store;
 use super::strike::Faults;
 use super::wait::Waits;
 use super::{Budget, Counters, Main, OnError, ProcessSpec, RunEnd, Shared, WorldSpec};
@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub queue: Queue,
     pub waits: Waits,
     pub network: Network,
-    pub objects: Objects,
+    pub store: Store,
     pub faults: Faults,
     pub counters: Counters,
     pub history: History,
@@ -102,7 +102,7 @@ impl State {
             queue: Queue::default(),
             waits: Waits::default(),
             network: Network::default(),
-            objects: initial.clone(),
+            store: Store::new(initial.clone()),
             faults: Faults::new(std::mem::take(&mut spec.faults), heal_at),
             counters: Counters::default(),
             history: History { entries: Vec::new(), initial },

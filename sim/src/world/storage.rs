@@ -8,9 +8,12 @@
 //!    or listing sees, and what the history records.
 //! 2. A write or delete whose requester died or gave up before the effect takes place all the same, or later, or
 //!    never: keyed.
-//! 3. Faults strike at the effect: nothing happened and that is certain, or it happened (or will) and that is not.
+//! 3. Faults strike at the effect: nothing happened and that is certain, or it happened (or will) and that is not, or
+//!    nobody is ever told.
+//! 4. Parts of an upload are kept apart from the objects until it is complete. Those of the dead stay there.
 //!
-//! Not modelled yet: torn and partial writes, short reads, stale listings. The contract promises their absence.
+//! Not modelled: torn writes, and objects that stay readable after a delete whose success was told; the contract
+//! promises their absence. A delete whose reply was lost may take effect late.
 
 use super::Shared;
 use super::fault::Requests;
@@ -21,7 +24,7 @@ use super::state::State;
 use super::strike::Verdict;
 use super::wait::{Outcome, WaitId};
 use bytes::Bytes;
-use cofferdam_engine::door::{BoxFuture, ObjectMeta, Storage, StorageError, WriteMode};
+use cofferdam_engine::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode};
 use cofferdam_properties::history::{Fact, What};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -33,12 +36,66 @@ use std::task::{Context, Poll};
 /// All objects.
 pub(crate) type Objects = BTreeMap<String, Bytes>;
 
+/// All that is stored.
+pub(crate) struct Store {
+    objects: Objects,
+    /// The parts of uploads by number; `None` once an upload is over.
+    uploads: BTreeMap<u64, Option<BTreeMap<u32, Bytes>>>,
+    /// Every change of an object: when, which, and its length before.
+    changes: Vec<(u64, String, Option<u64>)>,
+}
+
+impl Store {
+    /// A store that holds these objects.
+    pub fn new(objects: Objects) -> Self {
+        Self { objects, uploads: BTreeMap::new(), changes: Vec::new() }
+    }
+
+    /// What is stored, at the end.
+    pub fn take_objects(&mut self) -> Objects {
+        std::mem::take(&mut self.objects)
+    }
+
+    fn change(&mut self, now: u64, path: &str, after: Option<Bytes>) {
+        let before = match after {
+            Some(bytes) => self.objects.insert(path.to_owned(), bytes),
+            None => self.objects.remove(path),
+        };
+        self.changes.push((now, path.to_owned(), before.map(|bytes| bytes.len() as u64)));
+    }
+
+    /// The objects below `prefix` as they were at `instant`.
+    fn list(&self, prefix: &str, instant: u64) -> Vec<ObjectMeta> {
+        let candidates = self
+            .objects
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(path, _)| path.starts_with(prefix))
+            .map(|(path, bytes)| (path.clone(), bytes.len() as u64));
+        let mut listed: BTreeMap<String, u64> = candidates.collect();
+        for (_, path, before) in self.changes.iter().rev().take_while(|(time, ..)| *time > instant) {
+            match before {
+                Some(bytes) => drop(listed.insert(path.clone(), *bytes)),
+                None => drop(listed.remove(path)),
+            }
+        }
+        let under = |path: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        };
+        listed.into_iter().filter(|(path, _)| under(path)).map(|(path, bytes)| ObjectMeta { path, bytes }).collect()
+    }
+}
+
 /// What is asked for.
 pub(crate) enum Request {
-    Read(Option<Range<u64>>),
+    Read(Range<u64>),
     Write(Bytes, WriteMode),
     Delete,
     List,
+    /// The part of this number of an upload.
+    Part(u64, u32, Bytes),
+    /// Of so many parts.
+    Complete(u64, u32),
+    Abort(u64),
 }
 
 /// A request on its way to its effect.
@@ -56,8 +113,16 @@ impl Request {
     fn kind(&self) -> Requests {
         match self {
             Self::Read(_) | Self::List => Requests::Reads,
-            Self::Write(..) => Requests::Writes,
-            Self::Delete => Requests::Deletes,
+            Self::Write(..) | Self::Part(..) | Self::Complete(..) => Requests::Writes,
+            Self::Delete | Self::Abort(_) => Requests::Deletes,
+        }
+    }
+
+    /// Bytes on their way to storage.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Write(bytes, _) | Self::Part(_, _, bytes) => bytes.len(),
+            Self::Read(_) | Self::Delete | Self::List | Self::Complete(..) | Self::Abort(_) => 0,
         }
     }
 
@@ -65,7 +130,9 @@ impl Request {
     fn ends_with(&self, error: StorageError) -> Outcome {
         match self {
             Self::Read(_) => Outcome::Read(Err(error)),
-            Self::Write(..) | Self::Delete => Outcome::Done(Err(error)),
+            Self::Write(..) | Self::Delete | Self::Part(..) | Self::Complete(..) | Self::Abort(_) => {
+                Outcome::Done(Err(error))
+            }
             Self::List => Outcome::Listed(Err(error)),
         }
     }
@@ -79,7 +146,7 @@ impl State {
         let occurrence = self.count(door.index, Domain::Storage, site);
         let key = identity((door.key, site, occurrence));
         let word = world.keyed.draw(Domain::Storage, key, 0);
-        let bytes = if let Request::Write(bytes, _) = &request { bytes.len() } else { 0 };
+        let bytes = request.bytes();
         let latency = self.storage_latency(world, &path, word, bytes);
         let wait = self.waits.add(door.index, Outcome::Open);
         let operation = Operation { incarnation: door.index, wait, path, request, key, late: false };
@@ -90,14 +157,14 @@ impl State {
 
     fn storage_latency(&mut self, world: &Shared, path: &str, word: u64, bytes: usize) -> u64 {
         let size_ns = (bytes as u64 * world.tuning.storage_per_kb_ns) >> 10;
-        self.faults.storage_latency(world.now(), world.tuning.storage.from_draw(word) + size_ns, path)
+        self.faults.storage_latency(world.now(), world.tuning.storage.from_draw(word) + size_ns, path, bytes as u64)
     }
 
     /// A request takes effect, or not.
     pub fn effect(&mut self, world: &Shared, mut operation: Box<Operation>) {
         let waited_for = self.waits.incarnation(operation.wait).is_some();
         let orphaned = !waited_for || self.incarnation(operation.incarnation).is_fenced();
-        let changes = matches!(operation.request, Request::Write(..) | Request::Delete);
+        let changes = !matches!(operation.request, Request::Read(_) | Request::List);
         if operation.late {
             self.counters.late_effects += 1;
             self.apply(world, &operation);
@@ -109,7 +176,7 @@ impl State {
             }
             return;
         }
-        let (verdict, by) = self.faults.judge_request(&operation.path, operation.request.kind());
+        let (verdict, by) = self.faults.judge_request(world.now(), &operation.path, operation.request.kind());
         if let Some(fault) = by {
             self.count_strike(world, fault, operation.incarnation);
         }
@@ -117,6 +184,14 @@ impl State {
             Verdict::Fair => self.apply(world, &operation),
             Verdict::Fail => {
                 operation.request.ends_with(StorageError::Failed(format!("{}: storage is unavailable", operation.path)))
+            }
+            Verdict::Hang => {
+                // Whether it happens is open, and so is for how long its requester waits.
+                let word = world.keyed.draw(Domain::LateEffect, operation.key, 2);
+                if word.is_multiple_of(2) {
+                    self.apply(world, &operation);
+                }
+                return;
             }
             Verdict::LoseReply { late_ms } => {
                 let unknown = StorageError::Unknown(format!("{}: no reply", operation.path));
@@ -155,7 +230,7 @@ impl State {
 
     fn reply(&mut self, world: &Shared, operation: &Operation, outcome: Outcome) {
         let word = world.keyed.draw(Domain::Storage, operation.key, 1);
-        let bytes = if let Outcome::Read(Ok(bytes)) = &outcome { bytes.len() } else { 0 };
+        let bytes = if let Outcome::Read(Ok(piece)) = &outcome { piece.bytes.len() } else { 0 };
         let latency = self.storage_latency(world, &operation.path, word, bytes);
         if self.waits.prepare(operation.wait, outcome).is_ok() {
             self.queue.push(world.now().saturating_add(latency), word, Arrival::Wait(operation.wait));
@@ -164,52 +239,84 @@ impl State {
 
     fn apply(&mut self, world: &Shared, operation: &Operation) -> Outcome {
         let path = &operation.path;
-        let by = self.incarnation(operation.incarnation).who;
         match &operation.request {
-            Request::Read(range) => Outcome::Read(read(&self.objects, path, range.as_ref())),
-            Request::List => Outcome::Listed(Ok(list(&self.objects, path))),
+            Request::Read(range) => Outcome::Read(self.read(world, operation, range)),
+            Request::List => {
+                let behind = self.faults.listings_behind(world.now(), path);
+                Outcome::Listed(Ok(self.store.list(path, world.now().saturating_sub(behind))))
+            }
             Request::Write(bytes, mode) => {
-                if *mode == WriteMode::Create && self.objects.contains_key(path) {
+                if *mode == WriteMode::Create && self.store.objects.contains_key(path) {
                     return Outcome::Done(Err(StorageError::Exists(path.clone())));
                 }
-                self.objects.insert(path.clone(), bytes.clone());
-                let written = Fact::Written { path: path.clone(), bytes: bytes.clone() };
-                self.record(world.now(), by, What::Fact(written));
+                self.appear(world, operation, bytes.clone());
                 Outcome::Done(Ok(()))
             }
             Request::Delete => {
-                if self.objects.remove(path).is_some() {
+                if self.store.objects.contains_key(path) {
+                    self.store.change(world.now(), path, None);
+                    let by = self.incarnation(operation.incarnation).who;
                     self.record(world.now(), by, What::Fact(Fact::Deleted { path: path.clone() }));
                 }
                 Outcome::Done(Ok(()))
             }
+            Request::Part(upload, index, bytes) => {
+                let parts = self.store.uploads.entry(*upload).or_insert_with(|| Some(BTreeMap::new()));
+                let Some(parts) = parts else { return Outcome::Done(Err(over(path))) };
+                parts.insert(*index, bytes.clone());
+                Outcome::Done(Ok(()))
+            }
+            Request::Complete(upload, parts) => Outcome::Done(self.complete(world, operation, *upload, *parts)),
+            Request::Abort(upload) => {
+                self.store.uploads.insert(*upload, None);
+                Outcome::Done(Ok(()))
+            }
         }
+    }
+
+    fn read(&mut self, world: &Shared, operation: &Operation, range: &Range<u64>) -> Result<Piece, StorageError> {
+        let path = &operation.path;
+        let mut piece = read(&self.store.objects, path, range)?;
+        let word = world.keyed.draw(Domain::ShortRead, operation.key, 0);
+        let length = self.faults.read_length(world.now(), path, piece.bytes.len(), word);
+        piece.bytes.truncate(length);
+        Ok(piece)
+    }
+
+    fn complete(&mut self, world: &Shared, of: &Operation, upload: u64, parts: u32) -> Result<(), StorageError> {
+        let Some(Some(stored)) = self.store.uploads.get(&upload) else { return Err(over(&of.path)) };
+        let found: Vec<&[u8]> = (0..parts).filter_map(|index| stored.get(&index).map(|part| &part[..])).collect();
+        if found.len() < parts as usize {
+            return Err(StorageError::Failed(format!("{}: parts of the upload are missing", of.path)));
+        }
+        let bytes = Bytes::from(found.concat());
+        self.store.uploads.insert(upload, None);
+        self.appear(world, of, bytes);
+        Ok(())
+    }
+
+    fn appear(&mut self, world: &Shared, operation: &Operation, bytes: Bytes) {
+        let path = operation.path.clone();
+        self.store.change(world.now(), &path, Some(bytes.clone()));
+        let by = self.incarnation(operation.incarnation).who;
+        self.record(world.now(), by, What::Fact(Fact::Written { path, bytes }));
     }
 }
 
-fn read(objects: &Objects, path: &str, range: Option<&Range<u64>>) -> Result<Bytes, StorageError> {
-    let object = objects.get(path).ok_or_else(|| StorageError::NotFound(path.to_owned()))?;
-    let Some(range) = range else { return Ok(object.clone()) };
-    let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
-    let (start, end) = (within(range.start), within(range.end));
-    Ok(if start < end { object.slice(start..end) } else { Bytes::new() })
+fn over(path: &str) -> StorageError {
+    StorageError::NotFound(format!("{path}: this upload"))
 }
 
-fn list(objects: &Objects, prefix: &str) -> Vec<ObjectMeta> {
-    let under = |path: &str| {
-        path.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
-    };
-    let candidates = objects
-        .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-        .take_while(|(path, _)| path.starts_with(prefix));
-    candidates
-        .filter(|(path, _)| under(path))
-        .map(|(path, bytes)| ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 })
-        .collect()
+fn read(objects: &Objects, path: &str, range: &Range<u64>) -> Result<Piece, StorageError> {
+    let object = objects.get(path).ok_or_else(|| StorageError::NotFound(path.to_owned()))?;
+    let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
+    let (start, end) = (within(range.start), within(range.end));
+    let bytes = if start < end { object.slice(start..end) } else { Bytes::new() };
+    Ok(Piece { bytes, size: object.len() as u64 })
 }
 
 impl Storage for Port {
-    fn read(&self, path: &str, range: Option<Range<u64>>) -> BoxFuture<'static, Result<Bytes, StorageError>> {
+    fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>> {
         let reply = Reply::new(&self.door, path, Request::Read(range));
         Box::pin(async move {
             match reply.await {
@@ -221,6 +328,13 @@ impl Storage for Port {
 
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
         Reply::new(&self.door, path, Request::Write(bytes, mode)).done()
+    }
+
+    fn upload(&self, path: &str) -> Box<dyn Upload> {
+        let site = identity((path, "upload"));
+        let occurrence = self.door.world.lock().count(self.door.index, Domain::Storage, site);
+        let number = identity((self.door.key, site, occurrence));
+        Box::new(WorldUpload { door: self.door.clone(), path: path.to_owned(), number, parts: 0 })
     }
 
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {
@@ -235,6 +349,35 @@ impl Storage for Port {
                 other => unreachable!("a listing ended with {other:?}"),
             }
         })
+    }
+}
+
+/// An upload of one incarnation.
+struct WorldUpload {
+    door: Arc<Door>,
+    path: String,
+    number: u64,
+    /// Parts that count.
+    parts: u32,
+}
+
+impl Upload for WorldUpload {
+    fn part(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), StorageError>> {
+        let reply = Reply::new(&self.door, &self.path, Request::Part(self.number, self.parts, bytes)).done();
+        Box::pin(async move {
+            reply.await?;
+            self.parts += 1;
+            Ok(())
+        })
+    }
+
+    fn complete(&mut self) -> BoxFuture<'_, Result<(), StorageError>> {
+        assert!(self.parts > 0, "an upload has a part");
+        Reply::new(&self.door, &self.path, Request::Complete(self.number, self.parts)).done()
+    }
+
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), StorageError>> {
+        Reply::new(&self.door, &self.path, Request::Abort(self.number)).done()
     }
 }
 
@@ -299,11 +442,29 @@ mod tests {
     fn ranges_are_cut_off_at_the_end_and_listings_keep_to_whole_segments() {
         let names = ["a", "a-b", "a/1", "a/2/3", "ab"];
         let objects: Objects = names.iter().map(|name| ((*name).to_owned(), Bytes::from_static(b"0123"))).collect();
-        assert_eq!(read(&objects, "a", Some(&(2..9))).unwrap(), &b"23"[..]);
-        assert_eq!(read(&objects, "a", Some(&(4..9))).unwrap(), &b""[..]);
-        assert_eq!(read(&objects, "b", None), Err(StorageError::NotFound("b".to_owned())));
-        let paths: Vec<String> = list(&objects, "a").into_iter().map(|meta| meta.path).collect();
+        assert_eq!(read(&objects, "a", &(2..9)).unwrap().bytes, &b"23"[..]);
+        assert_eq!(read(&objects, "a", &(4..9)).unwrap(), Piece { bytes: Bytes::new(), size: 4 });
+        assert_eq!(read(&objects, "b", &(0..1)), Err(StorageError::NotFound("b".to_owned())));
+        let store = Store::new(objects);
+        let paths: Vec<String> = store.list("a", 0).into_iter().map(|meta| meta.path).collect();
         assert_eq!(paths, ["a", "a/1", "a/2/3"]);
-        assert_eq!(list(&objects, "").len(), 5);
+        assert_eq!(store.list("", 0).len(), 5);
+    }
+
+    #[test]
+    fn a_listing_of_the_past_shows_every_object_as_it_was() {
+        let mut store = Store::new(Objects::new());
+        store.change(10, "a/1", Some(Bytes::from_static(b"one")));
+        store.change(20, "a/2", Some(Bytes::from_static(b"two")));
+        store.change(20, "a/1", Some(Bytes::from_static(b"longer")));
+        store.change(30, "a/1", None);
+        let listed = |instant| {
+            let listing = store.list("a", instant).into_iter();
+            listing.map(|meta| (meta.path, meta.bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(9), []);
+        assert_eq!(listed(10), [("a/1".to_owned(), 3)]);
+        assert_eq!(listed(29), [("a/1".to_owned(), 6), ("a/2".to_owned(), 3)]);
+        assert_eq!(listed(30), [("a/2".to_owned(), 3)]);
     }
 }

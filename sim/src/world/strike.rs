@@ -36,6 +36,15 @@ enum Effect {
     SlowLinks(Process, u64),
     Partition(Process),
     SlowStorage(String, u64),
+    ThrottleStorage(String),
+    /// Until when the pipe is busy.
+    LimitBandwidth {
+        prefix: String,
+        bytes_per_ms: u64,
+        busy_until: u64,
+    },
+    ShortReads(String),
+    StaleListings(String, u64),
 }
 
 struct Counted {
@@ -53,6 +62,8 @@ pub(crate) enum Verdict {
     Fair,
     /// It fails without effect.
     Fail,
+    /// Nobody ever hears of it again.
+    Hang,
     /// It takes effect, which its requester does not learn.
     LoseReply {
         /// The effect comes this much later than the report.
@@ -131,25 +142,73 @@ impl Faults {
             match &window.what {
                 Effect::SlowLinks(process, factor) if touches(process) => latency = latency.saturating_mul(*factor),
                 Effect::Partition(process) if touches(process) => leaves = leaves.max(window.until),
-                Effect::SlowLinks(..) | Effect::Partition(_) | Effect::SlowStorage(..) => continue,
+                Effect::SlowLinks(..)
+                | Effect::Partition(_)
+                | Effect::SlowStorage(..)
+                | Effect::ThrottleStorage(_)
+                | Effect::LimitBandwidth { .. }
+                | Effect::ShortReads(_)
+                | Effect::StaleListings(..) => continue,
             }
             records[window.fault].struck += 1;
         }
         leaves.saturating_add(self.healed_by(leaves, ordinary, latency))
     }
 
-    /// How long a storage request under `path` takes that would take `ordinary`.
-    pub fn storage_latency(&mut self, now: u64, ordinary: u64, path: &str) -> u64 {
+    /// How long a storage request of `bytes` under `path` takes that would take `ordinary`.
+    pub fn storage_latency(&mut self, now: u64, ordinary: u64, path: &str, bytes: u64) -> u64 {
         let mut latency = ordinary;
-        for window in self.windows.iter().filter(|window| window.until > now) {
-            if let Effect::SlowStorage(prefix, factor) = &window.what
-                && path.starts_with(prefix.as_str())
-            {
-                latency = latency.saturating_mul(*factor);
-                self.records[window.fault].struck += 1;
+        for window in self.windows.iter_mut().filter(|window| window.until > now) {
+            match &mut window.what {
+                Effect::SlowStorage(prefix, factor) if path.starts_with(prefix.as_str()) => {
+                    latency = latency.saturating_mul(*factor);
+                }
+                Effect::LimitBandwidth { prefix, bytes_per_ms, busy_until }
+                    if bytes > 0 && path.starts_with(prefix.as_str()) =>
+                {
+                    *busy_until = (*busy_until).max(now) + bytes * MS / *bytes_per_ms;
+                    latency = latency.saturating_add(*busy_until - now);
+                }
+                Effect::SlowLinks(..)
+                | Effect::Partition(_)
+                | Effect::SlowStorage(..)
+                | Effect::ThrottleStorage(_)
+                | Effect::LimitBandwidth { .. }
+                | Effect::ShortReads(_)
+                | Effect::StaleListings(..) => continue,
             }
+            self.records[window.fault].struck += 1;
         }
         self.healed_by(now, ordinary, latency)
+    }
+
+    /// How many of `length` bytes a read under `path` returns: at least one of any.
+    pub fn read_length(&mut self, now: u64, path: &str, length: usize, word: u64) -> usize {
+        let mut windows = self.windows.iter().filter(|window| window.until > now);
+        let short =
+            windows.find(|w| matches!(&w.what, Effect::ShortReads(prefix) if path.starts_with(prefix.as_str())));
+        match short {
+            Some(window) if length > 1 => {
+                self.records[window.fault].struck += 1;
+                // A few bytes, or anything up to all but one.
+                let most = if word.is_multiple_of(4) { length - 1 } else { length.div_ceil(3) };
+                1 + (word >> 2) as usize % most
+            }
+            Some(_) | None => length,
+        }
+    }
+
+    /// How old listings of `prefix` are.
+    pub fn listings_behind(&mut self, now: u64, prefix: &str) -> u64 {
+        for window in self.windows.iter().filter(|window| window.until > now) {
+            if let Effect::StaleListings(below, behind) = &window.what
+                && prefix.starts_with(below.as_str())
+            {
+                self.records[window.fault].struck += 1;
+                return *behind;
+            }
+        }
+        0
     }
 
     /// What was slowed down is on its ordinary way again from the healing on.
@@ -159,7 +218,14 @@ impl Faults {
     }
 
     /// What becomes of a storage request at its effect, and which fault says so.
-    pub fn judge_request(&mut self, path: &str, kind: Requests) -> (Verdict, Option<usize>) {
+    pub fn judge_request(&mut self, now: u64, path: &str, kind: Requests) -> (Verdict, Option<usize>) {
+        let throttles = |window: &&Window| {
+            window.until > now
+                && matches!(&window.what, Effect::ThrottleStorage(prefix) if path.starts_with(prefix.as_str()))
+        };
+        if let Some(window) = self.windows.iter().find(throttles) {
+            return (Verdict::Fail, Some(window.fault));
+        }
         let hit = self.counted.iter_mut().find(|counted| {
             (counted.requests == Requests::All || counted.requests == kind)
                 && !(kind == Requests::Reads && matches!(counted.verdict, Verdict::LoseReply { .. }))
@@ -171,6 +237,11 @@ impl Faults {
         let answer = (counted.verdict, Some(counted.fault));
         self.counted.retain(|counted| counted.left > 0);
         answer
+    }
+
+    /// The next requests get this verdict.
+    fn count(&mut self, fault: usize, prefix: String, requests: Requests, left: u32, verdict: Verdict) {
+        self.counted.push(Counted { fault, prefix, requests, left, verdict });
     }
 
     /// Nothing strikes any more.
@@ -255,34 +326,50 @@ impl State {
                 let effect = Effect::Partition(process);
                 self.open_window(world, Window { fault, until: until(for_ms), what: effect }, alive);
             }
-            FaultKind::SlowStorage { .. } | FaultKind::FailStorage { .. } | FaultKind::LoseReplies { .. } => {
+            FaultKind::SlowStorage { .. }
+            | FaultKind::FailStorage { .. }
+            | FaultKind::LoseReplies { .. }
+            | FaultKind::HangStorage { .. }
+            | FaultKind::ThrottleStorage { .. }
+            | FaultKind::LimitBandwidth { .. }
+            | FaultKind::ShortReads { .. }
+            | FaultKind::StaleListings { .. } => {
                 unreachable!("storage faults have no target process")
             }
         }
     }
 
     fn strike_storage(&mut self, world: &Shared, fault: usize, what: FaultKind) {
-        match what {
+        let (effect, for_ms) = match what {
             FaultKind::SlowStorage { prefix, factor, for_ms } => {
-                let until = world.now().saturating_add(for_ms.saturating_mul(MS)).min(self.faults.heal_at);
-                let effect = Effect::SlowStorage(prefix, u64::from(factor));
-                self.open_window(world, Window { fault, until, what: effect }, None);
+                (Effect::SlowStorage(prefix, u64::from(factor)), for_ms)
+            }
+            FaultKind::ThrottleStorage { prefix, for_ms } => (Effect::ThrottleStorage(prefix), for_ms),
+            FaultKind::LimitBandwidth { prefix, bytes_per_ms, for_ms } => {
+                let effect = Effect::LimitBandwidth { prefix, bytes_per_ms: u64::from(bytes_per_ms), busy_until: 0 };
+                (effect, for_ms)
+            }
+            FaultKind::ShortReads { prefix, for_ms } => (Effect::ShortReads(prefix), for_ms),
+            FaultKind::StaleListings { prefix, behind_ms, for_ms } => {
+                (Effect::StaleListings(prefix, behind_ms.saturating_mul(MS)), for_ms)
             }
             FaultKind::FailStorage { prefix, requests, count } => {
-                let verdict = Verdict::Fail;
-                self.faults.counted.push(Counted { fault, prefix, requests, left: count, verdict });
+                return self.faults.count(fault, prefix, requests, count, Verdict::Fail);
             }
-            FaultKind::LoseReplies { prefix, count, late_ms } => {
-                let verdict = Verdict::LoseReply { late_ms };
-                let requests = Requests::All;
-                self.faults.counted.push(Counted { fault, prefix, requests, left: count, verdict });
+            FaultKind::LoseReplies { prefix, requests, count, late_ms } => {
+                return self.faults.count(fault, prefix, requests, count, Verdict::LoseReply { late_ms });
+            }
+            FaultKind::HangStorage { prefix, requests, count } => {
+                return self.faults.count(fault, prefix, requests, count, Verdict::Hang);
             }
             FaultKind::Crash { .. }
             | FaultKind::Pause { .. }
             | FaultKind::ResetConnections { .. }
             | FaultKind::SlowLinks { .. }
             | FaultKind::Partition { .. } => unreachable!("faults of processes have a target"),
-        }
+        };
+        let until = world.now().saturating_add(for_ms.saturating_mul(MS)).min(self.faults.heal_at);
+        self.open_window(world, Window { fault, until, what: effect }, None);
     }
 
     fn open_window(&mut self, world: &Shared, window: Window, at: Option<u32>) {
@@ -354,10 +441,10 @@ mod tests {
         let mut faults = Faults::new(vec![Fault { at: Trigger::Time { ms: 0 }, what }], u64::MAX);
         let (fault, prefix) = (0, "a/".to_owned());
         faults.counted.push(Counted { fault, prefix, requests: Requests::Writes, left: 2, verdict: Verdict::Fail });
-        assert_eq!(faults.judge_request("b/1", Requests::Writes), (Verdict::Fair, None));
-        assert_eq!(faults.judge_request("a/1", Requests::Reads), (Verdict::Fair, None));
-        assert_eq!(faults.judge_request("a/1", Requests::Writes), (Verdict::Fail, Some(0)));
-        assert_eq!(faults.judge_request("a/1", Requests::Writes), (Verdict::Fail, Some(0)));
-        assert_eq!(faults.judge_request("a/1", Requests::Writes), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request(0, "b/1", Requests::Writes), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request(0, "a/1", Requests::Reads), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request(0, "a/1", Requests::Writes), (Verdict::Fail, Some(0)));
+        assert_eq!(faults.judge_request(0, "a/1", Requests::Writes), (Verdict::Fail, Some(0)));
+        assert_eq!(faults.judge_request(0, "a/1", Requests::Writes), (Verdict::Fair, None));
     }
 }

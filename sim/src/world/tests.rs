@@ -1,7 +1,7 @@
 //! The world under small hand-written processes.
 
 use super::*;
-use cofferdam_engine::door::{Connection, NetworkError, Site, StorageError, Work, WriteMode};
+use cofferdam_engine::door::{Connection, NetworkError, Site, StorageError, Work, WriteMode, whole};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::runtime::mailbox::Mailbox;
@@ -240,7 +240,7 @@ fn of_many_creators_exactly_one_succeeds_and_the_winner_depends_on_the_seed() {
                     Ok(()) => env.emit(said(0, 1)),
                     Err(error) => assert_eq!(error, StorageError::Exists("log/1".to_owned())),
                 }
-                let read = env.storage.read("log/1", None).await.unwrap();
+                let read = whole::read(&env.storage, "log/1").await.unwrap();
                 Ok(String::from_utf8(read.to_vec()).unwrap())
             })
         };
@@ -462,7 +462,7 @@ fn the_write_of_a_dead_incarnation_takes_effect_now_later_or_never() {
     let (mut effects, mut none) = (0, 0);
     for seed in 0..40 {
         let writer = process(W0, |env| async move {
-            if env.storage.read("out/1", None).await.is_err() {
+            if whole::read(&env.storage, "out/1").await.is_err() {
                 let site = Site::new("killer", 0);
                 let task = env.clone();
                 env.spawner.spawn(site, Box::pin(async move { task.emit(ack(1)) }));
@@ -486,13 +486,13 @@ fn storage_faults_fail_or_lose_replies_as_ordered() {
     let writer = process(W0, |env| async move {
         let write = |n: u64| env.storage.write(&format!("out/{n}"), Bytes::new(), WriteMode::Create);
         assert!(matches!(write(1).await, Err(StorageError::Failed(_))));
-        assert_eq!(env.storage.read("out/1", None).await, Err(StorageError::NotFound("out/1".to_owned())));
+        assert_eq!(whole::read(&env.storage, "out/1").await, Err(StorageError::NotFound("out/1".to_owned())));
         assert!(matches!(write(1).await, Err(StorageError::Unknown(_))));
         assert!(matches!(write(1).await, Err(StorageError::Exists(_))), "it had taken effect");
         assert!(matches!(write(2).await, Err(StorageError::Unknown(_))), "late");
-        assert!(env.storage.read("out/2", None).await.is_err());
+        assert!(whole::read(&env.storage, "out/2").await.is_err());
         env.sleep(Duration::from_secs(1)).await;
-        assert!(env.storage.read("out/2", None).await.is_ok());
+        assert!(whole::read(&env.storage, "out/2").await.is_ok());
         assert_eq!(env.storage.list("out").await.unwrap().len(), 2);
         env.storage.delete("out/1").await.unwrap();
         env.storage.delete("out/1").await.unwrap();
@@ -501,7 +501,8 @@ fn storage_faults_fail_or_lose_replies_as_ordered() {
     let mut spec = world(1, vec![writer]);
     let at = Trigger::Time { ms: 0 };
     let prefix = "out/".to_owned();
-    let lose = |late_ms, count| FaultKind::LoseReplies { prefix: prefix.clone(), count, late_ms };
+    let lose =
+        |late_ms, count| FaultKind::LoseReplies { prefix: prefix.clone(), requests: Requests::All, count, late_ms };
     spec.faults = vec![Fault {
         at: at.clone(),
         what: FaultKind::FailStorage { prefix: prefix.clone(), requests: Requests::Writes, count: 1 },
@@ -510,7 +511,7 @@ fn storage_faults_fail_or_lose_replies_as_ordered() {
     // The third write finds the object; only then comes the fault that delays.
     spec.faults.push(Fault {
         at: Trigger::Time { ms: 0 },
-        what: FaultKind::LoseReplies { prefix: "out/2".to_owned(), count: 1, late_ms: 500 },
+        what: FaultKind::LoseReplies { prefix: "out/2".to_owned(), requests: Requests::All, count: 1, late_ms: 500 },
     });
     let recording = run(spec);
     assert_eq!(recording.ended, RunEnd::AllEnded, "{:?}", facts(&recording));

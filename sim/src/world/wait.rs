@@ -5,8 +5,7 @@
 //! 3. The future takes the outcome, or is dropped: either frees the entry, and what still arrives for it is void.
 
 use super::network::ConnectionEnd;
-use bytes::Bytes;
-use cofferdam_engine::door::{NetworkError, ObjectMeta, StorageError};
+use cofferdam_engine::door::{NetworkError, ObjectMeta, Piece, StorageError};
 use std::task::{Context, Poll, Waker};
 
 /// A registered wait. Void once it is freed, even if its place is taken again.
@@ -25,7 +24,7 @@ pub(crate) enum Outcome {
     /// The deadline has passed.
     Elapsed,
     /// A read's.
-    Read(Result<Bytes, StorageError>),
+    Read(Result<Piece, StorageError>),
     /// A write's or delete's.
     Done(Result<(), StorageError>),
     /// A listing's.

@@ -83,7 +83,7 @@ impl LineReader {
 fn read_part(env: Env, path: String, from: u64, to: u64) -> BoxFuture<'static, Result<Bytes>> {
     assert!(from < to, "a part has a byte");
     Box::pin(async move {
-        match retry::read(&env, &path, Some(from..to)).await? {
+        match retry::read(&env, &path, from..to).await? {
             Found::Nothing => Err(Error::give_up(format!("input {path} has vanished; byte {from} is wanted"))),
             Found::Object(bytes) if bytes.is_empty() => {
                 Err(Error::give_up(format!("input {path} has shrunk: it ends before byte {from}")))

@@ -7,7 +7,7 @@ use super::Input;
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
 use crate::cores::{restore, retention};
-use crate::door::{BoxFuture, Env, Site, StorageError, WriteMode};
+use crate::door::{BoxFuture, Env, Site, StorageError, WriteMode, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::JobGraph;
@@ -73,7 +73,7 @@ impl Requests {
     pub fn read_slot(&mut self, number: u64, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.log.read", delay, async move {
-            Input::SlotRead(number, storage.read(&slot::path(number), None).await)
+            Input::SlotRead(number, whole::read(&storage, &slot::path(number)).await)
         });
     }
 
@@ -113,7 +113,7 @@ impl Requests {
     pub fn read_names(&mut self, checkpoint: CheckpointId, path: String, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep.manifest", delay, async move {
-            let read = storage.read(&path, None).await.map_err(Error::from);
+            let read = whole::read(&storage, &path).await.map_err(Error::from);
             let manifest = read.and_then(|bytes| Manifest::decode(&path, &bytes)).ok();
             let named = manifest.map(|manifest| manifest.snapshots().map(|snapshot| snapshot.path.clone()).collect());
             Input::ManifestRead(checkpoint, named)
@@ -124,7 +124,7 @@ impl Requests {
     pub fn probe(&mut self, number: u64, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep.probe", delay, async move {
-            let exists = match storage.read(&slot::path(number), None).await {
+            let exists = match whole::read(&storage, &slot::path(number)).await {
                 Ok(_) => Some(true),
                 Err(StorageError::NotFound(_)) => Some(false),
                 Err(_) => None,
@@ -181,7 +181,7 @@ async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<
     let Retained { number, checkpoint, manifest: path } = latest;
     let mut tries = 0;
     let bytes = loop {
-        match env.storage.read(path, None).await {
+        match whole::read(&env.storage, path).await {
             Ok(bytes) => break bytes,
             Err(StorageError::NotFound(_)) => {
                 let what =

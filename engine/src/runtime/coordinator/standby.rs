@@ -8,7 +8,7 @@
 
 use super::{Input, Reception};
 use crate::cores::lease::{Effect, Seen, Standing, Watch};
-use crate::door::{BoxFuture, Connection, Env, Site, StorageError, TaskHandle};
+use crate::door::{BoxFuture, Connection, Env, Site, StorageError, TaskHandle, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::ids::Generation;
@@ -54,7 +54,7 @@ pub(super) async fn watch(env: &Env, reception: &Reception, lease: Duration) -> 
             }
         }
         let asked = env.clock.now();
-        let reply = env.storage.read(PATH, None).await;
+        let reply = whole::read(&env.storage, PATH).await;
         let seen = match reply {
             Ok(bytes) => Ok(Sign::decode(&bytes).map_or(Seen::Garbled, seen)),
             Err(StorageError::NotFound(_)) => Ok(Seen::Nothing),

@@ -9,7 +9,7 @@
 
 use super::{Body, Running, named};
 use crate::cores::transactions::Completion;
-use crate::door::Env;
+use crate::door::{Env, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::messages::{SnapshotHandle, ToCoordinator};
@@ -64,7 +64,7 @@ impl Running {
 }
 
 async fn read(env: &Env, handle: &SnapshotHandle) -> Result<Vec<Section>> {
-    let bytes = retry::storage(env, || env.storage.read(&handle.path, None)).await?;
+    let bytes = retry::storage(env, || whole::read(&env.storage, &handle.path)).await?;
     if bytes.len() as u64 != handle.bytes || crc32c::crc32c(&bytes) != handle.checksum {
         return Err(Error::corrupt(format!(
             "{} is not the snapshot that was acknowledged: {} bytes instead of {}, or another checksum",

@@ -15,8 +15,8 @@ const RESTARTS: u32 = 10_000;
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
     let interval_ms = pace.interval_ms;
-    (timeout(pace), any::<bool>(), 1..=3_usize, retention(), restarts()).prop_map(
-        move |(timeout_ms, asynchronous, retained, retention, restart)| Policy {
+    (timeout(pace), any::<bool>(), parts(), 1..=3_usize, retention(), restarts()).prop_map(
+        move |(timeout_ms, asynchronous, part_bytes, retained, retention, restart)| Policy {
             interval_ms,
             timeout_ms,
             min_pause_ms: 0,
@@ -24,6 +24,7 @@ pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
             tolerable_failures: u32::MAX,
             mode: CheckpointMode::ExactlyOnce,
             snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
+            part_bytes,
             retained,
             retention,
             restart,
@@ -40,6 +41,11 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
         2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
         3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
     ]
+}
+
+/// Snapshots are small here; every other plan uploads some of them in parts.
+fn parts() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(1 << 20), 1 => 64..400_usize]
 }
 
 /// What becomes of the retained checkpoints at the end.

@@ -31,25 +31,59 @@ fn prefix() -> impl Strategy<Value = String> {
 
 /// Any of them.
 pub fn storage_fault(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
+    let what = prop_oneof![3 => slowness(), 3 => failure(), 4 => doubt(), 2 => distortion()];
+    (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+/// Requests take longer.
+fn slowness() -> BoxedStrategy<FaultKind> {
+    prop_oneof![
+        2 => (prefix(), 4..60_u32, 20..600_u64).prop_map(|(prefix, factor, for_ms)| {
+            FaultKind::SlowStorage { prefix, factor, for_ms }
+        }),
+        1 => (prefix(), 1..40_u32, 50..600_u64).prop_map(|(prefix, bytes_per_ms, for_ms)| {
+            FaultKind::LimitBandwidth { prefix, bytes_per_ms, for_ms }
+        }),
+    ]
+    .boxed()
+}
+
+/// Requests fail for certain.
+fn failure() -> BoxedStrategy<FaultKind> {
     let requests = prop_oneof![
         4 => Just(Requests::Writes),
         2 => Just(Requests::Reads),
         1 => Just(Requests::Deletes),
         1 => Just(Requests::All),
     ];
-    let late = prop_oneof![2 => Just(0), 1 => 1..400_u64];
-    let what = prop_oneof![
-        2 => (prefix(), 4..60_u32, 20..600_u64).prop_map(|(prefix, factor, for_ms)| {
-            FaultKind::SlowStorage { prefix, factor, for_ms }
-        }),
+    prop_oneof![
         3 => (prefix(), requests, burst()).prop_map(|(prefix, requests, count)| {
             FaultKind::FailStorage { prefix, requests, count }
         }),
-        3 => (prefix(), burst(), late).prop_map(|(prefix, count, late_ms)| {
-            FaultKind::LoseReplies { prefix, count, late_ms }
+        1 => (prefix(), 20..800_u64).prop_map(|(prefix, for_ms)| FaultKind::ThrottleStorage { prefix, for_ms }),
+    ]
+    .boxed()
+}
+
+/// What became of a request is not known.
+fn doubt() -> BoxedStrategy<FaultKind> {
+    let changes = prop_oneof![3 => Just(Requests::All), 1 => Just(Requests::Deletes)];
+    let hanging = prop_oneof![3 => Just(Requests::Writes), 1 => Just(Requests::Reads), 1 => Just(Requests::All)];
+    let late = prop_oneof![1 => Just(0), 1 => 1..400_u64];
+    prop_oneof![
+        3 => (prefix(), changes, burst(), late).prop_map(|(prefix, requests, count, late_ms)| {
+            FaultKind::LoseReplies { prefix, requests, count, late_ms }
         }),
-    ];
-    (at, what).prop_map(|(at, what)| Fault { at, what }).boxed()
+        1 => (prefix(), hanging, 1..3_u32).prop_map(|(prefix, requests, count)| {
+            FaultKind::HangStorage { prefix, requests, count }
+        }),
+    ]
+    .boxed()
+}
+
+/// Answers that are allowed, but not what one would like to hear.
+fn distortion() -> BoxedStrategy<FaultKind> {
+    (prefix(), 100..2_000_u64).prop_map(|(prefix, for_ms)| FaultKind::ShortReads { prefix, for_ms }).boxed()
 }
 
 /// Storage that cannot be read while somebody recovers.
