@@ -27,6 +27,8 @@ pub enum Event {
     Deposed { generation: Generation },
     /// A worker was accepted.
     WorkerRegistered { worker: WorkerId },
+    /// A worker that does not fit was turned away.
+    WorkerRefused { reason: String },
     /// A worker's connection is lost or silent.
     WorkerLost { worker: WorkerId },
     /// The latest completed checkpoint was read back from storage, about to be deployed.

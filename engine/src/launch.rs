@@ -1,10 +1,12 @@
-//! The command line of the engine: any binary that hands its jobs to [`main`] can `run` and `inspect` them.
+//! The command line of the engine: any binary that hands its jobs to [`main`] can `run` and `inspect` them, and start their
+//! parts (`coordinator`, `worker`) as processes of their own.
 //!
 //! A binary with commands of its own embeds [`Command`] in its own parser and calls [`execute`].
-//! Not here yet: coordinator and workers as processes of their own.
 
+mod cluster;
 pub mod exit;
 mod folders;
+mod host;
 mod inspect;
 mod options;
 mod policy;
@@ -23,6 +25,12 @@ pub enum Command {
     /// Run a job until its input is drained, going on from its latest completed checkpoint if there is one
     #[command(after_help = options::HELP)]
     Run(Box<options::RunArgs>),
+    /// Coordinate a job whose workers are processes of their own; or wait for the leading coordinator to die
+    #[command(after_help = cluster::COORDINATOR_HELP)]
+    Coordinator(Box<cluster::CoordinatorArgs>),
+    /// Work for a coordinator
+    #[command(after_help = cluster::WORKER_HELP)]
+    Worker(cluster::WorkerArgs),
     /// Show what a checkpoint folder or a manifest holds, and check every stored byte of it
     #[command(after_help = inspect::HELP)]
     Inspect(inspect::InspectArgs),
@@ -44,6 +52,8 @@ pub fn main(jobs: &[BuiltIn]) -> ExitCode {
 pub fn execute(command: Command, jobs: &[BuiltIn]) -> Exit {
     match command {
         Command::Run(args) => run::run(&args, jobs),
+        Command::Coordinator(args) => cluster::coordinate(&args, jobs),
+        Command::Worker(args) => cluster::work(&args, jobs),
         Command::Inspect(args) => inspect::inspect(&args),
     }
 }

@@ -91,6 +91,16 @@ pub enum Fact {
         /// Its path.
         path: String,
     },
+    /// `by` is told that nobody knows whether its write or delete of an object took effect.
+    OutcomeUnknown {
+        /// The object's path.
+        path: String,
+    },
+    /// After that `by` is told how the object stands: a read found it, or a later write of it was decided.
+    OutcomeKnown {
+        /// The object's path.
+        path: String,
+    },
     /// Fault `n` of the plan struck.
     FaultFired(usize),
     /// No fault strikes from here on, and what was broken works again.

@@ -10,10 +10,13 @@ pub mod consistent_cut;
 pub mod exactly_once_output;
 pub mod exactly_once_state;
 pub mod ids_monotonic;
+pub mod no_orphans;
 pub mod one_live_owner;
+pub mod one_outcome;
 pub mod progress_after_healing;
 pub mod restore_uses_latest;
 pub mod retention;
+pub mod unknown_outcome;
 
 use crate::case::Property;
 
@@ -26,10 +29,13 @@ pub const PROPERTIES: &[Property] = &[
     one_live_owner::PROPERTY,
     ids_monotonic::PROPERTY,
     announced_implies_stored::PROPERTY,
+    unknown_outcome::PROPERTY,
+    one_outcome::PROPERTY,
     completed_is_restorable::PROPERTY,
     retention::PROPERTY,
     clean_failure::PROPERTY,
     restore_uses_latest::PROPERTY,
     exactly_once_output::PROPERTY,
+    no_orphans::PROPERTY,
     progress_after_healing::PROPERTY,
 ];

@@ -1,8 +1,8 @@
 //! What the world saw, indexed once for all judges: which object had which bytes at which entry, and the slots of the
 //! completed store in the order in which they became durable.
 //!
-//! Built from facts alone, with one exception: [`Ledger::protocol`] lists every entry that is not about elements, so
-//! that judges of the protocol need not walk through the records.
+//! Built from facts alone, with two exceptions: [`Ledger::protocol`] lists every entry that is not about elements, so
+//! that judges of the protocol need not walk through the records, and [`Ledger::aborted`] what coordinators gave up.
 //!
 //! Invariant: everything is addressed by the index of an entry; "at `i`" means *just before entry `i` happened*.
 
@@ -27,6 +27,10 @@ pub struct Ledger<'a> {
     pub slots: Vec<SlotFact>,
     /// Completed checkpoints in the order in which they became durable.
     pub completed: Vec<Completed>,
+    /// Checkpoints that a coordinator says it has aborted, with the entry at which it does.
+    pub aborted: Vec<(usize, CheckpointId)>,
+    /// Whether anybody was ever told an unknown outcome.
+    pub has_doubts: bool,
     /// Every entry but those about elements, in order.
     pub protocol: Vec<usize>,
 }
@@ -90,19 +94,27 @@ pub struct Completed {
 impl<'a> Ledger<'a> {
     /// The ledger of a history.
     pub fn of(history: &'a History) -> Self {
-        let mut ledger =
-            Self { objects: BTreeMap::new(), slots: Vec::new(), completed: Vec::new(), protocol: Vec::new() };
+        let mut ledger = Self {
+            objects: BTreeMap::new(),
+            slots: Vec::new(),
+            completed: Vec::new(),
+            aborted: Vec::new(),
+            has_doubts: false,
+            protocol: Vec::new(),
+        };
         for (path, bytes) in &history.initial {
             ledger.objects.insert(path, vec![Version::new(Some(bytes), None)]);
         }
         for (at, entry) in history.entries.iter().enumerate() {
             match &entry.what {
                 What::Claim(event) if is_about_elements(event) => continue,
+                What::Claim(Event::CheckpointAborted { checkpoint, .. }) => ledger.aborted.push((at, *checkpoint)),
                 What::Claim(_) => {}
                 What::Fact(Fact::Written { path, bytes }) => ledger.on_written(at, path, bytes),
                 What::Fact(Fact::Deleted { path }) => {
                     ledger.objects.entry(path).or_default().push(Version::new(None, Some(at)));
                 }
+                What::Fact(Fact::OutcomeUnknown { .. }) => ledger.has_doubts = true,
                 What::Fact(_) => {}
             }
             ledger.protocol.push(at);
@@ -160,6 +172,16 @@ impl<'a> Ledger<'a> {
     pub fn floor_at(&self, at: usize) -> Option<u64> {
         let before = self.slots.iter().take_while(|fact| fact.at < at).filter_map(|fact| fact.slot.as_ref().ok());
         before.filter_map(|slot| slot.record.floor()).max()
+    }
+
+    /// The entry at which an object got the bytes it has at the end; `None` if it has had them from before the run.
+    pub fn last_written(&self, path: &str) -> Option<usize> {
+        self.objects.get(path)?.last()?.since
+    }
+
+    /// The oldest slot that counts at the end.
+    pub fn floor(&self) -> u64 {
+        self.floor_at(usize::MAX).unwrap_or(1)
     }
 
     /// The newest checkpoint that was durable at `at`, if it still counted.

@@ -4,9 +4,9 @@
 //! A test that convicts takes such a story and falsifies it: see [`Story::falsify`], [`Story::drop_first`] and
 //! [`Story::insert_before`].
 
+mod falsify;
 pub mod job;
 
-use crate::case::{Case, Reference, Violation};
 use crate::history::{Entry, Fact, History, Incarnation, Process, What};
 use crate::witness::quiet::{self, QuietStorage};
 use crate::witness::run::Run;
@@ -21,6 +21,7 @@ use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
+use cofferdam_engine::reason::FailureReason;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Story {
     overtaken: Vec<usize>,
     /// By subtask that has finished: the snapshot that later checkpoints carry.
     carried: BTreeMap<usize, (Rc<Taken>, SnapshotHandle)>,
+    /// What the clean-up at the end overlooks.
+    spared: Vec<String>,
 }
 
 /// A checkpoint under way.
@@ -85,6 +88,7 @@ impl Story {
             numbers: BTreeMap::new(),
             overtaken: Vec::new(),
             carried: BTreeMap::new(),
+            spared: Vec::new(),
             topology,
             job,
         };
@@ -166,7 +170,22 @@ impl Story {
         self.slots
     }
 
+    /// The pending checkpoint is given up.
+    pub fn abort(&mut self, reason: FailureReason) {
+        let checkpoint = self.pending.take().expect("triggered").id;
+        self.claim(Process::COORDINATOR, Event::CheckpointAborted { checkpoint, reason });
+    }
+
+    /// A new attempt; what is pending is given up first.
     pub fn deploy(&mut self) {
+        if self.pending.is_some() {
+            self.abort(FailureReason::AttemptOver("the next attempt begins".to_owned()));
+        }
+        self.deploy_without_cleaning();
+    }
+
+    /// A new attempt, whatever is pending.
+    pub fn deploy_without_cleaning(&mut self) {
         self.pending = None;
         self.attempt.number += 1;
         let (attempt, restore) = (self.attempt, self.completed.as_ref().map(|completed| completed.id));
@@ -427,10 +446,38 @@ impl Story {
         }
         self.end_input();
         let checkpoint = self.checkpoint();
-        let floor = self.slots + 1;
+        let floor = self.slots;
         self.write_slot(SlotRecord::Ended { how: Ended::Finished { checkpoint }, floor });
         self.claim(Process::COORDINATOR, Event::JobFinished { checkpoint });
+        self.sweep();
         self.fact(Process::COORDINATOR, Fact::Ended(Ok("finished".to_owned())));
+    }
+
+    /// The clean-up will overlook an object.
+    pub fn spare(&mut self, path: &str) {
+        self.spared.push(path.to_owned());
+    }
+
+    /// Everything that nothing points to is deleted.
+    fn sweep(&mut self) {
+        let completed = self.completed.as_ref().expect("the final checkpoint");
+        let mut keep: Vec<String> = completed.handles.iter().map(|handle| handle.path.clone()).collect();
+        keep.push(Manifest::path(completed.id, self.attempt));
+        keep.extend([slot::path(self.slots - 1), slot::path(self.slots)]);
+        keep.extend(self.spared.iter().cloned());
+        let mut stored = std::collections::BTreeSet::new();
+        for entry in &self.history.entries {
+            match &entry.what {
+                What::Fact(Fact::Written { path, .. }) => stored.insert(path.clone()),
+                What::Fact(Fact::Deleted { path }) => stored.remove(path),
+                _ => false,
+            };
+        }
+        let hidden = |path: &String| path.starts_with("output/.") || path.starts_with("checkpoints/");
+        for path in stored.into_iter().filter(|path| hidden(path) && !keep.contains(path)) {
+            self.claim(Process::COORDINATOR, Event::DeleteStarted { path: path.clone() });
+            self.fact(Process::COORDINATOR, Fact::Deleted { path });
+        }
     }
 
     fn has_more(&mut self, source: usize) -> bool {
@@ -489,58 +536,6 @@ impl Story {
             self.claim(place(subtask), Event::ClosedReceived { attempt, subtask, channel, seq });
             self.run.on_closed_received(&self.topology, consumer, (channel, seq)).expect("its turn");
         }
-    }
-
-    // --- judgement and falsification ---
-
-    /// What every property says.
-    pub fn judge(&self) -> Vec<Violation> {
-        crate::judge_all(&Case::new(&self.history, &self.job, None))
-    }
-
-    /// What every property says, given a reference.
-    pub fn judge_against(&self, reference: &Reference) -> Vec<Violation> {
-        crate::judge_all(&Case::new(&self.history, &self.job, Some(reference)))
-    }
-
-    /// What one property says.
-    pub fn judge_by(&self, property: &str) -> Option<Violation> {
-        let property = crate::PROPERTIES.iter().find(|p| p.name == property).expect("a property");
-        (property.judge)(&Case::new(&self.history, &self.job, None))
-    }
-
-    /// The first entry that `which` selects.
-    pub fn find(&self, which: impl Fn(&What) -> bool) -> usize {
-        self.history.entries.iter().position(|entry| which(&entry.what)).expect("such an entry")
-    }
-
-    /// Changes the last claim that `change` agrees to change.
-    pub fn falsify(&mut self, change: impl FnMut(&mut Event) -> bool) {
-        let claims = self.history.entries.iter_mut().rev().filter_map(|entry| match &mut entry.what {
-            What::Claim(event) => Some(event),
-            What::Fact(_) => None,
-        });
-        assert!(claims.into_iter().any(change), "there is nothing to falsify");
-    }
-
-    /// Removes the first entry that `which` selects.
-    pub fn drop_first(&mut self, which: impl Fn(&What) -> bool) -> Entry {
-        let at = self.find(which);
-        self.history.entries.remove(at)
-    }
-
-    /// Moves the first entry that `which` selects in front of the first that `target` selects.
-    pub fn move_before(&mut self, which: impl Fn(&What) -> bool, target: impl Fn(&What) -> bool) {
-        let entry = self.drop_first(which);
-        let at = self.find(target);
-        self.history.entries.insert(at, entry);
-    }
-
-    /// Inserts an entry before another.
-    pub fn insert_before(&mut self, at: usize, process: Process, what: What) {
-        self.record(process, what);
-        let entry = self.history.entries.pop().expect("just recorded");
-        self.history.entries.insert(at, entry);
     }
 
     /// Paths of the newest completed checkpoint's snapshots.

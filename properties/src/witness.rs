@@ -213,25 +213,11 @@ impl<'a> Witness<'a> {
             Event::SourceEmitted { attempt, subtask, records } => {
                 self.with(at, attempt, subtask, |topology, run, subtask| run.on_emitted(topology, subtask, records))
             }
-            Event::Consumed { attempt, subtask, channel, seq, records } => {
-                self.with(at, attempt, subtask, |topology, run, subtask| {
-                    run.on_consumed(topology, subtask, (channel, seq), records)
-                })
-            }
-            Event::BarrierReceived { attempt, subtask, channel, seq, .. }
-            | Event::CancelReceived { attempt, subtask, channel, seq, .. } => {
-                self.with(at, attempt, subtask, |topology, run, subtask| {
-                    run.next_element(topology, subtask, channel, seq).map(|_| ())
-                })
-            }
-            Event::EndReceived { attempt, subtask, channel, seq } => {
-                self.with(at, attempt, subtask, |topology, run, subtask| {
-                    run.on_end_received(topology, subtask, (channel, seq))
-                })
-            }
-            Event::ClosedReceived { attempt, subtask, channel, seq } => {
-                self.on_closed_received(at, (attempt, subtask), channel, seq)
-            }
+            Event::Consumed { .. }
+            | Event::BarrierReceived { .. }
+            | Event::CancelReceived { .. }
+            | Event::EndReceived { .. }
+            | Event::ClosedReceived { .. } => self.on_element(at, event),
             Event::SubtaskFinished { attempt, subtask } => self.with(at, attempt, subtask, |_, run, subtask| {
                 run.live(subtask)?.finished = true;
                 Ok(())
@@ -265,6 +251,32 @@ impl<'a> Witness<'a> {
                     run.live(subtask)?.pending.remove(&checkpoint);
                     Ok(())
                 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An element leaves a channel.
+    fn on_element(&mut self, at: usize, event: &Event) -> Result<(), Violation> {
+        match *event {
+            Event::Consumed { attempt, subtask, channel, seq, records } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| {
+                    run.on_consumed(topology, subtask, (channel, seq), records)
+                })
+            }
+            Event::BarrierReceived { attempt, subtask, channel, seq, .. }
+            | Event::CancelReceived { attempt, subtask, channel, seq, .. } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| {
+                    run.next_element(topology, subtask, channel, seq).map(|_| ())
+                })
+            }
+            Event::EndReceived { attempt, subtask, channel, seq } => {
+                self.with(at, attempt, subtask, |topology, run, subtask| {
+                    run.on_end_received(topology, subtask, (channel, seq))
+                })
+            }
+            Event::ClosedReceived { attempt, subtask, channel, seq } => {
+                self.on_closed_received(at, (attempt, subtask), channel, seq)
             }
             _ => Ok(()),
         }

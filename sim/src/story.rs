@@ -63,6 +63,8 @@ fn fact_line(fact: &Fact) -> String {
         Fact::Ended(Err(error)) => format!("* fails: {error}"),
         Fact::Written { path, bytes } => format!("+ {path} ({} bytes)", bytes.len()),
         Fact::Deleted { path } => format!("- {path}"),
+        Fact::OutcomeUnknown { path } => format!("? {path}: nobody knows whether that happened"),
+        Fact::OutcomeKnown { path } => format!("! {path}: now it is known"),
         Fact::FaultFired(n) => format!("* fault {n} strikes"),
         Fact::Healed => "* healed: nothing strikes any more".to_owned(),
     }

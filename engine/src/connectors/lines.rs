@@ -19,6 +19,7 @@ mod window;
 
 use crate::graph::SubtaskContext;
 use crate::job::Source;
+use std::time::Duration;
 
 use super::text::Text;
 pub use reader::LineReader;
@@ -38,12 +39,18 @@ pub struct TextLines {
     path: String,
     split_bytes: u64,
     chunk_bytes: u64,
+    pause: Duration,
 }
 
 impl TextLines {
     /// Reads the object `path`, or every object under `path/`.
     pub fn new(path: &str) -> Self {
-        Self { path: path.trim_end_matches('/').into(), split_bytes: SPLIT_BYTES, chunk_bytes: CHUNK_BYTES }
+        Self {
+            path: path.trim_end_matches('/').into(),
+            split_bytes: SPLIT_BYTES,
+            chunk_bytes: CHUNK_BYTES,
+            pause: Duration::ZERO,
+        }
     }
 
     /// Cuts objects into ranges of this many bytes. Fixed for the life of the state.
@@ -56,6 +63,11 @@ impl TextLines {
     pub fn chunk_bytes(self, chunk_bytes: u64) -> Self {
         assert!(chunk_bytes >= 1, "a chunk has a byte");
         Self { chunk_bytes, ..self }
+    }
+
+    /// Waits this long between two batches, to slow it down.
+    pub fn pause(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 }
 

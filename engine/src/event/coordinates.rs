@@ -25,6 +25,7 @@ names! {
     LeaseExpired => "lease_expired",
     Deposed => "deposed",
     WorkerRegistered => "worker_registered",
+    WorkerRefused => "worker_refused",
     WorkerLost => "worker_lost",
     CoordinatorLost => "coordinator_lost",
     RestoreRead => "restore_read",
@@ -123,6 +124,7 @@ impl Event {
             Self::Restored { checkpoint, .. } => *checkpoint,
             Self::LeadershipTaken { .. }
             | Self::LeaseExpired { .. }
+            | Self::WorkerRefused { .. }
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }
@@ -180,6 +182,7 @@ impl Event {
             | Self::SubtaskFailed { subtask, .. } => Some(*subtask),
             Self::LeadershipTaken { .. }
             | Self::LeaseExpired { .. }
+            | Self::WorkerRefused { .. }
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }
@@ -251,6 +254,7 @@ impl Event {
             | Self::AttemptCancelled { attempt, .. } => Some(*attempt),
             Self::LeadershipTaken { .. }
             | Self::LeaseExpired { .. }
+            | Self::WorkerRefused { .. }
             | Self::Deposed { .. }
             | Self::WorkerRegistered { .. }
             | Self::WorkerLost { .. }

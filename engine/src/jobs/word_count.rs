@@ -38,7 +38,10 @@ pub fn word_count(
 
 fn build(parameters: &JobParameters) -> Result<Job> {
     parameters.job("word-count", |job| {
-        let lines = TextLines::new(INPUT).split_bytes(parameters.split_bytes).chunk_bytes(parameters.chunk_bytes);
+        let lines = TextLines::new(INPUT)
+            .split_bytes(parameters.split_bytes)
+            .chunk_bytes(parameters.chunk_bytes)
+            .pause(parameters.interval);
         let tokens = FileSink::new(TOKENS, |word: &Text, line| line.extend_from_slice(word.as_bytes()));
         let counts = FileSink::new(COUNTS, |(word, count): &(Text, u64), line| {
             line.extend_from_slice(word.as_bytes());

@@ -28,8 +28,17 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// Checks the folders for `job`, makes those that are missing, and mounts them.
+    /// Like [`Folders::share`], for a process that is about to take the job over from whoever died: it clears away what
+    /// was left unpublished.
     pub fn mount(&self, job: &str) -> Result<Mounts> {
+        let mounts = self.share(job)?;
+        sweep(&self.checkpoints)?;
+        sweep(&self.output)?;
+        Ok(mounts)
+    }
+
+    /// Checks the folders for `job`, makes those that are missing, and mounts them. Others may be using them.
+    pub fn share(&self, job: &str) -> Result<Mounts> {
         let input = self.input.as_deref().map(Mount::input).transpose()?;
         for (name, folder) in [("output", &self.output), ("checkpoints", &self.checkpoints)] {
             if folder.exists() && !folder.is_dir() {
@@ -44,8 +53,6 @@ impl Folders {
         if let Some(input) = input {
             mounts = mounts.with("input", input);
         }
-        sweep(&self.checkpoints)?;
-        sweep(&self.output)?;
         self.note_output()?;
         Ok(mounts)
     }

@@ -42,7 +42,7 @@ pub struct RunArgs {
     /// Workers to spread the subtasks over
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: u16,
-    /// Where the coordinator listens; port 0 picks a free one
+    /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_and_port)]
     pub listen: String,
     /// Records that each subtask of a generated source makes
@@ -51,12 +51,12 @@ pub struct RunArgs {
     /// Different keys in generated records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub keys: Option<u64>,
-    /// Time between two batches of a generated source, to slow it down
+    /// Time between two batches of a source, to slow it down
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub pace: Option<Duration>,
 }
 
-fn host_and_port(text: &str) -> Result<String, String> {
+pub(super) fn host_and_port(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
         _ => Err("write HOST:PORT, such as 127.0.0.1:6123".to_owned()),

@@ -3,32 +3,27 @@
 //! 1. Check the command line ([`options`](super::options)) and the folders ([`folders`](super::folders)); nothing has
 //!    happened yet.
 //! 2. Start the coordinator; once it says where it listens, start the workers.
-//! 3. Show progress until the coordinator ends, a task panics or the user interrupts.
+//! 3. Wait for the coordinator to end ([`host`] shows progress, and watches for panics and the user).
 //!
 //! Stopping at any moment is safe, gently or by `kill -9`: the next run goes on from the latest completed checkpoint.
 //! That is why an interruption simply leaves.
 
 use super::exit::Exit;
+use super::host::{Outcome, host};
 use super::options::RunArgs;
-use super::show::{LOOK_EVERY, Show};
-use super::signals::Interruption;
-use crate::door::{BoxFuture, Env, Site};
-use crate::error::{Error, Result};
+use super::show::Part;
+use crate::door::{Env, Site};
+use crate::error::Result;
 use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
-use crate::os::spawner::TokioSpawner;
-use crate::os::trace::{Progress, TracingTrace};
+use crate::os::trace::Progress;
 use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
-use futures_util::future::select_all;
 use indicatif::{HumanCount, HumanDuration};
-use std::io::IsTerminal;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
 /// Runs a job to its end.
 pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
@@ -46,76 +41,9 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
             return Exit::Usage;
         }
     };
-    let progress = Arc::new(Progress::default());
-    let mut show = Show::new(progress.clone());
-    log_to(&show);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("error: cannot start the runtime: {e}");
-            return Exit::Failed;
-        }
-    };
-    let (outcome, took) = runtime.block_on(async {
-        let spawner = Arc::new(TokioSpawner::default());
-        let env = crate::os::env(mounts, Arc::new(TracingTrace::feeding(progress.clone())));
-        let env = Env { spawner: spawner.clone(), ..env };
-        let started = env.clock.now();
-        let outcome = attend(&env, &spawner, job, args, &mut show).await;
-        (outcome, env.clock.now().since(started))
-    });
-    show.clear();
-    // Whatever is still being written may or may not arrive, as with a crash.
-    runtime.shutdown_background();
-    conclude(args, &progress, outcome, took)
-}
-
-fn log_to(show: &Show) {
-    let filter =
-        EnvFilter::builder().with_env_var("COFFERDAM_LOG").with_default_directive(tracing::Level::ERROR.into());
-    let writer = show.log_writer();
-    // Fails if the binary that embeds us has set up its own: then that one is meant.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
-        .with_writer(move || writer.clone())
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
-}
-
-/// How a run ended.
-enum Outcome {
-    Ended(JobEnd),
-    Failed(Error),
-    Panicked(String),
-    Interrupted,
-}
-
-/// Runs the job and watches everything that may end it.
-async fn attend(env: &Env, spawner: &TokioSpawner, job: Job, args: &RunArgs, show: &mut Show) -> Outcome {
-    let interruption = match Interruption::listen() {
-        Ok(interruption) => interruption,
-        Err(e) => return Outcome::Failed(Error::give_up(format!("cannot listen for signals: {e}"))),
-    };
-    let started = env.clock.now();
-    let job = async {
-        match lead_and_work(env, job, args).await {
-            Ok(end) => Outcome::Ended(end),
-            Err(error) => Outcome::Failed(error),
-        }
-    };
-    let panicked = async { Outcome::Panicked(spawner.panicked().await) };
-    let interrupted = async {
-        interruption.arrived().await;
-        Outcome::Interrupted
-    };
-    let ends: [BoxFuture<'_, Outcome>; 3] = [Box::pin(job), Box::pin(panicked), Box::pin(interrupted)];
-    let mut ended = select_all(ends);
-    loop {
-        match race(&mut ended, env.sleep(LOOK_EVERY)).await {
-            Either::First((outcome, _, _)) => return outcome,
-            Either::Second(()) => show.look(env.clock.now().since(started)),
-        }
-    }
+    let own = args.clone();
+    let hosted = host(mounts, Part::Whole, |env| Box::pin(async move { lead_and_work(&env, job, &own).await }));
+    conclude(args, &hosted.progress, hosted.outcome, hosted.took)
 }
 
 /// What the tasks of a run say when they end.
@@ -166,7 +94,8 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
     }
 }
 
-fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome, took: Duration) -> Exit {
+/// Says how the job ended.
+pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<JobEnd>, took: Duration) -> Exit {
     let (job, output, course) = (&args.job, args.output.display(), progress.course());
     let from = course.last_completed.map(|last| last.checkpoint).or(course.resumed_from);
     let from = from.map_or(String::new(), |checkpoint| format!(" from {checkpoint}"));

@@ -12,9 +12,24 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Time between two looks.
 pub const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Which part of a job this process runs: what of its progress it knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The coordinator's.
+    Coordinator {
+        /// How many workers are needed.
+        workers: usize,
+    },
+    /// A worker's.
+    Worker,
+}
+
 /// Shows a [`Progress`]. Told the time by whoever owns a clock.
 pub struct Show {
     progress: Arc<Progress>,
+    part: Part,
     bar: Option<ProgressBar>,
     last_look: Duration,
     last_line: Duration,
@@ -24,11 +39,13 @@ pub struct Show {
     failures_shown: u64,
     aborts_shown: u64,
     last_abort_line: Option<Duration>,
+    refusals_shown: u64,
+    last_waiting: Option<String>,
 }
 
 impl Show {
     /// A display on standard error.
-    pub fn new(progress: Arc<Progress>) -> Self {
+    pub fn new(progress: Arc<Progress>, part: Part) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is well formed"));
@@ -36,6 +53,7 @@ impl Show {
         });
         Self {
             progress,
+            part,
             bar,
             last_look: Duration::ZERO,
             last_line: Duration::ZERO,
@@ -44,6 +62,8 @@ impl Show {
             failures_shown: 0,
             aborts_shown: 0,
             last_abort_line: None,
+            refusals_shown: 0,
+            last_waiting: None,
         }
     }
 
@@ -62,7 +82,8 @@ impl Show {
             (self.last_look, self.last_records) = (since_start, records);
         }
         self.tell_troubles(since_start, &course);
-        let line = describe(records, self.rate, &course);
+        let line = describe(self.part, records, self.rate, &course);
+        self.tell_waiting(&course);
         match &self.bar {
             Some(bar) => {
                 bar.set_message(line);
@@ -91,6 +112,20 @@ impl Show {
         }
     }
 
+    /// Says at once whom a coordinator begins to wait for, and whom it refused.
+    fn tell_waiting(&mut self, course: &Course) {
+        let mut out = self.log_writer();
+        if let Some(reason) = course.last_refusal.as_ref().filter(|_| course.refusals > self.refusals_shown) {
+            self.refusals_shown = course.refusals;
+            let _ = writeln!(out, "refused a worker: {reason}");
+        }
+        let waiting = waiting(self.part, course);
+        if let Some(line) = waiting.as_ref().filter(|_| waiting != self.last_waiting) {
+            let _ = writeln!(out, "{line}");
+        }
+        self.last_waiting = waiting;
+    }
+
     /// Takes the line off the terminal.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {
@@ -99,8 +134,27 @@ impl Show {
     }
 }
 
-fn describe(records: u64, rate: f64, course: &Course) -> String {
-    let mut line = format!("{} records, {}/s", HumanCount(records), HumanCount(rate as u64));
+/// Whom a coordinator waits for, if for anybody.
+fn waiting(part: Part, course: &Course) -> Option<String> {
+    let Part::Coordinator { workers } = part else { return None };
+    let missing = workers.saturating_sub(course.workers.len());
+    match course.leading {
+        false => Some("standing by: leads once no other coordinator shows signs of life".to_owned()),
+        true if missing > 0 => Some(format!("waiting for {missing} of {workers} workers")),
+        true => None,
+    }
+}
+
+fn describe(part: Part, records: u64, rate: f64, course: &Course) -> String {
+    if let Some(waiting) = waiting(part, course) {
+        return waiting;
+    }
+    let mut line = match part {
+        Part::Whole => format!("{} records, {}/s", HumanCount(records), HumanCount(rate as u64)),
+        Part::Coordinator { .. } => format!("{} workers", course.workers.len()),
+        // Checkpoints and attempts are the coordinator's business.
+        Part::Worker => return format!("{} records, {}/s", HumanCount(records), HumanCount(rate as u64)),
+    };
     match &course.last_completed {
         Some(Completed { checkpoint, bytes, duration }) => {
             line += &format!(", {checkpoint} ({} in {} ms)", HumanBytes(*bytes), duration.as_millis());
@@ -148,16 +202,29 @@ mod tests {
     #[test]
     fn a_line_tells_records_rate_checkpoint_and_attempt() {
         let mut course = Course::default();
-        assert_eq!(describe(0, 0.0, &course), "0 records, 0/s, no checkpoint yet, starting");
+        assert_eq!(describe(Part::Whole, 0, 0.0, &course), "0 records, 0/s, no checkpoint yet, starting");
         course.attempt = Some(Attempt { generation: Generation(2), number: 3 });
         course.failures = 2;
         course.aborted = 1;
         course.last_completed =
             Some(Completed { checkpoint: CheckpointId(7), bytes: 2048, duration: Duration::from_millis(41) });
-        let line = describe(1_234_567, 1000.9, &course);
+        let line = describe(Part::Whole, 1_234_567, 1000.9, &course);
         assert_eq!(
             line,
             "1,234,567 records, 1,000/s, chk-7 (2.00 KiB in 41 ms), attempt a2.3, 2 attempts failed, 1 checkpoints aborted"
         );
+    }
+
+    #[test]
+    fn a_coordinator_says_whom_it_waits_for() {
+        let part = Part::Coordinator { workers: 3 };
+        let mut course = Course::default();
+        assert!(describe(part, 0, 0.0, &course).starts_with("standing by"));
+        course.leading = true;
+        course.workers.insert(crate::ids::WorkerId(1));
+        assert_eq!(describe(part, 0, 0.0, &course), "waiting for 2 of 3 workers");
+        course.workers.extend([0, 2].map(crate::ids::WorkerId));
+        assert_eq!(describe(part, 0, 0.0, &course), "3 workers, no checkpoint yet, starting");
+        assert_eq!(describe(Part::Worker, 5, 2.0, &Course::default()), "5 records, 2/s");
     }
 }

@@ -5,7 +5,8 @@
 
 use crate::door::Trace;
 use crate::event::Event;
-use crate::ids::{Attempt, CheckpointId};
+use crate::ids::{Attempt, CheckpointId, WorkerId};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,6 +60,14 @@ pub struct Course {
     pub failures: u64,
     /// Why the last one of them did.
     pub last_failure: Option<String>,
+    /// Whether this process leads.
+    pub leading: bool,
+    /// The workers that are registered here.
+    pub workers: BTreeSet<WorkerId>,
+    /// Workers that were refused.
+    pub refusals: u64,
+    /// Why the last one of them was.
+    pub last_refusal: Option<String>,
 }
 
 /// A completed checkpoint.
@@ -92,6 +101,21 @@ impl Progress {
             change(&mut self.course.lock().unwrap_or_else(PoisonError::into_inner));
         };
         match event {
+            Event::LeadershipTaken { .. } => change(&|course| course.leading = true),
+            Event::Deposed { .. } => change(&|course| {
+                course.leading = false;
+                course.workers.clear();
+            }),
+            Event::WorkerRegistered { worker } => change(&|course| {
+                course.workers.insert(*worker);
+            }),
+            Event::WorkerLost { worker } => change(&|course| {
+                course.workers.remove(worker);
+            }),
+            Event::WorkerRefused { reason } => change(&|course| {
+                course.refusals += 1;
+                course.last_refusal = Some(reason.clone());
+            }),
             Event::AttemptDeployed { attempt, restore } => change(&|course| {
                 if course.attempts == 0 {
                     course.resumed_from = *restore;
@@ -127,6 +151,7 @@ fn log(event: &Event) {
         E::LeaseExpired { generation: None } => info!(target: "cofferdam", "nobody leads: taking over"),
         E::Deposed { generation } => warn!(target: "cofferdam", "deposed: somebody newer leads than {generation}"),
         E::WorkerRegistered { worker } => info!(target: "cofferdam", "{worker} registered"),
+        E::WorkerRefused { reason } => warn!(target: "cofferdam", "refused a worker: {reason}"),
         E::WorkerLost { worker } => warn!(target: "cofferdam", "{worker} is lost"),
         E::AttemptDeployed { attempt, restore: Some(checkpoint) } => {
             info!(target: "cofferdam", "attempt {attempt} starts from {checkpoint}");

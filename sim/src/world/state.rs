@@ -16,6 +16,7 @@ use cofferdam_engine::door::BoxFuture;
 use cofferdam_engine::hash::StableHasher;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub store: Store,
     pub faults: Faults,
     pub counters: Counters,
+    /// By incarnation: the objects of which it was told an unknown outcome, and nothing since.
+    pub doubts: BTreeSet<(u32, String)>,
     pub history: History,
     digest: StableHasher,
     lives: Vec<Life>,
@@ -105,6 +108,7 @@ impl State {
             store: Store::new(initial.clone()),
             faults: Faults::new(std::mem::take(&mut spec.faults), heal_at),
             counters: Counters::default(),
+            doubts: BTreeSet::new(),
             history: History { entries: Vec::new(), initial },
             digest: StableHasher::default(),
             lives: Vec::new(),

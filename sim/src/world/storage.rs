@@ -228,7 +228,26 @@ impl State {
         }
     }
 
+    /// Records that an outcome is unknown, and when that has an end. Failing again ends nothing, and neither does not being
+    /// found: it may still arrive.
+    fn note_outcome(&mut self, world: &Shared, operation: &Operation, outcome: &Outcome) {
+        let unknown = matches!(outcome, Outcome::Done(Err(StorageError::Unknown(_))));
+        if !unknown && self.doubts.is_empty() {
+            return;
+        }
+        let known = matches!(outcome, Outcome::Read(Ok(_)) | Outcome::Done(Ok(()) | Err(StorageError::Exists(_))));
+        let (by, path) = (self.incarnation(operation.incarnation).who, operation.path.clone());
+        let doubt = (operation.incarnation, path.clone());
+        if unknown {
+            self.doubts.insert(doubt);
+            self.record(world.now(), by, What::Fact(Fact::OutcomeUnknown { path }));
+        } else if known && self.doubts.remove(&doubt) {
+            self.record(world.now(), by, What::Fact(Fact::OutcomeKnown { path }));
+        }
+    }
+
     fn reply(&mut self, world: &Shared, operation: &Operation, outcome: Outcome) {
+        self.note_outcome(world, operation, &outcome);
         let word = world.keyed.draw(Domain::Storage, operation.key, 1);
         let bytes = if let Outcome::Read(Ok(piece)) = &outcome { piece.bytes.len() } else { 0 };
         let latency = self.storage_latency(world, &operation.path, word, bytes);

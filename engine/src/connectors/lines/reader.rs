@@ -29,6 +29,8 @@ pub struct LineReader {
     listing: Option<BoxFuture<'static, Result<Vec<Split>>>>,
     /// The read that is under way.
     reading: Option<BoxFuture<'static, Result<Bytes>>>,
+    /// What is waited for before the next batch.
+    pausing: Option<BoxFuture<'static, ()>>,
 }
 
 impl LineReader {
@@ -45,6 +47,7 @@ impl LineReader {
             window: None,
             listing: None,
             reading: None,
+            pausing: None,
         }
     }
 
@@ -127,6 +130,10 @@ impl SourceReader for LineReader {
             self.listing = None;
             self.splits = Some(splits?);
         }
+        if let Some(pausing) = &mut self.pausing {
+            pausing.await;
+            self.pausing = None;
+        }
         loop {
             let splits = self.splits.as_mut().expect("listed above");
             let Some(split) = splits.get_mut(self.current) else {
@@ -139,7 +146,11 @@ impl SourceReader for LineReader {
             }
             let window = self.window.get_or_insert_with(|| Window::at(split));
             match window.take_lines(split, self.batch_records) {
-                Step::Lines(lines) => return Ok(Some(lines)),
+                Step::Lines(lines) => {
+                    let pause = self.source.pause;
+                    self.pausing = (!pause.is_zero()).then(|| self.env.sleep(pause));
+                    return Ok(Some(lines));
+                }
                 Step::Done => continue,
                 Step::NeedsBytes => {}
             }

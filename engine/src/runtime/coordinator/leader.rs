@@ -311,10 +311,10 @@ impl Leader {
 
     fn on_register(&mut self, id: ConnectionId, protocol: u32, graph: u64, worker: WorkerId, data_address: String) {
         if let Some(reason) = self.misfit(protocol, graph) {
+            let reason = format!("{worker} does not fit: {reason}");
+            self.emit(Event::WorkerRefused { reason: reason.clone() });
             // The worker closes the connection; if it does not, silence will.
-            return self
-                .connections
-                .send(id, &ToWorker::Refused { reason: format!("{worker} does not fit: {reason}") });
+            return self.connections.send(id, &ToWorker::Refused { reason });
         }
         let now = self.now();
         let open = self.connections.heard(now, id).expect("the connection is open");

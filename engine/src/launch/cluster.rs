@@ -1,0 +1,198 @@
+//! `coordinator` and `worker`: the two kinds of process of a job that runs on several machines, or is to survive the death
+//! of one of its processes. The same code as [`run`](super::run), each part in a process of its own.
+//!
+//! 1. Every process is told the same job, with the same options, and sees the same folders.
+//! 2. Coordinators watch each other through the checkpoint folder; workers are told the addresses of all of them.
+//! 3. A coordinator prints the address that it listens on, alone on the first line of standard output.
+//!
+//! There is no authentication: whoever reaches a port can take part in the job. That is why everything listens on loopback
+//! unless told otherwise, and warns when told so.
+
+use super::exit::Exit;
+use super::host::{Outcome, host};
+use super::options::{RunArgs, host_and_port};
+use super::policy::positive_duration;
+use super::run;
+use super::show::Part;
+use crate::door::{Env, Site};
+use crate::error::Result;
+use crate::graph::Job;
+use crate::ids::WorkerId;
+use crate::jobs::BuiltIn;
+use crate::os::mount::Mounts;
+use crate::runtime::coordinator::{self, CoordinatorOptions, Rivalry, Start};
+use crate::runtime::mailbox::{Either, Mailbox, race};
+use crate::runtime::worker::{self, WorkerOptions};
+use clap::Args;
+use std::io::Write;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::pin::pin;
+use std::time::Duration;
+
+pub(super) const COORDINATOR_HELP: &str = "\
+Examples:
+  coordinator word-count --input in --output out --checkpoints chk --listen 127.0.0.1:6123 --workers 3
+  coordinator word-count --input in --output out --checkpoints chk --listen 127.0.0.1:6124 --workers 3 --standby
+
+The second takes over when the first has shown no sign of life for the lease. Start a coordinator again after a crash: it
+waits for the lease as well, because it cannot know that its former self is dead.
+
+Exit codes: 0 finished, 1 the job failed, 2 wrong usage, 3 deposed: somebody newer leads (never with --standby),
+4 corrupt checkpoint, 101 a bug, 130 interrupted";
+
+pub(super) const WORKER_HELP: &str = "\
+Examples:
+  worker word-count --input in --output out --checkpoints chk --join 127.0.0.1:6123,127.0.0.1:6124 --id 0
+
+Job, folders and --parallelism must be those of the coordinator. A worker waits for a coordinator for as long as it takes;
+one more than are needed is a spare that steps in when another is lost.
+
+Exit codes: 0 the job is over, 1 refused by the coordinator, or it cannot listen, 2 wrong usage, 101 a bug,
+130 interrupted";
+
+/// Options of `coordinator`.
+#[derive(Args, Clone, Debug)]
+pub struct CoordinatorArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    pace: PaceArgs,
+    /// Become a standby again when deposed, rather than stop
+    #[arg(long)]
+    standby: bool,
+    /// Take over from a leader that has shown no sign of life for this long; the same for every coordinator
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    lease: Duration,
+}
+
+/// Options of `worker`.
+#[derive(Args, Clone, Debug)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    pace: PaceArgs,
+    /// Where coordinators listen, separated by commas
+    #[arg(long, value_name = "HOST:PORT,…", required = true, value_delimiter = ',', value_parser = host_and_port)]
+    join: Vec<String>,
+    /// Which worker this is, from 0; a later one with the same number replaces this one
+    #[arg(long, value_name = "N")]
+    id: u16,
+    /// Where other workers reach this one, if that is not where it listens
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    announce: Option<String>,
+}
+
+/// How soon silence counts as death.
+#[derive(Args, Clone, Debug)]
+struct PaceArgs {
+    /// Silence after which the other end of a connection counts as dead; the same for every process
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    silence: Duration,
+}
+
+/// Heartbeats in the time after which silence counts as death.
+const HEARTBEATS: u32 = 10;
+
+/// Coordinates a job until it is over.
+pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
+    let (job, mounts) = match prepare(&args.run, &args.pace, jobs) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    let rivalry = if args.standby { Rivalry::Standby } else { Rivalry::Await };
+    let start = if args.standby { Start::Resume } else { Start::Submit };
+    let (listen, workers, lease) = (args.run.listen.clone(), args.run.workers, args.lease);
+    let part = Part::Coordinator { workers: usize::from(workers) };
+    let hosted = host(mounts, part, |env| {
+        Box::pin(async move {
+            let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
+            let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready: Some(ready) };
+            let mut leading = pin!(coordinator::run(env.clone(), job, options));
+            match race(leading.as_mut(), pin!(listening.take())).await {
+                Either::First(end) => return end,
+                Either::Second(address) => tell(&address),
+            }
+            leading.await
+        })
+    });
+    run::conclude(&args.run, &hosted.progress, hosted.outcome, hosted.took)
+}
+
+/// Works for a job until it is over.
+pub fn work(args: &WorkerArgs, jobs: &[BuiltIn]) -> Exit {
+    let (job, mounts) = match prepare(&args.run, &args.pace, jobs) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    let options = WorkerOptions {
+        worker: WorkerId(args.id),
+        coordinators: args.join.clone(),
+        listen: args.run.listen.clone(),
+        announce: args.announce.clone(),
+    };
+    let hosted = host(mounts, Part::Worker, |env: Env| Box::pin(worker::run(env, job, options)));
+    let (name, id) = (&args.run.job, WorkerId(args.id));
+    match hosted.outcome {
+        Outcome::Ended(()) => {
+            println!("{id} of {name} is done");
+            Exit::Done
+        }
+        Outcome::Failed(error) => {
+            eprintln!("error: {id} of {name}: {error}");
+            Exit::of(&error)
+        }
+        Outcome::Panicked(message) => {
+            eprintln!("error: a bug stopped {id} of {name}: {message}");
+            Exit::Panicked
+        }
+        Outcome::Interrupted => {
+            eprintln!("{id} of {name} was interrupted; the job goes on once there are enough workers again");
+            Exit::Interrupted
+        }
+    }
+}
+
+/// A line on standard output, at once. Nobody reading it is no reason to stop.
+fn tell(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// The job and its folders, or the exit of a command line that is wrong.
+fn prepare(args: &RunArgs, pace: &PaceArgs, jobs: &[BuiltIn]) -> Result<(Job, Mounts), Exit> {
+    let prepared = args.prepare(jobs).and_then(|(job, folders)| {
+        let mounts = folders.share(&job.graph.name)?;
+        Ok((job, mounts))
+    });
+    let (mut job, mounts) = prepared.map_err(|error| {
+        eprintln!("error: {error}");
+        Exit::Usage
+    })?;
+    job.config.heartbeat_timeout = pace.silence;
+    job.config.heartbeat_interval = pace.silence / HEARTBEATS;
+    if reaches_out(&args.listen) {
+        eprintln!("warning: whoever reaches {} can take part in the job: there is no authentication", args.listen);
+    }
+    Ok((job, mounts))
+}
+
+/// Whether listening there lets other machines in. A name that cannot be resolved will be refused by whoever listens.
+fn reaches_out(address: &str) -> bool {
+    let outside = |ip: IpAddr| !ip.is_loopback();
+    address.to_socket_addrs().is_ok_and(|mut found| found.any(|socket| outside(socket.ip())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_stays_inside() {
+        for (address, outside) in
+            [("127.0.0.1:0", false), ("[::1]:80", false), ("0.0.0.0:0", true), ("10.1.2.3:9", true)]
+        {
+            assert_eq!(reaches_out(address), outside, "{address}");
+        }
+    }
+}
