@@ -30,7 +30,7 @@ pub enum Command {
     Coordinator(Box<cluster::CoordinatorArgs>),
     /// Work for a coordinator
     #[command(after_help = cluster::WORKER_HELP)]
-    Worker(cluster::WorkerArgs),
+    Worker(Box<cluster::WorkerArgs>),
     /// Show what a checkpoint folder or a manifest holds, and check every stored byte of it
     #[command(after_help = inspect::HELP)]
     Inspect(inspect::InspectArgs),

@@ -476,6 +476,7 @@ impl Failover {
     }
 
     fn stop(&mut self, error: Error, out: &mut Vec<Effect>) {
+        assert_eq!(error.reaction, Reaction::Fenced, "whoever leads ends the job in order");
         self.stage = Stage::Over;
         out.push(Effect::Stop { error });
     }

@@ -102,7 +102,9 @@ impl Restarting {
                 }
             }
         };
-        if matches!(decision, Decision::Restart(_)) {
+        if let Decision::Restart(delay) = &decision {
+            assert!(delay.jitter_percent <= 100, "a delay is moved by no more than itself");
+            assert!(self.strategy != RestartStrategy::None, "no restart is allowed");
             self.restarts = self.restarts.saturating_add(1);
         }
         self.validate();
@@ -120,6 +122,7 @@ impl Restarting {
 
     fn count_within(&mut self, now: Time, allowed: u32, interval: Duration, delay: Duration) -> Decision {
         self.failures.retain(|failure| now.since(*failure) <= interval);
+        assert!(self.failures.back().is_none_or(|last| *last <= now), "time goes on");
         self.failures.push_back(now);
         if self.failures.len() > allowed as usize {
             self.failures.pop_front();
