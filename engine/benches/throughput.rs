@@ -45,6 +45,7 @@ fn run_keyed_sum(interval: Duration) {
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: Some(ready),
+            statistics: None,
         };
         let leading = coordinator::run(env.clone(), job.clone(), options);
         env.spawner.spawn(Site::new("coordinator", 0), Box::pin(async move { ended.post(leading.await) }));

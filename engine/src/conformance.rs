@@ -1,14 +1,18 @@
 //! What the [door](crate::door) promises, as bodies that run against any implementation of it: the production one and
 //! the simulated one. A body panics where a promise is broken, naming the promise.
 //!
+//! [`sabotage`] holds doors that break one promise each, to show that the bodies notice.
+//!
 //! Bodies use nothing but the door itself, and assume a world that is in order: no faults, processes that stay up.
 //! What may be lost or unknown *under* faults is the business of the simulated world's own tests.
 
 pub mod clock;
 pub mod network;
+pub mod sabotage;
 pub mod schedule;
 pub mod spawner;
 pub mod storage;
+pub mod trace;
 
 use crate::door::{BoxFuture, Env, Site};
 use crate::runtime::mailbox::Mailbox;

@@ -12,4 +12,5 @@ pub mod lease;
 pub mod restarting;
 pub mod restore;
 pub mod retention;
+pub mod statistics;
 pub mod transactions;

@@ -1,4 +1,4 @@
-//! What travels on a channel: batches of records, barriers, cancellation markers and the end of input.
+//! What travels on a channel: batches of records, barriers, cancellation markers, the end of input, and the end of the channel.
 //!
 //! A [`Batch`] is a typed `Vec` behind an erased box, so that operators stay monomorphic inside a subtask
 //! while channels, links and judges handle every type alike through the edge's [`RecordCodec`].
@@ -151,4 +151,7 @@ pub enum Element {
     Cancel(CheckpointId),
     /// No more records will come on this channel; barriers still will.
     EndOfInput,
+    /// The producer is gone, and its end is part of a completed checkpoint: nothing more will come on this channel. Stands for
+    /// every later barrier.
+    Closed,
 }

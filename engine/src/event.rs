@@ -66,6 +66,8 @@ pub enum Event {
     },
     /// The checkpoint will not complete.
     CheckpointAborted { checkpoint: CheckpointId, reason: FailureReason },
+    /// The statistics of this leadership after a checkpoint completed or failed; `remembered` are kept one by one.
+    StatisticsKept { triggered: u64, in_progress: u64, completed: u64, failed: u64, restored: u64, remembered: u64 },
     /// A checkpoint was asked for, and there will be none for this request.
     TriggerRefused { reason: String },
     /// A notification of completion is about to be sent.
@@ -137,7 +139,7 @@ pub enum Event {
     /// A decline is about to be sent.
     DeclineSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, reason: FailureReason },
     /// A completion reached the subtask.
-    NotifyReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, last: bool },
+    NotifyReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
     /// An abort reached the subtask.
     AbortReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
     /// The sink is about to make what it staged for `checkpoint` visible.

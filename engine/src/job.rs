@@ -27,6 +27,7 @@ mod connect;
 mod endpoint;
 mod head;
 mod keyed;
+mod local;
 mod route;
 mod stream;
 mod transform;
@@ -37,6 +38,9 @@ pub use connect::{Connected, ProcessBoth, ProcessedTwo, TwoInputFunction, TwoInp
 pub use endpoint::{Sink, SinkWriter, Source, SourceOrigin, SourceReader};
 pub use head::{Head, KeyedHead, KeyedOrigin, Origin, PassThrough, Passing, Program};
 pub use keyed::{Aggregate, Keyed, KeyedFunction, OneInput, Process, Processed, ProcessedOne, Reduce};
+pub use local::{
+    LocalFunction, LocalHead, LocalOrigin, LocalProgram, LocalTwoInputFunction, Localised, OneLocal, TwoLocal,
+};
 pub use route::{Route, RoutePlan};
 pub use stream::{Begun, Fused, Shared, SinkEnd, Stream};
 pub use transform::{Filter, FlatMap, Map, Then, Transform, Unchanged};

@@ -10,7 +10,7 @@
 //!   | <------------------------- Trigger -- |
 //!   | -- Ack (each subtask) --------------> |   all acks: manifest, slot, commit point
 //!   | <----------------------- Completed -- |
-//!   | -- InputEnded (each subtask) -------> |   all ended: the final checkpoint, at once
+//!   | -- InputEnded (each subtask) -------> |   all ended: the next checkpoint, at once
 //!   | -- Finished (each subtask) ---------> |   after a completed checkpoint that holds its end
 //!   | <------------------------- JobDone -- |
 //! ```
@@ -136,8 +136,6 @@ pub enum ToWorker {
         attempt: Attempt,
         /// Which checkpoint.
         checkpoint: CheckpointId,
-        /// Whether every subtask had ended its input before its snapshot: commit and exit.
-        last: bool,
     },
     /// A checkpoint will not complete.
     Aborted {
@@ -192,12 +190,78 @@ pub struct SnapshotHandle {
     pub ended: bool,
 }
 
+/// What every frame begins with: a frame without it is from a stranger.
+const MAGIC: [u8; 2] = *b"CF";
+/// Bytes before the message itself: the magic, and the protocol version of whoever wrote it.
+const PREAMBLE: usize = 4;
+
 /// The bytes of a message.
 pub fn encode<T: Serialize>(message: &T) -> Bytes {
-    Bytes::from(bincode::serialize(message).expect("messages serialise"))
+    let mut frame = Vec::with_capacity(PREAMBLE + 64);
+    frame.extend_from_slice(&MAGIC);
+    frame.extend_from_slice(&(PROTOCOL_VERSION as u16).to_le_bytes());
+    bincode::serialize_into(&mut frame, message).expect("messages serialise");
+    Bytes::from(frame)
 }
 
-/// A message from its bytes.
+/// A message from its bytes. A peer of another build is told apart from one that talks nonsense: with it there is no use in
+/// trying again.
 pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T> {
-    bincode::deserialize(frame).map_err(|e| Error::restart(format!("malformed message: {e}")))
+    let Some((preamble, message)) = frame.split_first_chunk::<PREAMBLE>() else {
+        return Err(Error::restart(format!("malformed message: only {} bytes", frame.len())));
+    };
+    let [first, second, low, high] = *preamble;
+    if [first, second] != MAGIC {
+        return Err(Error::restart("malformed message: not from Cofferdam"));
+    }
+    let protocol = u32::from(u16::from_le_bytes([low, high]));
+    if protocol != PROTOCOL_VERSION {
+        let message =
+            format!("the peer is of another build: it speaks protocol {protocol}, this one {PROTOCOL_VERSION}");
+        return Err(Error::give_up(message));
+    }
+    bincode::deserialize(message).map_err(|e| Error::restart(format!("malformed message: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Reaction;
+    use proptest::prelude::*;
+
+    fn frames() -> Vec<Bytes> {
+        let register = ToCoordinator::Register {
+            protocol: PROTOCOL_VERSION,
+            graph: 7,
+            worker: WorkerId(1),
+            data_address: "here:1".to_owned(),
+        };
+        vec![encode(&register), encode(&ToWorker::Refused { reason: "why".to_owned() }), encode(&ToWorker::Standby)]
+    }
+
+    #[test]
+    fn a_peer_of_another_build_is_told_apart_from_nonsense() {
+        let mut frame = frames()[0].to_vec();
+        frame[2] ^= 1;
+        assert_eq!(decode::<ToCoordinator>(&frame).expect_err("another build").reaction, Reaction::GiveUp);
+        frame[0] ^= 1;
+        assert_eq!(decode::<ToCoordinator>(&frame).expect_err("nonsense").reaction, Reaction::Restart);
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_frames_are_errors_or_other_messages(
+            which in 0..3_usize,
+            at in any::<prop::sample::Index>(),
+            bytes in proptest::collection::vec(any::<u8>(), 0..12),
+        ) {
+            let mut frame = frames()[which].to_vec();
+            let at = at.index(frame.len());
+            let end = frame.len().min(at + bytes.len());
+            frame.splice(at..end, bytes);
+            // Whatever comes of it: no panic, and no allocation beyond what a frame may hold.
+            let _ = decode::<ToCoordinator>(&frame);
+            let _ = decode::<ToWorker>(&frame);
+        }
+    }
 }

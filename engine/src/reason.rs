@@ -38,6 +38,29 @@ pub enum FailureReason {
     AttemptOver(String),
 }
 
+/// Why somebody who asked for a checkpoint gets none.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// No attempt is deployed, or some subtask of it has not restored yet.
+    NotRunning,
+    /// As many wait already as may.
+    QueueFull,
+    /// The last checkpoint of the job is durable.
+    Ending,
+    /// No checkpoint id could be reserved.
+    NoId(String),
+    /// The attempt ended before the checkpoint was triggered.
+    AttemptOver(String),
+    /// It was triggered, and failed.
+    Failed {
+        /// Which one.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: FailureReason,
+    },
+}
+
 /// Whether a failure counts towards the tolerable ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Counting {
@@ -48,6 +71,22 @@ pub enum Counting {
 }
 
 impl FailureReason {
+    /// In a word or two, for tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::PrepareFailed(_) => "prepare failed",
+            Self::UploadFailed(_) => "upload failed",
+            Self::FinalizeFailed(_) => "finalize failed",
+            Self::Subsumed { .. } => "subsumed",
+            Self::Overtaken => "overtaken",
+            Self::Cancelled => "cancelled",
+            Self::TaskClosing => "task closing",
+            Self::NotReady => "not ready",
+            Self::AttemptOver(_) => "attempt over",
+        }
+    }
+
     /// Whether it counts.
     pub fn counting(&self) -> Counting {
         match self {
@@ -77,6 +116,19 @@ impl fmt::Display for FailureReason {
             Self::TaskClosing => f.write_str("a subtask finished before it was asked"),
             Self::NotReady => f.write_str("a subtask does not run"),
             Self::AttemptOver(cause) => write!(f, "the attempt is over: {cause}"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRunning => f.write_str("the job does not run at present"),
+            Self::QueueFull => f.write_str("too many requests are waiting"),
+            Self::Ending => f.write_str("the last checkpoint of the job is durable already"),
+            Self::NoId(cause) => write!(f, "no checkpoint id could be reserved: {cause}"),
+            Self::AttemptOver(cause) => write!(f, "the attempt ended first: {cause}"),
+            Self::Failed { checkpoint, reason } => write!(f, "{checkpoint} failed: {reason}"),
         }
     }
 }

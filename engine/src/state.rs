@@ -8,7 +8,7 @@ use crate::ids::KeyGroup;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-/// What a section holds. New kinds (operator state, timers, in-flight data) are added at the end.
+/// What a section holds. New kinds (timers, in-flight data) are added at the end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum SectionKind {
     /// Entries of a keyed state, of one key group.
@@ -17,6 +17,8 @@ pub enum SectionKind {
     Source,
     /// A sink's committables that are staged but not yet known to be committed.
     Sink,
+    /// The one value of an operator whose state belongs to the subtask.
+    Operator,
 }
 
 /// A piece of a snapshot.

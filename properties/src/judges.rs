@@ -1,9 +1,12 @@
 //! One file a property. The table is [`PROPERTIES`]; its order is the order of judgement: the oracle, then
 //! causes before their consequences, so that one bug is convicted by one name.
 
+pub mod aborts_are_final;
 pub mod announced_implies_stored;
 pub mod at_least_once;
 pub mod barrier_alignment;
+pub mod bounded_statistics;
+pub mod checkpoint_policy;
 pub mod clean_failure;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
@@ -24,10 +27,13 @@ use crate::case::Property;
 pub const PROPERTIES: &[Property] = &[
     exactly_once_state::PROPERTY,
     barrier_alignment::PROPERTY,
+    aborts_are_final::PROPERTY,
     consistent_cut::PROPERTY,
     at_least_once::PROPERTY,
     one_live_owner::PROPERTY,
     ids_monotonic::PROPERTY,
+    checkpoint_policy::PROPERTY,
+    bounded_statistics::PROPERTY,
     announced_implies_stored::PROPERTY,
     unknown_outcome::PROPERTY,
     one_outcome::PROPERTY,

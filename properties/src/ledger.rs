@@ -6,7 +6,7 @@
 //!
 //! Invariant: everything is addressed by the index of an entry; "at `i`" means *just before entry `i` happened*.
 
-use crate::history::{Fact, History, What};
+use crate::history::{Fact, History, Process, What};
 use bytes::Bytes;
 use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::event::Event;
@@ -33,6 +33,8 @@ pub struct Ledger<'a> {
     pub has_doubts: bool,
     /// Every entry but those about elements, in order.
     pub protocol: Vec<usize>,
+    /// Those of them that a coordinator claims.
+    pub coordination: Vec<usize>,
 }
 
 /// An object between two changes.
@@ -101,6 +103,7 @@ impl<'a> Ledger<'a> {
             aborted: Vec::new(),
             has_doubts: false,
             protocol: Vec::new(),
+            coordination: Vec::new(),
         };
         for (path, bytes) in &history.initial {
             ledger.objects.insert(path, vec![Version::new(Some(bytes), None)]);
@@ -118,6 +121,9 @@ impl<'a> Ledger<'a> {
                 What::Fact(_) => {}
             }
             ledger.protocol.push(at);
+            if matches!((&entry.what, entry.by.process), (What::Claim(_), Process::Coordinator(_))) {
+                ledger.coordination.push(at);
+            }
         }
         ledger
     }

@@ -7,10 +7,13 @@
 //! |---|---|---|
 //! | `exactly-once-state` | after every restore the live, the stored and the re-executed state are the same | Flink: Fault Tolerance via State Snapshots |
 //! | `barrier-alignment` | snapshots and barriers wait for the barrier on every channel, and blocked channels are left alone | order rule O3 |
+//! | `aborts-are-final` | a subtask has no part in a checkpoint that it knows to be aborted, and says so downstream once | order rules O3, O4 |
 //! | `consistent-cut` | a checkpoint cuts both ends of every channel behind the same record | Chandy and Lamport 1985; Carbone et al. 2015 |
 //! | `at-least-once` | with barriers that block nothing, no record is lost across a cut or from the output | Flink: Exactly Once vs. At Least Once |
 //! | `one-live-owner` | only the newest leader, its newest attempt and one process per subtask act | order rule O12 |
 //! | `ids-monotonic` | checkpoint ids and generations strictly increase for the life of the job | order rule O1 |
+//! | `checkpoint-policy` | checkpoints are triggered, and their failures put up with, as configured | Flink: Checkpointing; CheckpointFailureManager |
+//! | `bounded-statistics` | statistics count what happened, and remember a bounded part of it | Flink: Monitoring Checkpointing |
 //! | `announced-implies-stored` | what is announced as durable or visible had been stored before | order rules O4, O6 |
 //! | `unknown-outcome` | what may or may not have happened is neither announced nor undone before it was read back | order rule O7; FLINK-22494 |
 //! | `one-outcome` | a triggered checkpoint completes or is aborted, once, and only what happened is notified | order rules O6, O9; FLINK-22494 |
@@ -22,7 +25,8 @@
 //! | `no-orphans` | a finished job leaves its retained checkpoints behind, and nothing else that is not output | order rules O5, O8; FLINK-5063 |
 //! | `progress-after-healing` | once no fault strikes any more, the job finishes | FLIP-147 |
 //!
-//! *Invariant:* a judge is a pure function of the case; it decides nothing by time and nothing by chance.
+//! *Invariant:* a judge is a pure function of the case; it decides nothing by chance, and by time only the one thing that is
+//! promised in time: the pause between checkpoints.
 //! *Invariant:* a judge shares no code with the protocol it judges: of the engine it uses the vocabulary, the
 //! persisted formats, the offline reader and the operators, never cores or runtime.
 

@@ -22,6 +22,7 @@ use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
 use cofferdam_engine::reason::FailureReason;
+use cofferdam_engine::statistics::SnapshotStatistics;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -152,10 +153,15 @@ impl Story {
     // --- the coordinator ---
 
     pub fn lead(&mut self) {
+        self.lead_by(Process::COORDINATOR);
+    }
+
+    /// A coordinator takes over.
+    pub fn lead_by(&mut self, coordinator: Process) {
         self.generation.0 += 1;
         self.attempt = Attempt { generation: self.generation, number: 0 };
         let slot = self.write_slot(SlotRecord::NewGeneration);
-        self.claim(Process::COORDINATOR, Event::LeadershipTaken { generation: self.generation, slot });
+        self.claim(coordinator, Event::LeadershipTaken { generation: self.generation, slot });
     }
 
     pub fn mark(&self) -> JobMark {
@@ -385,6 +391,7 @@ impl Story {
             uid: node.uid.clone(),
             states: Vec::new(),
             subtasks: rest.by_ref().take(usize::from(node.parallelism)).collect(),
+            statistics: vec![SnapshotStatistics::default(); usize::from(node.parallelism)],
         };
         let manifest = Manifest {
             checkpoint,
@@ -392,6 +399,7 @@ impl Story {
             job: self.topology.graph.name.clone(),
             max_parallelism: self.topology.graph.max_parallelism,
             triggered_ms: 0,
+            duration_ms: 1,
             operators: self.topology.graph.operators.iter().map(operator).collect(),
         };
         let (path, last) = (Manifest::path(checkpoint, self.attempt), manifest.last());

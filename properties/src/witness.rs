@@ -62,8 +62,9 @@ pub const CONSISTENT_CUT: &str = "consistent-cut";
 /// The same with barriers that block nothing.
 pub const AT_LEAST_ONCE: &str = "at-least-once";
 
-/// Completed checkpoints of which snapshots are kept.
-const KEPT: usize = 4;
+/// Completed checkpoints of which snapshots are kept. Many: a worker that stood still for long restores, when it goes on,
+/// what was the latest one then. It is cancelled at once, but until then it is right.
+const KEPT: usize = 64;
 
 /// What came of the re-execution.
 #[derive(Debug, Default)]
@@ -165,6 +166,8 @@ struct Witness<'a> {
     /// Digest of each subtask that has processed nothing.
     fresh: Vec<Option<u64>>,
     completed: Vec<CheckpointId>,
+    /// Subtasks that have begun to restore: since when.
+    restoring: BTreeMap<(Attempt, SubtaskId), usize>,
     cuts: Cuts,
     account: Account,
 }
@@ -182,6 +185,7 @@ impl<'a> Witness<'a> {
             snapshots: BTreeMap::new(),
             fresh: vec![None; topology.subtasks.len()],
             completed: Vec::new(),
+            restoring: BTreeMap::new(),
             cuts: Cuts::of(job.config.checkpoints.mode),
             account: Account::default(),
             topology,
@@ -201,6 +205,10 @@ impl<'a> Witness<'a> {
                 self.runs.push(Run::new(attempt, restore, &self.topology));
                 let taker = restore.and_then(|checkpoint| Some((checkpoint, self.taker(checkpoint, at)?)));
                 self.account.repetitions += u64::from(taker.is_some_and(|cut| self.cuts.overlaps(cut)));
+                Ok(())
+            }
+            Event::RestoreStarted { attempt, subtask, .. } => {
+                self.restoring.insert((attempt, subtask), at);
                 Ok(())
             }
             Event::CompletionDurable { checkpoint, .. } => {
@@ -242,15 +250,7 @@ impl<'a> Witness<'a> {
                 self.on_commit_started(at, (attempt, subtask), checkpoint)
             }
             Event::CommitEnded { attempt, subtask, checkpoint } => {
-                let mut commits = self.account.commits.iter_mut().rev();
-                let of_it = |c: &&mut Commit| (c.attempt, c.subtask, c.checkpoint) == (attempt, subtask, checkpoint);
-                if let Some(commit) = commits.find(of_it) {
-                    commit.ended = Some(at);
-                }
-                self.with(at, attempt, subtask, |_, run, subtask| {
-                    run.live(subtask)?.pending.remove(&checkpoint);
-                    Ok(())
-                })
+                self.on_commit_ended(at, (attempt, subtask), checkpoint)
             }
             _ => Ok(()),
         }
@@ -510,7 +510,9 @@ impl<'a> Witness<'a> {
         })?;
         let completed = completed.expect("it has a taker");
         let uid = &self.topology.graph.operator(subtask.operator).uid;
-        match self.ledger.stored_digest(completed, (uid, subtask.index), at) {
+        // What it restores was read when it began, by a process that may have stood still since.
+        let begun = self.restoring.remove(&who).unwrap_or(at);
+        match self.ledger.stored_digest(completed, (uid, subtask.index), begun) {
             Ok(stored) if taken.agrees_with(stored) => {}
             Ok(stored) => {
                 let message = format!("{checkpoint} holds {stored:016x}, re-executed it is {:016x}", taken.digest);
@@ -538,6 +540,23 @@ impl<'a> Witness<'a> {
         };
         let (_, taken) = self.snapshots.iter().rev().find(|(key, _)| names(key))?;
         taken[number].clone().filter(|taken| taken.ended)
+    }
+
+    fn on_commit_ended(
+        &mut self,
+        at: usize,
+        (attempt, subtask): (Attempt, SubtaskId),
+        checkpoint: CheckpointId,
+    ) -> Result<(), Violation> {
+        let mut commits = self.account.commits.iter_mut().rev();
+        let of_it = |c: &&mut Commit| (c.attempt, c.subtask, c.checkpoint) == (attempt, subtask, checkpoint);
+        if let Some(commit) = commits.find(of_it) {
+            commit.ended = Some(at);
+        }
+        self.with(at, attempt, subtask, |_, run, subtask| {
+            run.live(subtask)?.pending.remove(&checkpoint);
+            Ok(())
+        })
     }
 
     fn on_commit_started(

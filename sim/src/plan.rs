@@ -6,6 +6,7 @@
 //! Invariant: a plan is a pure function of the seed and [`crate::seed::GENERATOR`].
 
 pub mod draw;
+pub mod graph;
 pub mod input;
 mod policy;
 
@@ -27,6 +28,8 @@ pub enum JobKind {
     WordCount,
     /// Joins two inputs by key: two keyed states in one operator.
     Join,
+    /// A random graph of operators over one record type.
+    Graph,
 }
 
 impl JobKind {
@@ -35,14 +38,7 @@ impl JobKind {
         match self {
             Self::WordCount => "word-count",
             Self::Join => "join",
-        }
-    }
-
-    /// How many operators its graph has.
-    pub fn operators(self) -> u32 {
-        match self {
-            Self::WordCount => 4,
-            Self::Join => 7,
+            Self::Graph => "graph",
         }
     }
 }
@@ -105,11 +101,23 @@ impl Plan {
     }
 }
 
+/// A pause that is longer than every timeout of a drawn plan.
+pub const LONG_PAUSE_MS: u64 = 1_000;
+
 /// The kind of a fault, for tables.
 pub fn kind_of(fault: &FaultKind) -> &'static str {
     match fault {
         FaultKind::Crash { .. } => "crash",
+        FaultKind::Pause { for_ms: LONG_PAUSE_MS.., .. } => "long pause",
         FaultKind::Pause { .. } => "pause",
+        FaultKind::OneWay { .. } => "one-way partition",
+        FaultKind::Disconnect { .. } => "disconnect",
+        FaultKind::HalfOpen { .. } => "half-open connections",
+        FaultKind::Refuse { .. } => "refused connections",
+        FaultKind::Zombie { .. } => "zombie",
+        FaultKind::CrashTogether { .. } => "crash together",
+        FaultKind::StallStorage { .. } => "stalled storage",
+        FaultKind::JumpWallClock { .. } => "wall clock jump",
         FaultKind::ResetConnections { .. } => "reset connections",
         FaultKind::SlowLinks { .. } => "slow links",
         FaultKind::Partition { .. } => "partition",
@@ -128,7 +136,7 @@ pub fn kind_of(fault: &FaultKind) -> &'static str {
 
 /// Whether it takes a process down.
 pub fn is_crash(fault: &FaultKind) -> bool {
-    matches!(fault, FaultKind::Crash { .. })
+    matches!(fault, FaultKind::Crash { .. } | FaultKind::CrashTogether { .. })
 }
 
 impl fmt::Display for Plan {
@@ -197,6 +205,6 @@ mod tests {
         assert!(crashing * 10 > plans.len() * 7, "{crashing} of {}", plans.len());
         let kinds: std::collections::BTreeSet<&str> =
             plans.iter().flat_map(|plan| &plan.faults).map(|fault| kind_of(&fault.what)).collect();
-        assert_eq!(kinds.len(), 14, "{kinds:?}");
+        assert_eq!(kinds.len(), 23, "{kinds:?}");
     }
 }

@@ -147,11 +147,14 @@ fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
     }
 }
 
+/// How the newest coordinator to end did so. One that knows how the job ended is believed before one that was merely
+/// deposed, or taken down with its job.
 fn end_of_coordinator(history: &History) -> Option<&Result<String, String>> {
-    history.entries.iter().rev().find_map(|entry| match &entry.what {
-        What::Fact(Fact::Ended(how)) if entry.by.process == Process::COORDINATOR => Some(how),
+    let ends = history.entries.iter().rev().filter_map(|entry| match &entry.what {
+        What::Fact(Fact::Ended(how)) if matches!(entry.by.process, Process::Coordinator(_)) => Some(how),
         What::Fact(_) | What::Claim(_) => None,
-    })
+    });
+    ends.clone().find(|how| how.is_ok()).or_else(|| ends.clone().next())
 }
 
 /// The last thing that got done, for a run that got stuck.

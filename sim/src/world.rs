@@ -16,7 +16,10 @@
 //! **A crash** fences the incarnation's ports at once, possibly in the middle of a poll; its node is killed at the
 //! next quiet moment, and a later incarnation gets a new one.
 //!
-//! Not modelled: CPU time other than `Clock::work`, torn writes, garbled frames, wall clocks that jump.
+//! **A process that was replaced** (a zombie) lives on beside its successor until it is taken down: the newest incarnation is
+//! the one that faults hit and that peers find at well-known addresses.
+//!
+//! Not modelled: CPU time other than `Clock::work`, torn writes, garbled frames.
 
 mod bell;
 mod connection;
@@ -24,6 +27,7 @@ mod driver;
 pub mod fault;
 mod incarnation;
 pub mod keyed;
+mod links;
 mod network;
 mod queue;
 mod state;
@@ -172,9 +176,8 @@ impl WorldSpec {
         }
         for (number, fault) in self.faults.iter().enumerate() {
             fault.validate().map_err(|cause| format!("fault {number} ({fault}): {cause}"))?;
-            if let Some(Target::Process(process)) = fault.what.target()
-                && !self.processes.iter().any(|known| known.process == process)
-            {
+            let unknown = |process: &Process| !self.processes.iter().any(|known| known.process == *process);
+            if let Some(process) = fault.what.names().into_iter().find(unknown) {
                 return Err(format!("fault {number} ({fault}): there is no {process}"));
             }
         }

@@ -6,10 +6,23 @@ use std::time::Duration;
 
 /// Everything a clock promises.
 pub async fn check(env: &Env) {
+    time_never_goes_back(env).await;
     sleeps_are_never_early(env).await;
     deadlines_in_the_past_are_over(env).await;
     sleeps_end_in_the_order_of_their_deadlines(env).await;
     a_dropped_sleep_is_cancelled(env).await;
+}
+
+async fn time_never_goes_back(env: &Env) {
+    let mut last = env.clock.now();
+    for round in 0..10 {
+        for _ in 0..100 {
+            let now = env.clock.now();
+            assert!(now >= last, "the clock went back from {last:?} to {now:?}");
+            last = now;
+        }
+        env.sleep(Duration::from_micros(100 * round)).await;
+    }
 }
 
 async fn sleeps_are_never_early(env: &Env) {

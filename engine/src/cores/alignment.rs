@@ -1,38 +1,48 @@
 //! Alignment: when has a subtask seen barrier *n* on every channel, and which channels must wait until then.
 //!
-//! Protocol (aligned exactly-once, Carbone et al. 2015; Flink's *aligned checkpointing*):
-//! 1. The first barrier of a checkpoint newer than any seen begins its alignment.
-//! 2. A channel whose barrier has arrived is blocked: no element of it is taken.
-//! 3. The last barrier ends the alignment: snapshot, then every channel is open again.
-//! 4. A cancellation marker, an abort by the coordinator or a newer barrier abandons the alignment; channels open, and
-//!    downstream is told by a marker, once per id. Without the marker it would wait for ever (FLINK-18238).
-//! 5. Whatever concerns an id that is not newer than the newest seen is obsolete and ignored (order rule O3).
+//! Protocol (Carbone et al. 2015; Flink's `SingleCheckpointBarrierHandler` and `CheckpointBarrierTracker`):
+//! 1. The first barrier of a checkpoint begins its alignment. *Exactly once*: a channel whose barrier has arrived is blocked,
+//!    no element of it is taken. *At least once*: barriers are counted, nothing waits, several ids are counted at a time.
+//! 2. A channel whose producer is gone ([`Alignment::on_closed`]) counts as having every later barrier (FLIP-147).
+//! 3. The last barrier ends the alignment: snapshot, then every channel is open again. Older ids can no longer complete here.
+//! 4. A cancellation marker or an abort by the coordinator ends the alignment of its own id and of no other. Downstream is
+//!    told by a marker, once per id; without it somebody would wait for ever (FLINK-18238). An id that is cancelled before it
+//!    has begun is remembered, so that neither its barrier nor its trigger starts it (order rule O3, FLINK-17994).
+//! 5. A barrier of a newer checkpoint on a channel that has not had the older one overtakes it: the older is abandoned.
+//! 6. Where every producer is gone the coordinator triggers the subtask itself; no channel is blocked for that, so none is
+//!    opened (FLINK-23938).
 //!
 //! ```text
 //! channel 0  ──r──r──[n]──r──r──      blocked from here ┐
 //! channel 1  ──r──r──r──r──[n]──      … until here      ┘ snapshot n
+//! channel 2  ──r──end──closed         has every barrier
 //! ```
 //!
-//! Owns: which id is aligning, which channels are blocked, which have ended. Does not own: queues, snapshots, time.
-//! A channel that has ended still carries barriers, so it takes part like any other.
-//! Not handled: unaligned and at-least-once barriers, several checkpoints at a time (the newer one wins).
+//! Owns: which ids are aligning, which channels are blocked, ended or closed. Does not own: queues, snapshots, time.
+//! A channel that has ended still carries barriers until it is closed.
+//! Invariants: exactly once aligns one id at a time; memory is bounded by [`IDS_REMEMBERED`].
+//! Not handled: unaligned barriers.
 
-use crate::element::Barrier;
+use crate::element::{self, Barrier};
 use crate::ids::CheckpointId;
-use std::collections::BTreeSet;
+use crate::reason::FailureReason;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Ids counted at a time, and ids remembered as cancelled.
+pub const IDS_REMEMBERED: usize = 50;
 
 /// What the subtask has to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Announce that an alignment has begun.
-    Begin(CheckpointId),
+    Begin(Barrier),
     /// Take the snapshot of this barrier, after having forwarded it.
     Snapshot(Barrier),
     /// Announce that an alignment is over without a snapshot.
     Abandon(CheckpointId),
-    /// Tell the coordinator that this checkpoint has been overtaken by a newer barrier.
-    Decline(CheckpointId),
-    /// Put a cancellation marker on every output channel.
+    /// Tell the coordinator that this checkpoint will have no snapshot from here.
+    Decline(CheckpointId, FailureReason),
+    /// Put a cancellation marker on every output channel, and stop what is still being stored for it.
     Cancel(CheckpointId),
     /// Every channel has ended: finish the operator's output.
     EndOfInput,
@@ -41,34 +51,43 @@ pub enum Effect {
 /// The alignment of one subtask.
 #[derive(Clone, Debug)]
 pub struct Alignment {
-    stage: Stage,
-    /// The newest id that was started, snapshotted or cancelled here. Ids up to it are obsolete.
-    newest: CheckpointId,
+    /// Begun and waiting for more barriers.
+    aligning: BTreeMap<CheckpointId, Aligning>,
+    /// Ids up to this one are decided: their barriers, triggers and markers are obsolete.
+    decided: CheckpointId,
+    /// Ids above that are cancelled.
+    cancelled: BTreeSet<CheckpointId>,
     ended: BTreeSet<usize>,
+    closed: BTreeSet<usize>,
     channels: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Stage {
-    /// No barrier is waited for.
-    Open,
-    /// Waiting for the barrier on every channel that has not `arrived`.
-    Aligning { barrier: Barrier, arrived: BTreeSet<usize> },
+struct Aligning {
+    barrier: Barrier,
+    arrived: BTreeSet<usize>,
 }
 
 impl Alignment {
     /// An alignment over channels `0..channels`; a source has none.
     pub fn new(channels: usize) -> Self {
-        Self { stage: Stage::Open, newest: CheckpointId(0), ended: BTreeSet::new(), channels }
+        Self {
+            aligning: BTreeMap::new(),
+            decided: CheckpointId(0),
+            cancelled: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            channels,
+        }
     }
 
     /// Whether no element may be taken from `channel`.
     pub fn is_blocked(&self, channel: usize) -> bool {
         assert!(channel < self.channels, "channel {channel} of {}", self.channels);
-        match &self.stage {
-            Stage::Open => false,
-            Stage::Aligning { arrived, .. } => arrived.contains(&channel),
-        }
+        self.aligning.values().any(|aligning| match aligning.barrier.alignment {
+            element::Alignment::ExactlyOnce => aligning.arrived.contains(&channel),
+            element::Alignment::AtLeastOnce => false,
+        })
     }
 
     /// Whether every channel has ended.
@@ -76,97 +95,138 @@ impl Alignment {
         self.ended.len() == self.channels
     }
 
-    /// The coordinator triggers a source.
+    /// The coordinator triggers a subtask that has no running producer. What its producers left in the channels are barriers
+    /// and markers of former checkpoints at most: each of them has ended, and a completed checkpoint holds that.
     pub fn on_trigger(&mut self, barrier: Barrier, out: &mut Vec<Effect>) {
-        assert_eq!(self.channels, 0, "only sources are triggered");
-        if barrier.checkpoint <= self.newest {
+        assert!(self.all_ended(), "only a subtask without running producers is triggered");
+        if self.is_obsolete(barrier.checkpoint) {
             return;
         }
-        self.newest = barrier.checkpoint;
-        out.push(Effect::Snapshot(barrier));
+        self.abandon_below(barrier.checkpoint, out);
+        self.snapshot(barrier, out);
         self.validate();
     }
 
     /// A barrier was taken from `channel`.
     pub fn on_barrier(&mut self, channel: usize, barrier: Barrier, out: &mut Vec<Effect>) {
+        let checkpoint = barrier.checkpoint;
         assert!(!self.is_blocked(channel), "an element was taken from blocked channel {channel}");
-        match &mut self.stage {
-            Stage::Aligning { barrier: current, arrived } if current.checkpoint == barrier.checkpoint => {
-                assert_eq!(*current, barrier, "one checkpoint has one kind of barrier");
-                let new = arrived.insert(channel);
-                assert!(new, "a blocked channel yields no second barrier");
-                self.complete_if_all(out);
-            }
-            Stage::Aligning { .. } | Stage::Open => self.begin_if_newer(channel, barrier, out),
+        assert!(!self.closed.contains(&channel), "an element was taken from closed channel {channel}");
+        if self.is_obsolete(checkpoint) {
+            return;
         }
+        if let Some(aligning) = self.aligning.get_mut(&checkpoint) {
+            assert_eq!(aligning.barrier, barrier, "one checkpoint has one kind of barrier");
+            let new = aligning.arrived.insert(channel);
+            assert!(new, "a channel yields each barrier once");
+        } else {
+            self.begin(channel, barrier, out);
+        }
+        self.snapshot_if_all(checkpoint, out);
         self.validate();
     }
 
-    fn begin_if_newer(&mut self, channel: usize, barrier: Barrier, out: &mut Vec<Effect>) {
-        if barrier.checkpoint <= self.newest {
-            return;
+    fn begin(&mut self, channel: usize, barrier: Barrier, out: &mut Vec<Effect>) {
+        let checkpoint = barrier.checkpoint;
+        match barrier.alignment {
+            // Channels deliver ids in order: what is older can no longer come on this one.
+            element::Alignment::ExactlyOnce => {
+                self.abandon_below(checkpoint, out);
+                self.decide(CheckpointId(checkpoint.0 - 1));
+            }
+            element::Alignment::AtLeastOnce => {
+                if self.aligning.len() == IDS_REMEMBERED
+                    && let Some(oldest) = self.aligning.keys().next().copied()
+                {
+                    self.abandon_below(CheckpointId(oldest.0 + 1), out);
+                }
+            }
         }
-        if let Some(overtaken) = self.abandon(out) {
-            out.push(Effect::Decline(overtaken));
-            out.push(Effect::Cancel(overtaken));
-        }
-        assert_eq!(self.stage, Stage::Open, "an older alignment was abandoned");
-        self.newest = barrier.checkpoint;
-        self.stage = Stage::Aligning { barrier, arrived: BTreeSet::from([channel]) };
-        out.push(Effect::Begin(barrier.checkpoint));
-        self.complete_if_all(out);
+        self.aligning.insert(checkpoint, Aligning { barrier, arrived: BTreeSet::from([channel]) });
+        out.push(Effect::Begin(barrier));
     }
 
-    fn complete_if_all(&mut self, out: &mut Vec<Effect>) {
-        if let Stage::Aligning { barrier, arrived } = &self.stage
-            && arrived.len() == self.channels
-        {
+    fn snapshot_if_all(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        let Some(Aligning { barrier, arrived }) = self.aligning.get(&checkpoint) else { return };
+        if (0..self.channels).all(|channel| arrived.contains(&channel) || self.closed.contains(&channel)) {
             let barrier = *barrier;
-            assert_eq!(barrier.checkpoint, self.newest, "only the newest checkpoint aligns");
-            self.stage = Stage::Open;
-            out.push(Effect::Snapshot(barrier));
+            self.aligning.remove(&checkpoint);
+            self.abandon_below(checkpoint, out);
+            self.snapshot(barrier, out);
         }
+    }
+
+    fn snapshot(&mut self, barrier: Barrier, out: &mut Vec<Effect>) {
+        assert!(barrier.checkpoint > self.decided, "each checkpoint is snapshotted once, in order");
+        assert!(!self.cancelled.contains(&barrier.checkpoint), "nothing is stored for a cancelled checkpoint");
+        self.decide(barrier.checkpoint);
+        out.push(Effect::Snapshot(barrier));
+    }
+
+    /// The producer of `channel` is gone: the channel stands for every later barrier.
+    pub fn on_closed(&mut self, channel: usize, out: &mut Vec<Effect>) {
+        assert!(!self.is_blocked(channel), "an element was taken from blocked channel {channel}");
+        assert!(self.ended.contains(&channel), "channel {channel} was closed before it ended");
+        let new = self.closed.insert(channel);
+        assert!(new, "channel {channel} was closed twice");
+        let aligning: Vec<CheckpointId> = self.aligning.keys().copied().collect();
+        aligning.into_iter().for_each(|checkpoint| self.snapshot_if_all(checkpoint, out));
+        self.validate();
     }
 
     /// A cancellation marker was taken from a channel.
     pub fn on_cancel(&mut self, channel: usize, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         assert!(!self.is_blocked(channel), "an element was taken from blocked channel {channel}");
-        self.cancel(checkpoint, out);
-    }
-
-    /// The coordinator aborted a checkpoint. A source may not even have been triggered yet: the trigger will be ignored.
-    pub fn on_abort(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
-        self.cancel(checkpoint, out);
-    }
-
-    fn cancel(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
-        match &self.stage {
-            Stage::Aligning { barrier, .. } if barrier.checkpoint > checkpoint => {}
-            Stage::Aligning { barrier, .. } => {
-                let overtaken = barrier.checkpoint < checkpoint;
-                let abandoned = self.abandon(out).expect("it was aligning");
-                out.push(Effect::Cancel(abandoned));
-                if overtaken {
-                    self.newest = checkpoint;
-                    out.push(Effect::Cancel(checkpoint));
-                }
-            }
-            Stage::Open if checkpoint > self.newest => {
-                self.newest = checkpoint;
-                out.push(Effect::Cancel(checkpoint));
-            }
-            Stage::Open => {}
+        if self.aligning.contains_key(&checkpoint) {
+            out.push(Effect::Decline(checkpoint, FailureReason::Cancelled));
         }
+        self.cancel(checkpoint, out);
         self.validate();
     }
 
-    fn abandon(&mut self, out: &mut Vec<Effect>) -> Option<CheckpointId> {
-        match std::mem::replace(&mut self.stage, Stage::Open) {
-            Stage::Open => None,
-            Stage::Aligning { barrier, .. } => {
-                out.push(Effect::Abandon(barrier.checkpoint));
-                Some(barrier.checkpoint)
-            }
+    /// The coordinator aborted a checkpoint, which may not even have begun here.
+    pub fn on_abort(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        self.cancel(checkpoint, out);
+        self.validate();
+    }
+
+    fn is_obsolete(&self, checkpoint: CheckpointId) -> bool {
+        checkpoint <= self.decided || self.cancelled.contains(&checkpoint)
+    }
+
+    fn cancel(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        if self.is_obsolete(checkpoint) {
+            return;
+        }
+        if self.aligning.remove(&checkpoint).is_some() {
+            out.push(Effect::Abandon(checkpoint));
+        }
+        self.cancelled.insert(checkpoint);
+        out.push(Effect::Cancel(checkpoint));
+        if self.cancelled.len() > IDS_REMEMBERED
+            && let Some(oldest) = self.cancelled.first().copied()
+        {
+            // Forgetting it alone would let it begin. What is older still goes with it, and was waited for in vain so far.
+            self.abandon_below(oldest, out);
+            self.decide(oldest);
+        }
+    }
+
+    /// Gives up what a newer barrier overtook.
+    fn abandon_below(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        while let Some((&overtaken, _)) = self.aligning.first_key_value()
+            && overtaken < checkpoint
+        {
+            out.push(Effect::Decline(overtaken, FailureReason::Overtaken));
+            self.cancel(overtaken, out);
+        }
+    }
+
+    /// Nothing up to `checkpoint` will begin any more.
+    fn decide(&mut self, checkpoint: CheckpointId) {
+        if checkpoint > self.decided {
+            self.decided = checkpoint;
+            self.cancelled = self.cancelled.split_off(&CheckpointId(checkpoint.0 + 1));
         }
     }
 
@@ -183,103 +243,24 @@ impl Alignment {
 
     fn validate(&self) {
         assert!(self.ended.iter().all(|&channel| channel < self.channels));
-        match &self.stage {
-            Stage::Open => {}
-            Stage::Aligning { barrier, arrived } => {
-                assert!(!arrived.is_empty(), "an alignment begins with a barrier");
-                assert!(arrived.len() < self.channels, "a full alignment has ended");
-                assert!(arrived.iter().all(|&channel| channel < self.channels));
-                assert_eq!(barrier.checkpoint, self.newest, "only the newest checkpoint aligns");
-            }
+        assert!(self.closed.is_subset(&self.ended), "a channel is closed behind its end");
+        assert!(self.cancelled.len() <= IDS_REMEMBERED, "memory is bounded");
+        assert!(self.aligning.len() <= IDS_REMEMBERED, "memory is bounded");
+        assert!(self.cancelled.first().is_none_or(|oldest| *oldest > self.decided), "what is decided is forgotten");
+        for (checkpoint, Aligning { barrier, arrived }) in &self.aligning {
+            assert_eq!(*checkpoint, barrier.checkpoint);
+            assert!(*checkpoint > self.decided, "a decided checkpoint does not align");
+            assert!(!self.cancelled.contains(checkpoint), "a cancelled checkpoint does not align");
+            assert!(!arrived.is_empty(), "an alignment begins with a barrier");
+            assert!(arrived.iter().all(|&channel| channel < self.channels));
+            let covered =
+                (0..self.channels).all(|channel| arrived.contains(&channel) || self.closed.contains(&channel));
+            assert!(!covered, "a full alignment has ended");
+            let alone = barrier.alignment == element::Alignment::AtLeastOnce || self.aligning.len() == 1;
+            assert!(alone, "exactly once aligns one checkpoint at a time");
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::element;
-
-    const N: CheckpointId = CheckpointId(7);
-    const NEWER: CheckpointId = CheckpointId(8);
-
-    fn barrier(checkpoint: CheckpointId) -> Barrier {
-        Barrier { checkpoint, alignment: element::Alignment::ExactlyOnce, triggered_ms: 0 }
-    }
-
-    fn step(act: impl FnOnce(&mut Vec<Effect>)) -> Vec<Effect> {
-        let mut out = Vec::new();
-        act(&mut out);
-        out
-    }
-
-    #[test]
-    fn the_snapshot_waits_for_the_last_barrier_and_blocks_the_first_channel() {
-        let mut alignment = Alignment::new(2);
-        assert_eq!(step(|out| alignment.on_barrier(0, barrier(N), out)), [Effect::Begin(N)]);
-        assert!(alignment.is_blocked(0) && !alignment.is_blocked(1));
-        assert_eq!(step(|out| alignment.on_barrier(1, barrier(N), out)), [Effect::Snapshot(barrier(N))]);
-        assert!(!alignment.is_blocked(0) && !alignment.is_blocked(1));
-    }
-
-    #[test]
-    fn a_single_channel_never_waits() {
-        let mut alignment = Alignment::new(1);
-        let effects = step(|out| alignment.on_barrier(0, barrier(N), out));
-        assert_eq!(effects, [Effect::Begin(N), Effect::Snapshot(barrier(N))]);
-    }
-
-    #[test]
-    fn a_newer_barrier_abandons_the_older_alignment_and_tells_downstream_once() {
-        let mut alignment = Alignment::new(2);
-        alignment.on_barrier(0, barrier(N), &mut Vec::new());
-        let effects = step(|out| alignment.on_barrier(1, barrier(NEWER), out));
-        let expected = [Effect::Abandon(N), Effect::Decline(N), Effect::Cancel(N), Effect::Begin(NEWER)];
-        assert_eq!(effects, expected);
-        assert_eq!(step(|out| alignment.on_cancel(0, N, out)), [], "the marker of the old id comes too late");
-        assert_eq!(step(|out| alignment.on_barrier(0, barrier(NEWER), out)), [Effect::Snapshot(barrier(NEWER))]);
-    }
-
-    #[test]
-    fn an_obsolete_barrier_is_ignored_and_blocks_nothing() {
-        let mut alignment = Alignment::new(2);
-        alignment.on_cancel(0, N, &mut Vec::new());
-        assert_eq!(step(|out| alignment.on_barrier(1, barrier(N), out)), []);
-        assert!(!alignment.is_blocked(1));
-    }
-
-    #[test]
-    fn an_abort_during_alignment_opens_the_channels_and_cancels_downstream() {
-        let mut alignment = Alignment::new(3);
-        alignment.on_barrier(1, barrier(N), &mut Vec::new());
-        assert_eq!(step(|out| alignment.on_abort(N, out)), [Effect::Abandon(N), Effect::Cancel(N)]);
-        assert!(!alignment.is_blocked(1));
-        assert_eq!(step(|out| alignment.on_abort(N, out)), [], "the marker went out already");
-    }
-
-    #[test]
-    fn a_source_that_learns_of_the_abort_first_ignores_the_trigger() {
-        let mut source = Alignment::new(0);
-        assert_eq!(step(|out| source.on_abort(N, out)), [Effect::Cancel(N)]);
-        assert_eq!(step(|out| source.on_trigger(barrier(N), out)), []);
-        assert_eq!(step(|out| source.on_trigger(barrier(NEWER), out)), [Effect::Snapshot(barrier(NEWER))]);
-        assert_eq!(step(|out| source.on_abort(NEWER, out)), [], "too late: the barrier is on its way");
-    }
-
-    #[test]
-    fn ended_channels_still_align_and_the_end_comes_once() {
-        let mut alignment = Alignment::new(2);
-        assert_eq!(step(|out| alignment.on_end(0, out)), []);
-        assert_eq!(step(|out| alignment.on_barrier(0, barrier(N), out)), [Effect::Begin(N)]);
-        assert_eq!(step(|out| alignment.on_end(1, out)), [Effect::EndOfInput]);
-        assert_eq!(step(|out| alignment.on_barrier(1, barrier(N), out)), [Effect::Snapshot(barrier(N))]);
-    }
-
-    #[test]
-    #[should_panic(expected = "blocked channel")]
-    fn taking_from_a_blocked_channel_is_a_bug() {
-        let mut alignment = Alignment::new(2);
-        alignment.on_barrier(0, barrier(N), &mut Vec::new());
-        alignment.on_barrier(0, barrier(NEWER), &mut Vec::new());
-    }
-}
+mod tests;

@@ -5,32 +5,48 @@
 //!
 //! Not handled: another parallelism (key groups would have to be redistributed), state that is dropped on purpose.
 
+use crate::cores::retention::belongs;
 use crate::error::{Error, Result};
 use crate::graph::{JobGraph, OperatorNode};
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::{RestoreFrom, SnapshotHandle};
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::state::StateDescriptor;
+use crate::statistics::SnapshotStatistics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
-/// The manifest of a checkpoint to which every subtask contributed a snapshot.
+/// What a subtask contributes to a checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contribution {
+    /// Its state: acknowledged, or carried forward if it had finished.
+    pub snapshot: SnapshotHandle,
+    /// What that cost; nothing if it was carried forward.
+    pub statistics: SnapshotStatistics,
+}
+
+/// The manifest of a checkpoint to which every subtask contributed.
 pub fn describe(
     graph: &JobGraph,
     checkpoint: CheckpointId,
     attempt: Attempt,
     triggered_ms: u64,
-    snapshots: &BTreeMap<SubtaskId, SnapshotHandle>,
+    duration: Duration,
+    contributions: &BTreeMap<SubtaskId, Contribution>,
 ) -> Manifest {
-    assert_eq!(snapshots.len(), graph.subtasks().len(), "every subtask acknowledged, and nobody else");
-    let handle = |operator: &OperatorNode, index| {
+    assert_eq!(contributions.len(), graph.subtasks().len(), "every subtask contributes, and nobody else");
+    let of = |operator: &OperatorNode, index| {
         let subtask = SubtaskId { operator: operator.id, index };
-        snapshots.get(&subtask).expect("every subtask acknowledged").clone()
+        let contribution = contributions.get(&subtask).expect("every subtask contributes");
+        let own = belongs(&contribution.snapshot.path, checkpoint);
+        assert!(own || contribution.snapshot.ended, "{subtask} has not finished, so nothing of it is carried forward");
+        contribution.clone()
     };
-    let operators = graph.operators.iter().map(|operator| OperatorSnapshot {
-        uid: operator.uid.clone(),
-        states: operator.states.clone(),
-        subtasks: (0..operator.parallelism).map(|index| handle(operator, index)).collect(),
+    let operators = graph.operators.iter().map(|operator| {
+        let contributions = (0..operator.parallelism).map(|index| of(operator, index));
+        let (subtasks, statistics) = contributions.map(|each| (each.snapshot, each.statistics)).unzip();
+        OperatorSnapshot { uid: operator.uid.clone(), states: operator.states.clone(), subtasks, statistics }
     });
     Manifest {
         checkpoint,
@@ -38,6 +54,7 @@ pub fn describe(
         job: graph.name.clone(),
         max_parallelism: graph.max_parallelism,
         triggered_ms,
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         operators: operators.collect(),
     }
 }

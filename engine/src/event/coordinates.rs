@@ -41,6 +41,7 @@ names! {
     CompletionStarted => "completion_started",
     CompletionDurable => "completion_durable",
     CheckpointAborted => "checkpoint_aborted",
+    StatisticsKept => "statistics_kept",
     TriggerRefused => "trigger_refused",
     NotifySent => "notify_sent",
     CheckpointSubsumed => "checkpoint_subsumed",
@@ -134,6 +135,7 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::ClosedReceived { .. }
             | Self::SourceEmitted { .. }
@@ -204,6 +206,7 @@ impl Event {
             | Self::JobFinished { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::JobCancelled { .. }
             | Self::AttemptCancelled { .. } => None,
@@ -268,6 +271,7 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
             | Self::TriggerRefused { .. }
+            | Self::StatisticsKept { .. }
             | Self::JobFinished { .. }
             | Self::JobCancelled { .. }
             | Self::JobFailed { .. } => None,

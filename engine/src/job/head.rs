@@ -81,8 +81,9 @@ impl<T: Record> Head for PassThrough<T> {
     }
 
     fn restore(&mut self, sections: &[Section]) -> Result<()> {
-        // A source's positions are in the same blob; keyed state is not for us.
-        match sections.iter().find(|section| section.kind == SectionKind::Keyed) {
+        // A source's positions are in the same blob; the state of an operator is not for us.
+        let is_state = |kind: SectionKind| matches!(kind, SectionKind::Keyed | SectionKind::Operator);
+        match sections.iter().find(|section| is_state(section.kind)) {
             Some(section) => {
                 Err(Error::give_up(format!("the checkpoint holds state {:?} for a stateless operator", section.name)))
             }

@@ -193,7 +193,7 @@ impl<'j, T: Record> Shared<'j, T> {
 
     fn begin<Y: Transform<T>>(self, uid: &str, first: Y) -> Begun<'j, T, Y> {
         let operator = self.job.add_operator(uid, OperatorKind::Transform, Vec::new());
-        self.attach(operator);
+        self.attach(operator, 0);
         Stream { job: self.job, operator, origin: Passing::default(), transform: Then::new(Unchanged, first) }
     }
 
@@ -243,7 +243,7 @@ impl<'j, T: Record> Shared<'j, T> {
             job.claim_destination(uid, destination);
         }
         let operator = job.add_operator(uid, OperatorKind::Sink, endpoint::sink_states());
-        self.attach(operator);
+        self.attach(operator, 0);
         job.seal(operator, |plans| {
             assert!(plans.is_empty(), "nothing comes after a sink");
             Arc::new(move |context| endpoint::sink_instance(&sink, context))
@@ -251,8 +251,8 @@ impl<'j, T: Record> Shared<'j, T> {
         SinkEnd { job, operator }
     }
 
-    fn attach(&self, to: OperatorId) {
-        self.connect(to, 0, None, Arc::new(Blind));
+    pub(super) fn attach(&self, to: OperatorId, input: u16) {
+        self.connect(to, input, None, Arc::new(Blind));
     }
 
     pub(super) fn attach_by_key(&self, to: OperatorId, input: u16, route: Arc<dyn RouteMaker<T>>) {

@@ -75,7 +75,7 @@ pub struct WorkerArgs {
     /// Where coordinators listen, separated by commas
     #[arg(long, value_name = "HOST:PORT,…", required = true, value_delimiter = ',', value_parser = host_and_port)]
     join: Vec<String>,
-    /// Which worker this is, from 0; a later one with the same number replaces this one
+    /// Which worker this is, from 0; no two of a job have the same number
     #[arg(long, value_name = "N")]
     id: u16,
     /// Where other workers reach this one, if that is not where it listens
@@ -107,7 +107,8 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
     let hosted = host(mounts, part, |env| {
         Box::pin(async move {
             let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
-            let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready: Some(ready) };
+            let (ready, statistics) = (Some(ready), None);
+            let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready, statistics };
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,

@@ -11,8 +11,9 @@
 use super::exit::Exit;
 use super::host::{Outcome, host};
 use super::options::RunArgs;
-use super::show::Part;
-use crate::door::{Env, Site};
+use super::show::{Part, summary};
+use crate::cores::statistics::Statistics;
+use crate::door::{BoxFuture, Env, Site};
 use crate::error::Result;
 use crate::graph::Job;
 use crate::ids::WorkerId;
@@ -23,6 +24,7 @@ use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use indicatif::{HumanCount, HumanDuration};
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Runs a job to its end.
@@ -41,9 +43,17 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
             return Exit::Usage;
         }
     };
-    let own = args.clone();
-    let hosted = host(mounts, Part::Whole, |env| Box::pin(async move { lead_and_work(&env, job, &own).await }));
-    conclude(args, &hosted.progress, hosted.outcome, hosted.took)
+    let (own, graph) = (args.clone(), job.graph.clone());
+    let told = Arc::new(OnceLock::new());
+    let statistics = told.clone();
+    let work =
+        |env| -> BoxFuture<'static, _> { Box::pin(async move { lead_and_work(&env, job, &own, &statistics).await }) };
+    let hosted = host(mounts, Part::Whole, work);
+    let exit = conclude(args, &hosted.progress, hosted.outcome, hosted.took);
+    if let Some(statistics) = told.get() {
+        print!("{}", summary(statistics, &graph));
+    }
+    exit
 }
 
 /// What the tasks of a run say when they end.
@@ -52,7 +62,9 @@ enum Ended {
     Worker(Result<()>),
 }
 
-async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
+/// Leaves the statistics of its checkpoints in `told` when the coordinator ends.
+async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, told: &OnceLock<Statistics>) -> Result<JobEnd> {
+    let (statistics, mut posted) = Mailbox::new(env, Site::new("run.statistics", 0));
     let (ended, mut mailbox) = Mailbox::new(env, Site::new("run", 0));
     let (ready, mut listening) = Mailbox::new(env, Site::new("run.listening", 0));
     let options = CoordinatorOptions {
@@ -62,6 +74,7 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
         rivalry: Rivalry::Depose,
         lease: LEASE,
         ready: Some(ready),
+        statistics: Some(statistics),
     };
     let leading = coordinator::run(env.clone(), job.clone(), options);
     let reply = ended.clone();
@@ -86,7 +99,12 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs) -> Result<JobEnd> {
     }
     loop {
         match mailbox.take().await {
-            Ended::Coordinator(end) => return end,
+            Ended::Coordinator(end) => {
+                if let Some(statistics) = posted.try_take() {
+                    told.set(statistics).expect("one coordinator runs, and ends once");
+                }
+                return end;
+            }
             // The coordinator told it to go, and ends by itself.
             Ended::Worker(Ok(())) => {}
             Ended::Worker(Err(error)) => return Err(error),

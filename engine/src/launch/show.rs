@@ -1,7 +1,10 @@
 //! Progress for people: a line that is redrawn on a terminal, a line every few seconds elsewhere, both on standard
 //! error. Also the way log lines get past the redrawn one.
 
+use crate::cores::statistics::{Counts, Statistics, Status};
+use crate::graph::JobGraph;
 use crate::os::trace::{Completed, Course, Progress};
+use crate::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -174,6 +177,36 @@ fn describe(part: Part, records: u64, rate: f64, course: &Course) -> String {
     line
 }
 
+/// What the checkpoints of a run have cost: counts, the last one with its slowest subtask, and why others failed. Empty if
+/// none was triggered.
+pub fn summary(statistics: &Statistics, graph: &JobGraph) -> String {
+    let Counts { triggered, in_progress, completed, failed, restored } = statistics.counts();
+    if triggered == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "checkpoints: {triggered} triggered, {completed} completed, {failed} failed, {in_progress} in progress, {restored} restored\n"
+    );
+    if let Some(last) = statistics.last_completed()
+        && let Status::Completed { duration, bytes } = &last.status
+    {
+        text += &format!("last: {}, {} in {} ms", last.checkpoint, HumanBytes(*bytes), duration.as_millis());
+        if let Some((subtask, spent)) = last.slowest() {
+            let SnapshotStatistics { start_delay_ms, alignment_ms, sync_ms, async_ms, bytes: _ } = spent;
+            let name = graph.show(subtask);
+            text += &format!(
+                "; slowest {name}: start delay {start_delay_ms} ms, alignment {alignment_ms} ms, sync {sync_ms} ms, async {async_ms} ms"
+            );
+        }
+        text.push('\n');
+    }
+    if !statistics.failures().is_empty() {
+        let failures = statistics.failures().iter().map(|(reason, count)| format!("{count} {reason}"));
+        text += &format!("failed: {}\n", failures.collect::<Vec<_>>().join(", "));
+    }
+    text
+}
+
 /// Writes to standard error, above the progress line if there is one.
 #[derive(Clone, Debug)]
 pub struct LogWriter {
@@ -197,7 +230,10 @@ impl Write for LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Attempt, CheckpointId, Generation};
+    use crate::graph::{Instance, OperatorKind, OperatorNode};
+    use crate::ids::{Attempt, CheckpointId, Generation, OperatorId, SubtaskId};
+    use crate::reason::FailureReason;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_line_tells_records_rate_checkpoint_and_attempt() {
@@ -213,6 +249,36 @@ mod tests {
             line,
             "1,234,567 records, 1,000/s, chk-7 (2.00 KiB in 41 ms), attempt a2.3, 2 attempts failed, 1 checkpoints aborted"
         );
+    }
+
+    #[test]
+    fn the_end_of_a_run_tells_what_its_checkpoints_have_cost() {
+        let graph = JobGraph { name: "words".into(), max_parallelism: 8, operators: vec![source()], edges: vec![] };
+        let mut statistics = Statistics::default();
+        assert_eq!(summary(&statistics, &graph), "");
+        let subtask = SubtaskId { operator: OperatorId(0), index: 1 };
+        let wait = BTreeSet::from([subtask]);
+        statistics.on_triggered(CheckpointId(1), 0, wait.clone());
+        statistics.on_failed(CheckpointId(1), FailureReason::Expired);
+        statistics.on_triggered(CheckpointId(2), 0, wait);
+        let spent = SnapshotStatistics { start_delay_ms: 1, alignment_ms: 2, sync_ms: 3, async_ms: 40, bytes: 2048 };
+        statistics.on_ack(CheckpointId(2), subtask, spent);
+        statistics.on_completed(CheckpointId(2), Duration::from_millis(50), 2048);
+        let expected = "checkpoints: 2 triggered, 1 completed, 1 failed, 0 in progress, 0 restored\n\
+            last: chk-2, 2.00 KiB in 50 ms; slowest lines[1]: start delay 1 ms, alignment 2 ms, sync 3 ms, async 40 ms\n\
+            failed: 1 expired\n";
+        assert_eq!(summary(&statistics, &graph), expected);
+    }
+
+    fn source() -> OperatorNode {
+        OperatorNode {
+            id: OperatorId(0),
+            uid: "lines".into(),
+            parallelism: 2,
+            kind: OperatorKind::Source,
+            states: vec![],
+            factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
+        }
     }
 
     #[test]

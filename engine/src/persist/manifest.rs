@@ -1,14 +1,19 @@
-//! The manifest of a checkpoint (Flink's `_metadata`): which snapshots it consists of, and what they hold.
+//! The manifest of a checkpoint (Flink's `_metadata`): which snapshots it consists of, what they hold and what they cost.
+//!
+//! The snapshot of a subtask that had finished was *carried forward*: its blob lies in the folder of an older checkpoint, and
+//! lives as long as any manifest that names it.
 
 use super::{Kind, open, seal};
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::SnapshotHandle;
 use crate::state::StateDescriptor;
+use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+/// 2: trigger to last acknowledgement, and what each snapshot cost.
+const VERSION: u8 = 2;
 
 /// What a checkpoint consists of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,6 +28,8 @@ pub struct Manifest {
     pub max_parallelism: u16,
     /// Milliseconds since 1970 at the trigger, for people.
     pub triggered_ms: u64,
+    /// From the trigger to the last acknowledgement, in milliseconds.
+    pub duration_ms: u64,
     /// Every operator, in graph order.
     pub operators: Vec<OperatorSnapshot>,
 }
@@ -36,6 +43,8 @@ pub struct OperatorSnapshot {
     pub states: Vec<StateDescriptor>,
     /// One handle a subtask, in order; their number is the parallelism.
     pub subtasks: Vec<SnapshotHandle>,
+    /// What each of them cost, in the same order; nothing if it was carried forward.
+    pub statistics: Vec<SnapshotStatistics>,
 }
 
 impl Manifest {
@@ -62,7 +71,15 @@ impl Manifest {
     /// A manifest from its stored form; `path` names it in errors.
     pub fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
         let payload = open(Kind::Manifest, VERSION, path, bytes)?;
-        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
+        let manifest: Self =
+            bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))?;
+        let odd = manifest.operators.iter().find(|operator| operator.subtasks.len() != operator.statistics.len());
+        match odd {
+            None => Ok(manifest),
+            Some(OperatorSnapshot { uid, .. }) => {
+                Err(Error::corrupt(format!("{path} has not one line of statistics for each subtask of \"{uid}\"")))
+            }
+        }
     }
 
     /// Where the manifest of a checkpoint goes. The attempt is part of the name, as for blobs.

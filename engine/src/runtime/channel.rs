@@ -5,8 +5,9 @@
 //! element travels through the channel's bell, so the order of arrivals over all channels belongs to the door.
 //!
 //! Credit: a queue holds at most `credits` batches before its producer must wait. The bound is soft by the output of one
-//! input batch (and by what an operator emits at the end of input): a subtask asks for credit *before* it takes a batch and then leaves everything that comes out of it.
-//! Barriers, markers and the end of input need no credit; their number is bounded by the coordinator.
+//! input batch: a subtask asks for credit *before* it takes a batch and then leaves everything that comes out of it. What an
+//! operator emits at the end of input asks batch by batch.
+//! Barriers, markers and ends need no credit; their number is bounded by the coordinator.
 //!
 //! Invariant: the consumer takes an element only after its ring has arrived.
 
@@ -108,7 +109,7 @@ impl ChannelSender {
 pub enum Front {
     /// Records: taking them produces output, which needs credit.
     Batch,
-    /// A barrier, a marker or the end.
+    /// A barrier, a marker or an end.
     Event,
 }
 
@@ -125,7 +126,9 @@ impl ChannelReceiver {
         }
         match self.shared.queue().elements.front() {
             Some(Element::Batch(_)) => Some(Front::Batch),
-            Some(Element::Barrier(_) | Element::Cancel(_) | Element::EndOfInput) => Some(Front::Event),
+            Some(Element::Barrier(_) | Element::Cancel(_) | Element::EndOfInput | Element::Closed) => {
+                Some(Front::Event)
+            }
             None => unreachable!("every ring has its element"),
         }
     }

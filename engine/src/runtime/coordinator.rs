@@ -26,6 +26,7 @@ mod standby;
 
 use crate::cores::completed::{Completed, Effect};
 use crate::cores::lease::Beat;
+use crate::cores::statistics::Statistics;
 use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
@@ -59,6 +60,8 @@ pub struct CoordinatorOptions {
     pub lease: Duration,
     /// Gets the address that is listened on.
     pub ready: Option<Postbox<String>>,
+    /// Gets the statistics of each leadership when it ends.
+    pub statistics: Option<Postbox<Statistics>>,
 }
 
 /// What a coordinator does about others on the same storage.
@@ -100,6 +103,8 @@ enum Input {
     NotListening(NetworkError),
     /// A frame arrived.
     Message(ConnectionId, ToCoordinator),
+    /// The first frame of a connection was of another build.
+    Unfit(ConnectionId, String),
     /// A connection is over.
     Broken(ConnectionId, String),
     /// Replies to the completed store.
@@ -205,6 +210,9 @@ async fn lead(
     early.into_iter().for_each(|connection| leader.on_accepted(connection));
     let end = leader.lead(&mut mailbox).await;
     leader.disconnect();
+    if let Some(statistics) = &options.statistics {
+        statistics.post(leader.statistics());
+    }
     end
 }
 
@@ -264,6 +272,7 @@ async fn take_leadership(
             Input::Accepted(_) => {}
             Input::NotListening(error) => return Err(Error::restart(format!("cannot accept workers: {error}"))),
             Input::Message(..)
+            | Input::Unfit(..)
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)

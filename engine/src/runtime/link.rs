@@ -10,21 +10,28 @@
 //!
 //! 1. The producing side connects and says [`Frame::Hello`] with its attempt; a consumer of another attempt hangs up.
 //! 2. Elements carry the channel's own numbers; a gap means a bug or a broken peer, and ends the link.
-//! 3. A batch is sent only with credit: one for every batch the consumer's queue may still take. Events need none.
-//! 4. Whatever ends a link ends the attempt: the worker reports it, and the job restarts from its latest checkpoint.
+//! 3. A batch is sent only with credit: one for every batch the consumer's queue may still take. Events need none. A batch too
+//!    large for a frame travels in parts, each with a number and credit of its own.
+//! 4. Both sides send a frame at least every [`Pace::beat`]. Silence means a connection that neither side knows to be broken,
+//!    whatever coordinator and workers hear of each other; unnoticed, the last element on it would be lost for ever.
+//! 5. Once every lane is closed the consuming side hangs up, and the link is over: nobody needs it any more. Whatever else ends
+//!    a link ends the attempt: the worker reports it, and the job restarts from its latest checkpoint.
 //!
 //! Owns: the frames, the credit of the far queue. Does not own: the queues, reconnecting (there is none within an attempt).
 
-use super::channel::{ChannelReceiver, ChannelSender, Front};
+mod incoming;
+mod outgoing;
+
+pub use incoming::{IncomingLane, read_elements, write_credits};
+pub use outgoing::{OutgoingLane, carry};
+
 use super::dial::dial;
-use super::mailbox::{Mailbox, Postbox};
-use crate::door::{Connection, Env, FrameReceiver, FrameSender, Site};
-use crate::element::{Barrier, Element, RecordCodec};
+use crate::door::{BoxFuture, Connection, Env, FRAME_BYTES_MAX, FrameReceiver};
+use crate::element::Barrier;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, ChannelId, CheckpointId, WorkerId};
 use crate::messages::{decode, encode};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -50,9 +57,11 @@ pub enum Frame {
     },
     /// Batches the consumer has taken, from the consuming side.
     Credits(Vec<(ChannelId, u32)>),
+    /// There was nothing else to say.
+    KeepAlive,
 }
 
-/// An [`Element`] with its records encoded by the edge's codec.
+/// An [`Element`](crate::element::Element) with its records encoded by the edge's codec.
 #[derive(Serialize, Deserialize)]
 #[expect(missing_docs, reason = "mirrors Element")]
 pub enum WireElement {
@@ -60,24 +69,26 @@ pub enum WireElement {
     Barrier(Barrier),
     Cancel(CheckpointId),
     EndOfInput,
+    Closed,
 }
 
-/// A channel as the producing side of a link sees it.
-pub struct OutgoingLane {
-    /// Where the producer leaves elements.
-    pub queue: ChannelReceiver,
-    /// How to encode them.
-    pub codec: RecordCodec,
-    /// Batches that may still be sent.
-    pub credit: u32,
+/// What is left for records in the largest frame: [`Frame::Element`] around them takes less than this difference.
+pub const RECORDS_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
+
+/// How often a link says something, and how long it may be silent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// Time between frames of a side that has nothing to say.
+    pub beat: Duration,
+    /// A side that has said nothing for one to two times as long is gone.
+    pub patience: Duration,
 }
 
-/// A channel as the consuming side of a link sees it.
-pub struct IncomingLane {
-    /// Where the consumer finds elements.
-    pub queue: ChannelSender,
-    /// How to decode them.
-    pub codec: RecordCodec,
+impl Pace {
+    /// As patient as coordinator and workers are with each other, and not more talkative than that takes.
+    pub fn of(heartbeat_timeout: Duration) -> Self {
+        Self { beat: heartbeat_timeout / 3, patience: heartbeat_timeout }
+    }
 }
 
 /// Connects to a consumer's worker and introduces the attempt.
@@ -89,127 +100,53 @@ pub async fn open(env: &Env, address: &str, limit: Duration, attempt: Attempt, f
 
 /// Reads the introduction of a connecting worker.
 pub async fn greet(connection: &mut Connection) -> Result<(Attempt, WorkerId)> {
-    match next_frame(&mut *connection.receiver).await? {
+    match decode(&connection.receiver.receive().await?)? {
         Frame::Hello { attempt, from } => Ok((attempt, from)),
-        Frame::Element { .. } | Frame::Credits(_) => {
+        Frame::Element { .. } | Frame::Credits(_) | Frame::KeepAlive => {
             Err(Error::restart(format!("{} sent data before its introduction", connection.peer)))
         }
     }
 }
 
-async fn next_frame(receiver: &mut dyn FrameReceiver) -> Result<Frame> {
-    decode(&receiver.receive().await?)
+/// Receives frames, and notices when none comes for too long.
+struct Listening {
+    env: Env,
+    receiver: Box<dyn FrameReceiver>,
+    patience: Duration,
+    /// Whether a frame arrived since the alarm was set: no frame needs to look at the clock.
+    heard: bool,
+    alarm: BoxFuture<'static, ()>,
 }
 
-/// Sends the elements of `lanes` until the connection breaks; returns why. `credits` is filled by [`read_credits`].
-pub async fn write_elements(
-    env: &Env,
-    site: Site,
-    mut sender: Box<dyn FrameSender>,
-    mut lanes: Vec<OutgoingLane>,
-    mut credits: Mailbox<(ChannelId, u32)>,
-) -> Error {
-    loop {
-        while let Some((channel, batches)) = credits.try_take() {
-            let Some(lane) = lanes.iter_mut().find(|lane| lane.queue.id() == channel) else {
-                return Error::restart(format!("credit for {channel}, which is not of this link"));
-            };
-            lane.credit += batches;
-        }
-        let ready: Vec<usize> = (0..lanes.len()).filter(|&i| may_send(&lanes[i])).collect();
-        if ready.is_empty() {
-            wait_for_work(&mut lanes, &mut credits).await;
-            continue;
-        }
-        let lane = &mut lanes[ready[env.schedule.pick(site, ready.len())]];
-        let channel = lane.queue.id();
-        let (seq, element) = lane.queue.take();
-        let element = match element {
-            Element::Batch(batch) => {
-                lane.credit -= 1;
-                WireElement::Batch(lane.codec.encode(&batch))
+impl Listening {
+    fn new(env: Env, receiver: Box<dyn FrameReceiver>, pace: Pace) -> Self {
+        let alarm = env.sleep(pace.patience);
+        Self { env, receiver, patience: pace.patience, heard: false, alarm }
+    }
+
+    /// The next frame that says something.
+    async fn next(&mut self) -> Result<Frame> {
+        loop {
+            let Self { receiver, alarm, .. } = self;
+            let mut receive = receiver.receive();
+            let received = poll_fn(|context| match receive.as_mut().poll(context) {
+                Poll::Ready(frame) => Poll::Ready(Some(frame)),
+                Poll::Pending => alarm.as_mut().poll(context).map(|()| None),
+            });
+            match received.await {
+                Some(frame) => {
+                    self.heard = true;
+                    match decode(&frame?)? {
+                        Frame::KeepAlive => {}
+                        frame @ (Frame::Hello { .. } | Frame::Element { .. } | Frame::Credits(_)) => return Ok(frame),
+                    }
+                }
+                None if std::mem::replace(&mut self.heard, false) => self.alarm = self.env.sleep(self.patience),
+                None => return Err(Error::restart(format!("silent for {:?}", self.patience))),
             }
-            Element::Barrier(barrier) => WireElement::Barrier(barrier),
-            Element::Cancel(checkpoint) => WireElement::Cancel(checkpoint),
-            Element::EndOfInput => WireElement::EndOfInput,
-        };
-        if let Err(error) = sender.send(encode(&Frame::Element { channel, seq, element })).await {
-            return error.into();
         }
     }
 }
 
-fn may_send(lane: &OutgoingLane) -> bool {
-    match lane.queue.front() {
-        Some(Front::Batch) => lane.credit > 0,
-        Some(Front::Event) => true,
-        None => false,
-    }
-}
-
-async fn wait_for_work(lanes: &mut [OutgoingLane], credits: &mut Mailbox<(ChannelId, u32)>) {
-    poll_fn(|context| {
-        let mut ready = credits.poll_arrived(context).is_ready();
-        for lane in lanes.iter() {
-            // A lane without credit whose front is a batch waits for credit, not for elements.
-            let starved = lane.credit == 0 && lane.queue.front() == Some(Front::Batch);
-            ready |= !starved && lane.queue.poll_arrived(context).is_ready();
-        }
-        if ready { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
-/// Passes the credit that comes back to [`write_elements`] until the connection breaks; returns why.
-pub async fn read_credits(mut receiver: Box<dyn FrameReceiver>, credits: Postbox<(ChannelId, u32)>) -> Error {
-    loop {
-        match next_frame(&mut *receiver).await {
-            Ok(Frame::Credits(taken)) => taken.into_iter().for_each(|credit| credits.post(credit)),
-            Ok(Frame::Hello { .. } | Frame::Element { .. }) => return Error::restart("data came back on a link"),
-            Err(error) => return error,
-        }
-    }
-}
-
-/// Puts arriving elements into the consumers' queues until the connection breaks; returns why.
-pub async fn read_elements(mut receiver: Box<dyn FrameReceiver>, lanes: BTreeMap<ChannelId, IncomingLane>) -> Error {
-    loop {
-        let (channel, seq, element) = match next_frame(&mut *receiver).await {
-            Ok(Frame::Element { channel, seq, element }) => (channel, seq, element),
-            Ok(Frame::Hello { .. } | Frame::Credits(_)) => return Error::restart("a link was introduced twice"),
-            Err(error) => return error,
-        };
-        let Some(lane) = lanes.get(&channel) else {
-            return Error::restart(format!("an element of {channel}, which is not of this link"));
-        };
-        if lane.queue.pushed() != seq {
-            return Error::restart(format!("{channel} jumped from element {} to {seq}", lane.queue.pushed()));
-        }
-        let element = match element {
-            WireElement::Batch(_) if !lane.queue.has_credit() => {
-                return Error::restart(format!("{channel} sent a batch without credit"));
-            }
-            WireElement::Batch(bytes) => match lane.codec.decode(&bytes) {
-                Ok(batch) => Element::Batch(batch),
-                Err(error) => return error,
-            },
-            WireElement::Barrier(barrier) => Element::Barrier(barrier),
-            WireElement::Cancel(checkpoint) => Element::Cancel(checkpoint),
-            WireElement::EndOfInput => Element::EndOfInput,
-        };
-        lane.queue.push(element);
-    }
-}
-
-/// Returns credit for the batches that consumers take until the connection breaks; returns why.
-pub async fn write_credits(mut sender: Box<dyn FrameSender>, mut taken: Mailbox<ChannelId>) -> Error {
-    loop {
-        let mut credits = BTreeMap::from([(taken.take().await, 1)]);
-        while let Some(channel) = taken.try_take() {
-            *credits.entry(channel).or_insert(0) += 1;
-        }
-        if let Err(error) = sender.send(encode(&Frame::Credits(credits.into_iter().collect()))).await {
-            return error.into();
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,9 @@
 //! 2. The blob is written under a name of its own attempt, so nobody else's object is ever overwritten (SPARK-51714).
 //! 3. Durable: ack with the handle. Failed: decline; the job goes on.
 //!
-//! A cancelled attempt's upload stops by itself at the next step: it neither acks nor declines.
-//! Not handled: deleting what a failed or cancelled upload may have left; the coordinator cleans by listing.
+//! An upload for an aborted checkpoint stops at the next step, and deletes what it may have left; that of a cancelled attempt
+//! just stops. Neither acks nor declines: [`Decision`] says who may.
+//! Not handled: deleting what a failed upload, or one of a cancelled attempt, may have left; the coordinator cleans by listing.
 
 use super::retry;
 use crate::door::{Env, Site, StorageError, Work, WriteMode};
@@ -15,6 +16,7 @@ use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::persist::blob::{self, BlobBuilder};
 use crate::reason::FailureReason;
 use crate::runtime::mailbox::Postbox;
+use crate::runtime::subtask::{Decision, ms};
 use crate::state::{Pages, Section};
 use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
@@ -39,12 +41,17 @@ pub struct AsyncPart {
     pub reports: Postbox<ToCoordinator>,
     /// Set when the attempt is over.
     pub cancelled: Arc<AtomicBool>,
+    /// Who has the last word on this part.
+    pub decision: Arc<Decision>,
+    /// What aligning and the synchronous part took.
+    pub statistics: SnapshotStatistics,
 }
 
 impl AsyncPart {
     /// Runs to the ack or the decline: `sections` were small enough to encode at once, `pages` is the view of the rest.
     pub async fn run(self, sections: Vec<Section>, pages: Option<Box<dyn Pages>>) {
         let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.checkpoint);
+        let started = self.env.clock.now();
         let (blob, digest) = self.encode(sections, pages).await;
         let path = blob::path(checkpoint, &self.uid, subtask.index, attempt);
         let snapshot = SnapshotHandle {
@@ -54,12 +61,17 @@ impl AsyncPart {
             digest,
             ended: self.ended,
         };
-        if self.is_cancelled() {
+        if self.is_over() {
             return;
         }
         let bytes = snapshot.bytes;
         self.env.emit(Event::UploadStarted { attempt, subtask, checkpoint, path: path.clone(), bytes });
         let uploaded = self.upload(&path, blob).await;
+        if !self.decision.answer() {
+            // Nobody else will ever look for it. If it stays after all, the next sweep finds it.
+            let _ = self.env.storage.delete(&path).await;
+            return;
+        }
         if self.is_cancelled() {
             return;
         }
@@ -67,7 +79,8 @@ impl AsyncPart {
             Ok(()) => {
                 self.env.emit(Event::UploadEnded { attempt, subtask, checkpoint, path, digest });
                 self.env.emit(Event::AckSent { attempt, subtask, checkpoint, digest });
-                let statistics = SnapshotStatistics { bytes, ..SnapshotStatistics::default() };
+                let async_ms = ms(self.env.clock.now().since(started));
+                let statistics = SnapshotStatistics { async_ms, bytes, ..self.statistics };
                 self.reports.post(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics });
             }
             Err(error) => {
@@ -84,6 +97,10 @@ impl AsyncPart {
         self.cancelled.load(Ordering::Acquire)
     }
 
+    fn is_over(&self) -> bool {
+        self.is_cancelled() || self.decision.is_discarded()
+    }
+
     async fn encode(&self, sections: Vec<Section>, mut pages: Option<Box<dyn Pages>>) -> (Bytes, u64) {
         let mut blob = BlobBuilder::default();
         let site = Site::new("encode", self.subtask.lane());
@@ -91,6 +108,9 @@ impl AsyncPart {
             blob.add(&section);
         }
         while let Some(section) = pages.as_mut().and_then(|pages| pages.next_page()) {
+            if self.is_over() {
+                break;
+            }
             let bytes = blob.add(&section);
             if let Some(delay) = self.env.clock.work(site, Work::Page(bytes as u64)) {
                 delay.await;

@@ -6,14 +6,18 @@
 //!    the source. Which of the ready channels comes first is the door's choice.
 //! 3. At a barrier (`checkpoint`, order rule O3), as one step with respect to records: output buffered so far, barrier
 //!    downstream, sink prepares, view of the state; then the asynchronous part uploads and acknowledges.
-//! 4. At the end of all input: the operator finishes its output once in the life of the state, downstream is told, and the
-//!    subtask stays for barriers until the final checkpoint has completed. None exits earlier.
-//!
-//! Not handled: bounding what comes out at the end of input, which leaves at once whatever the credit.
+//! 4. At the end of all input: the operator finishes its output once in the life of the state, batch by batch as credit comes,
+//!    downstream is told, and the subtask stays for barriers.
+//! 5. It exits once it is told of a completed checkpoint that holds the end it announced (FLIP-147):
+//!    ```text
+//!    … records ── end ── [n] ── [n+1] ── closed       snapshot n says ended; n or n+1 is durable: commit, closed, exit
+//!    ```
+//!    Earlier, and whatever its sink staged last would never be committed (FLINK-2491).
 //!
 //! Owns: its channels' ends, its state, its committables. Does not own: placement, connections, fail-over.
 //! Invariant: between two steps every record taken has been processed, and its output is in the chain's buffers or on channels.
 
+mod parts;
 mod restore;
 mod steps;
 
@@ -32,6 +36,9 @@ use crate::ids::{Attempt, CheckpointId, EdgeId, SubtaskId};
 use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::reason::FailureReason;
 use crate::state::{Pages, Section};
+use parts::Parts;
+pub(super) use parts::{Decision, ms};
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -39,15 +46,10 @@ use std::sync::atomic::AtomicBool;
 /// What the worker tells a subtask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
-    /// Start a checkpoint; for sources.
+    /// Start a checkpoint; for subtasks without running producers.
     Trigger(Barrier),
     /// A checkpoint is durable.
-    Completed {
-        /// The proof.
-        completion: Completion,
-        /// Commit and exit.
-        last: bool,
-    },
+    Completed(Completion),
     /// A checkpoint will not complete.
     Aborted(CheckpointId),
 }
@@ -106,6 +108,11 @@ struct Running {
     alignment: Alignment,
     /// Whether all input has been processed, now or before the restored checkpoint.
     ended: bool,
+    /// Whether downstream and the coordinator know, in this attempt.
+    end_announced: bool,
+    /// The first checkpoint behind the announced end: once it or a later one is durable the subtask exits.
+    end_held_by: Option<CheckpointId>,
+    parts: Parts,
     outbox: Outbox,
     /// Scratch of [`steps`].
     ready: Vec<usize>,
@@ -155,6 +162,9 @@ impl Running {
             cancelled: shell.cancelled,
             snapshot_mode: shell.snapshot_mode,
             ended: false,
+            end_announced: false,
+            end_held_by: None,
+            parts: Parts::default(),
             outbox: Outbox::default(),
             ready: Vec::new(),
         };
@@ -180,7 +190,7 @@ impl Running {
         let Body::Source { chain, exhausted, .. } = &mut self.body else { unreachable!("only sources read") };
         let Some(batch) = records else {
             *exhausted = true;
-            self.end_input();
+            self.end_input().await;
             return Ok(ControlFlow::Continue(()));
         };
         let records = batch.len() as u64;
@@ -223,6 +233,10 @@ impl Running {
                 env.emit(Event::EndReceived { attempt, subtask, channel: id, seq });
                 self.alignment.on_end(channel, &mut effects);
             }
+            Element::Closed => {
+                env.emit(Event::ClosedReceived { attempt, subtask, channel: id, seq });
+                self.alignment.on_closed(channel, &mut effects);
+            }
         }
         self.perform(effects).await
     }
@@ -238,16 +252,16 @@ impl Running {
             }
             Control::Aborted(checkpoint) => {
                 env.emit(Event::AbortReceived { attempt, subtask, checkpoint });
+                self.parts.discard(checkpoint);
                 self.alignment.on_abort(checkpoint, &mut effects);
             }
-            Control::Completed { completion, last } => {
+            Control::Completed(completion) => {
                 let checkpoint = completion.checkpoint();
-                env.emit(Event::NotifyReceived { attempt, subtask, checkpoint, last });
+                env.emit(Event::NotifyReceived { attempt, subtask, checkpoint });
                 self.commit(completion).await?;
-                if last {
-                    assert!(self.ended, "the final checkpoint completes only after every subtask has ended");
-                    env.emit(Event::SubtaskFinished { attempt, subtask });
-                    self.reports.post(ToCoordinator::Finished { attempt, subtask });
+                self.parts.forget(checkpoint);
+                if self.end_held_by.is_some_and(|held| held <= checkpoint) {
+                    self.finish();
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -260,20 +274,26 @@ impl Running {
         let env = self.context.env.clone();
         for effect in effects {
             match effect {
-                Effect::Begin(checkpoint) => env.emit(Event::AlignmentStarted { attempt, subtask, checkpoint }),
+                Effect::Begin(barrier) => {
+                    self.parts.on_begin(&env, barrier);
+                    env.emit(Event::AlignmentStarted { attempt, subtask, checkpoint: barrier.checkpoint });
+                }
                 Effect::Snapshot(barrier) => {
-                    if !self.inputs.is_empty() {
+                    if self.parts.is_aligning(barrier.checkpoint) {
                         env.emit(Event::AlignmentEnded { attempt, subtask, checkpoint: barrier.checkpoint });
                     }
                     self.checkpoint(barrier).await?;
                 }
-                Effect::Abandon(checkpoint) => env.emit(Event::AlignmentAborted { attempt, subtask, checkpoint }),
-                Effect::Decline(checkpoint) => self.decline(checkpoint, FailureReason::Overtaken),
+                Effect::Abandon(checkpoint) => {
+                    self.parts.on_abandon(checkpoint);
+                    env.emit(Event::AlignmentAborted { attempt, subtask, checkpoint });
+                }
+                Effect::Decline(checkpoint, reason) => self.decline(checkpoint, reason),
                 Effect::Cancel(checkpoint) => {
                     self.broadcast(|| Element::Cancel(checkpoint));
                     env.emit(Event::CancelEmitted { attempt, subtask, checkpoint });
                 }
-                Effect::EndOfInput => self.end_input(),
+                Effect::EndOfInput => self.end_input().await,
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -283,6 +303,7 @@ impl Running {
     async fn checkpoint(&mut self, barrier: Barrier) -> Result<()> {
         let (attempt, subtask) = self.ids();
         let checkpoint = barrier.checkpoint;
+        let watch = self.parts.on_snapshot(&self.context.env, barrier);
         self.flush();
         self.broadcast(|| Element::Barrier(barrier));
         self.context.env.emit(Event::BarrierEmitted { attempt, subtask, checkpoint });
@@ -301,6 +322,9 @@ impl Running {
         }
         let (sections, pages) = self.snapshot();
         self.context.env.emit(Event::SnapshotTaken { attempt, subtask, checkpoint, ended: self.ended });
+        if self.end_announced {
+            self.end_held_by.get_or_insert(checkpoint);
+        }
         let part = AsyncPart {
             env: self.context.env.clone(),
             attempt,
@@ -310,6 +334,8 @@ impl Running {
             ended: self.ended,
             reports: self.reports.clone(),
             cancelled: self.cancelled.clone(),
+            decision: self.parts.start(checkpoint),
+            statistics: watch.stop(&self.context.env),
         };
         match self.snapshot_mode {
             SnapshotMode::Sync => part.run(sections, pages).await,
@@ -346,7 +372,11 @@ impl Running {
 
     /// All input has been processed. The operator's own end happens once in the life of its state; downstream and the
     /// coordinator are told in every attempt.
-    fn end_input(&mut self) {
+    ///
+    /// What the operator still emits waits for credit here, and so does everything else the subtask is told: a barrier must not
+    /// overtake it. Nobody downstream waits for this subtask's barrier while holding back its credit, because a channel is
+    /// blocked only behind a barrier of this very subtask.
+    async fn end_input(&mut self) {
         let (attempt, subtask) = self.ids();
         if !self.ended {
             self.context.env.emit(Event::InputEnded { attempt, subtask });
@@ -356,9 +386,33 @@ impl Running {
             }
             self.ended = true;
         }
-        self.flush();
+        if let Body::Source { chain, .. } | Body::Transform { chain } = &mut self.body {
+            chain.flush(&mut self.outbox);
+        }
+        for (edge, target, batch) in std::mem::take(&mut self.outbox.batches) {
+            let channel = channel_to(&self.outputs, edge, target);
+            while !channel.has_credit() {
+                let seen = self.credit.rung();
+                if !channel.has_credit() {
+                    poll_fn(|task| self.credit.poll_rung(seen, task)).await;
+                }
+            }
+            channel.push(Element::Batch(batch));
+        }
+        self.end_announced = true;
         self.broadcast(|| Element::EndOfInput);
         self.reports.post(ToCoordinator::InputEnded { attempt, subtask });
+    }
+
+    /// The end is durable and everything is committed: nobody will hear of this subtask again.
+    fn finish(&mut self) {
+        let (attempt, subtask) = self.ids();
+        assert!(self.ended && self.end_announced, "a subtask finishes behind its announced end");
+        // The checkpoints they belong to will not complete: the coordinator learns that there will be no acknowledgement.
+        self.parts.discard_all();
+        self.broadcast(|| Element::Closed);
+        self.context.env.emit(Event::SubtaskFinished { attempt, subtask });
+        self.reports.post(ToCoordinator::Finished { attempt, subtask });
     }
 
     fn decline(&self, checkpoint: CheckpointId, reason: FailureReason) {
@@ -401,11 +455,15 @@ impl Running {
 /// Puts every batch of the outbox on its channel.
 fn send(outbox: &mut Outbox, outputs: &[OutputEdge]) {
     for (edge, target, batch) in outbox.batches.drain(..) {
-        let output = outputs.iter().find(|output| output.edge == edge).expect("chains write to their own edges");
-        let (_, channel) =
-            output.targets.iter().find(|(to, _)| *to == target).expect("chains write to their edge's consumers");
-        channel.push(Element::Batch(batch));
+        channel_to(outputs, edge, target).push(Element::Batch(batch));
     }
+}
+
+fn channel_to(outputs: &[OutputEdge], edge: EdgeId, target: u16) -> &ChannelSender {
+    let output = outputs.iter().find(|output| output.edge == edge).expect("chains write to their own edges");
+    let found = output.targets.iter().find(|(to, _)| *to == target);
+    let (_, channel) = found.expect("chains write to their edge's consumers");
+    channel
 }
 
 /// An error of the subtask, with its name.

@@ -19,13 +19,14 @@ use super::link;
 use super::mailbox::{Either, Mailbox, Postbox, race};
 use super::patience;
 use crate::door::{BoxFuture, Connection, Env, Listener, Site, TaskHandle, Time};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, WorkerId};
 use crate::messages::{Deployment, PROTOCOL_VERSION, ToCoordinator, ToWorker, decode, encode};
 use attempt::RunningAttempt;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ enum Input {
     /// A frame of the coordinator.
     Message { session: u64, message: ToWorker },
     /// The coordinator's connection is over.
-    CoordinatorLost { session: u64, cause: String },
+    CoordinatorLost { session: u64, cause: Error },
     /// Another worker introduced itself.
     Peer { attempt: Attempt, from: WorkerId, connection: Connection },
     /// A link of an attempt is over.
@@ -55,6 +56,8 @@ enum Input {
 }
 
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Peers that are being asked who they are; one more and the oldest, most likely done long ago, is given up.
+const GREETINGS_MAX: usize = 256;
 /// Peers that introduced themselves before their attempt was deployed here.
 const EARLY_PEERS_MAX: usize = 1024;
 
@@ -153,7 +156,7 @@ impl Worker {
             let cause = loop {
                 match receiver.receive().await.map_err(Error::from).and_then(|frame| decode(&frame)) {
                     Ok(message) => inputs.post(Input::Message { session, message }),
-                    Err(error) => break error.to_string(),
+                    Err(error) => break error,
                 }
             };
             inputs.post(Input::CoordinatorLost { session, cause });
@@ -163,7 +166,7 @@ impl Worker {
             let (mut sender, mut frames): (_, Mailbox<Bytes>) = (connection.sender, frames);
             let cause = loop {
                 if let Err(error) = sender.send(frames.take().await).await {
-                    break error.to_string();
+                    break Error::from(error);
                 }
             };
             inputs.post(Input::CoordinatorLost { session, cause });
@@ -202,9 +205,18 @@ impl Worker {
                     session.outgoing.post(encode(&ToCoordinator::Heartbeat));
                     beat = self.env.sleep(interval);
                 }
-                Either::Second(report) => session.outgoing.post(encode(&report)),
+                Either::Second(report) => self.report(&report, session),
             }
         }
+    }
+
+    fn report(&mut self, report: &ToCoordinator, session: &Session) {
+        if let ToCoordinator::Finished { attempt, subtask } = report
+            && let Some(running) = self.attempt.as_mut().filter(|running| running.id() == *attempt)
+        {
+            running.finished(*subtask);
+        }
+        session.outgoing.post(encode(report));
     }
 
     fn on_input(&mut self, input: Input, session: &mut Session) -> Result<ControlFlow<SessionEnd>> {
@@ -214,8 +226,11 @@ impl Worker {
                 return self.on_message(message);
             }
             Input::CoordinatorLost { session: of, cause } if of == self.session => {
+                if cause.reaction == Reaction::GiveUp {
+                    return Err(cause);
+                }
                 let worker = self.options.worker;
-                self.env.emit(Event::CoordinatorLost { worker, cause });
+                self.env.emit(Event::CoordinatorLost { worker, cause: cause.message });
                 return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost));
             }
             Input::Message { .. } | Input::CoordinatorLost { .. } => {}
@@ -264,7 +279,7 @@ impl Worker {
             RunningAttempt::start(&self.env, &self.job, me, &deployment, self.reports.clone(), self.inputs.clone());
         for (of, from, connection) in std::mem::take(&mut self.early_peers) {
             if of == attempt {
-                running.attach(&self.env, from, connection);
+                running.attach(from, connection);
             } else if of > attempt {
                 self.early_peers.push((of, from, connection));
             }
@@ -274,7 +289,7 @@ impl Worker {
 
     fn on_peer(&mut self, attempt: Attempt, from: WorkerId, connection: Connection) {
         match &mut self.attempt {
-            Some(running) if running.id() == attempt => running.attach(&self.env, from, connection),
+            Some(running) if running.id() == attempt => running.attach(from, connection),
             Some(_) | None => {
                 if attempt > self.newest && self.early_peers.len() < EARLY_PEERS_MAX {
                     self.early_peers.push((attempt, from, connection));
@@ -299,6 +314,7 @@ enum SessionEnd {
 /// Accepts other workers; each introduces itself in a task of its own, so that a silent one holds up nobody, and not for ever.
 async fn accept(env: Env, mut listener: Box<dyn Listener>, inputs: Postbox<Input>, patience: Duration) {
     let mut count = 0;
+    let mut greeting: VecDeque<Box<dyn TaskHandle>> = VecDeque::new();
     loop {
         let Ok(mut connection) = listener.accept().await else {
             env.sleep(RECONNECT_PAUSE).await;
@@ -313,6 +329,9 @@ async fn accept(env: Env, mut listener: Box<dyn Listener>, inputs: Postbox<Input
                 inputs.post(Input::Peer { attempt, from, connection });
             }
         };
-        env.spawner.spawn(Site::new("greet", count), Box::pin(greet));
+        greeting.push_back(env.spawner.spawn(Site::new("greet", count), Box::pin(greet)));
+        if greeting.len() > GREETINGS_MAX {
+            greeting.pop_front().expect("there are many").abort();
+        }
     }
 }

@@ -11,17 +11,22 @@
 //!    covers: one that its attempt took, or the one it was restored from. A later attempt's checkpoint covers nothing
 //!    that an older attempt staged.
 //! 6. Once a worker says that it has cancelled an attempt, no subtask of it does anything there.
+//! 7. Once a coordinator says that it is deposed, it deploys, triggers, completes and notifies nothing any more. Until it
+//!    knows, two coordinators may both be alive and act: what the older one still does is harmless by 1, 2 and 8.
+//! 8. Snapshots, manifests and what sinks stage are written by one incarnation of one process each: no two attempts, and
+//!    no two coordinators, share a name (SPARK-51714).
 //!
 //! Does not check who consumes elements (re-execution would stop at it), nor splits and key groups, which move with
 //! their subtasks.
 
 use crate::case::{Case, Property, Violation};
-use crate::history::{Incarnation, What};
-use crate::ledger::SlotFact;
+use crate::history::{Fact, Incarnation, What};
+use crate::ledger::{SlotFact, is_visible};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
-use cofferdam_engine::persist::slot::SlotRecord;
-use std::collections::BTreeMap;
+use cofferdam_engine::persist::sign;
+use cofferdam_engine::persist::slot::{self, SlotRecord};
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "one-live-owner";
 
@@ -34,7 +39,14 @@ pub const PROPERTY: Property = Property {
 };
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
-    let found = [judge_slots(&case.ledger().slots), judge_claims(case), judge_commits(case), judge_cancelled(case)];
+    let found = [
+        judge_slots(&case.ledger().slots),
+        judge_claims(case),
+        judge_commits(case),
+        judge_cancelled(case),
+        judge_deposed(case),
+        judge_writers(case),
+    ];
     found.into_iter().flatten().min_by_key(|violation| violation.at)
 }
 
@@ -144,6 +156,42 @@ fn judge_cancelled(case: &Case<'_>) -> Option<Violation> {
     })
 }
 
+fn judge_deposed(case: &Case<'_>) -> Option<Violation> {
+    let mut deposed: BTreeSet<Incarnation> = BTreeSet::new();
+    case.ledger().coordination.iter().find_map(|&at| {
+        let entry = &case.history.entries[at];
+        let What::Claim(event) = &entry.what else { return None };
+        let (subject, does) = match event {
+            Event::Deposed { .. } => {
+                deposed.insert(entry.by);
+                return None;
+            }
+            _ if deposed.is_empty() => return None,
+            Event::AttemptDeployed { attempt, .. } => (attempt.to_string(), "deployed"),
+            Event::CheckpointTriggered { checkpoint, .. } => (checkpoint.to_string(), "triggered"),
+            Event::CompletionDurable { checkpoint, .. } => (checkpoint.to_string(), "completed"),
+            Event::NotifySent { checkpoint, .. } => (checkpoint.to_string(), "notified"),
+            _ => return None,
+        };
+        let message = format!("is {does} by {} {}, which knows that it is deposed", entry.by.process, entry.by.number);
+        deposed.contains(&entry.by).then(|| Violation::new(NAME, at, subject, message))
+    })
+}
+
+fn judge_writers(case: &Case<'_>) -> Option<Violation> {
+    let mut writers: BTreeMap<&str, Incarnation> = BTreeMap::new();
+    case.ledger().protocol.iter().find_map(|&at| {
+        let entry = &case.history.entries[at];
+        let What::Fact(Fact::Written { path, .. }) = &entry.what else { return None };
+        if is_visible(path) || path == sign::PATH || slot::number(path).is_some() {
+            return None;
+        }
+        let writer = *writers.entry(path).or_insert(entry.by);
+        let message = format!("is written by {} {} as well", writer.process, writer.number);
+        (writer != entry.by).then(|| Violation::new(NAME, at, path, message))
+    })
+}
+
 fn judge_commits(case: &Case<'_>) -> Option<Violation> {
     let ledger = case.ledger();
     case.account().commits.iter().find_map(|commit| {
@@ -166,9 +214,12 @@ mod tests {
     use super::NAME;
     use crate::history::{Process, What};
     use crate::story::{Story, worker};
+    use bytes::Bytes;
     use cofferdam_engine::event::Event;
-    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, OperatorId, SubtaskId, WorkerId};
+    use cofferdam_engine::ids::{Attempt, CheckpointId, CoordinatorId, Generation, OperatorId, SubtaskId, WorkerId};
     use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+
+    const STANDBY: Process = Process::Coordinator(CoordinatorId(1));
 
     fn message(story: &Story) -> String {
         story.judge_by(NAME).expect("a conviction").message
@@ -242,6 +293,34 @@ mod tests {
         story.start(Process::COORDINATOR);
         story.deploy();
         assert_eq!(message(&story), "is deployed by coordinator-0 2, which does not lead");
+    }
+
+    #[test]
+    fn two_coordinators_that_are_both_alive_pass_until_one_knows_that_it_is_deposed() {
+        let mut story = Story::begun();
+        let older = story.attempt();
+        let trigger = |id| Event::CheckpointTriggered { attempt: older, checkpoint: CheckpointId(id) };
+        story.start(STANDBY);
+        story.lead_by(STANDBY);
+        // The one that was replaced goes on, and does no harm.
+        story.claim(Process::COORDINATOR, trigger(7));
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(Process::COORDINATOR, Event::Deposed { generation: Generation(2) });
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(Process::COORDINATOR, trigger(8));
+        assert_eq!(message(&story), "is triggered by coordinator-0 1, which knows that it is deposed");
+    }
+
+    #[test]
+    fn an_object_of_two_writers_convicts() {
+        for path in ["checkpoints/chk-1/sums-0", "checkpoints/chk-1/manifest", "output/.staged/chk-1"] {
+            let mut story = Story::begun();
+            story.wrote(worker(0), path, Bytes::from_static(b"one"));
+            story.wrote(worker(0), path, Bytes::from_static(b"one"));
+            assert_eq!(story.judge_by(NAME), None);
+            story.wrote(worker(1), path, Bytes::from_static(b"two"));
+            assert_eq!(message(&story), "is written by worker-0 1 as well");
+        }
     }
 
     #[test]

@@ -43,13 +43,16 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     Some(Violation::new(NAME, at, &case.job.graph.name, where_it_stands.explain(&case.job.graph, case.history)))
 }
 
+/// How a process ended.
+type End<'a> = &'a Result<String, String>;
+
 /// Where the newest attempt stands at the end of the history.
 #[derive(Default)]
 struct Standing<'a> {
     finished: bool,
     failed: Option<&'a str>,
-    /// The coordinators that are up, and how they ended.
-    coordinators: BTreeMap<Process, Option<&'a Result<String, String>>>,
+    /// The coordinators that are up, by their newest incarnations, and how they ended.
+    coordinators: BTreeMap<Process, (u32, Option<End<'a>>)>,
     attempt: Option<Attempt>,
     failure: Option<&'a str>,
     running: bool,
@@ -73,9 +76,13 @@ impl<'a> Standing<'a> {
             match &entry.what {
                 What::Claim(event) => standing.on_claim(event),
                 What::Fact(fact) if matches!(entry.by.process, Process::Coordinator(_)) => match fact {
-                    Fact::Started => drop(standing.coordinators.insert(entry.by.process, None)),
+                    Fact::Started => drop(standing.coordinators.insert(entry.by.process, (entry.by.number, None))),
+                    // Of one that was replaced and went on beside its successor nothing is expected.
+                    _ if standing.coordinators.get(&entry.by.process).is_none_or(|up| up.0 != entry.by.number) => {}
                     Fact::Crashed => drop(standing.coordinators.remove(&entry.by.process)),
-                    Fact::Ended(result) => drop(standing.coordinators.insert(entry.by.process, Some(result))),
+                    Fact::Ended(result) => {
+                        standing.coordinators.insert(entry.by.process, (entry.by.number, Some(result)));
+                    }
                     _ => {}
                 },
                 What::Fact(_) => {}
@@ -130,8 +137,8 @@ impl<'a> Standing<'a> {
 
     /// How those coordinators that are up have ended: all of them without an error, or the first that has not.
     fn ended(&self) -> Option<&'a Result<String, String>> {
-        let worst = self.coordinators.values().find(|ended| !matches!(ended, Some(Ok(_))));
-        worst.or(self.coordinators.values().next()).copied().flatten()
+        let worst = self.coordinators.values().find(|(_, ended)| !matches!(ended, Some(Ok(_))));
+        worst.or(self.coordinators.values().next()).and_then(|(_, ended)| *ended)
     }
 
     fn add(&mut self, attempt: Attempt, subtask: SubtaskId, to: impl Fn(&mut Self) -> &mut BTreeSet<SubtaskId>) {

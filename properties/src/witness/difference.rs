@@ -20,7 +20,7 @@ pub fn difference(stored: &[Section], expected: &[Section]) -> Option<String> {
             let (stored, expected) = (bytes(stored), bytes(expected));
             let what = match kind {
                 SectionKind::Keyed => entries(stored, expected),
-                SectionKind::Source | SectionKind::Sink => None,
+                SectionKind::Source | SectionKind::Sink | SectionKind::Operator => None,
             };
             let lengths = || format!("{} bytes are stored, {} expected", stored.len(), expected.len());
             let what = what.unwrap_or_else(lengths);

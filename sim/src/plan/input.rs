@@ -4,6 +4,7 @@
 //! groups are hot; lines may be empty; a file may be empty, or lack its last line feed.
 
 use super::JobKind;
+use super::graph::{self, GraphSpec};
 use crate::seed::Seed;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -45,6 +46,8 @@ pub enum InputShape {
         /// Records of a burst.
         burst: usize,
     },
+    /// A random graph, sources included.
+    Graph(GraphSpec),
 }
 
 impl InputShape {
@@ -55,7 +58,26 @@ impl InputShape {
                 (lines * (1 + words_max.div_ceil(2))).div_ceil(u64::from(parallelism)).max(1)
             }
             Self::Generated { records, .. } => records * 2,
+            Self::Graph(spec) => spec.loads().into_iter().max().unwrap_or(1).max(1),
         }
+    }
+
+    /// The most subtasks of an operator, where the shape knows it.
+    pub fn widest(&self) -> Option<u16> {
+        match self {
+            Self::Files { .. } | Self::Generated { .. } => None,
+            Self::Graph(spec) => Some(spec.widest()),
+        }
+    }
+
+    /// Every subtask of a job whose operators have this parallelism.
+    pub fn subtasks(&self, parallelism: u16) -> u32 {
+        let operators = match self {
+            Self::Files { .. } => 4,
+            Self::Generated { .. } => 7,
+            Self::Graph(spec) => return spec.subtasks(),
+        };
+        operators * u32::from(parallelism)
     }
 
     /// The objects that are in storage before the run.
@@ -63,6 +85,7 @@ impl InputShape {
         match self {
             Self::Files { .. } => text_files(self, seed, folder),
             Self::Generated { .. } => BTreeMap::new(),
+            Self::Graph(spec) => spec.objects(seed, folder),
         }
     }
 }
@@ -82,6 +105,7 @@ impl fmt::Display for InputShape {
             Self::Generated { records, keys, interval_ms, burst } => {
                 write!(f, "{records} generated records a subtask, {keys} key(s), {burst} every {interval_ms} ms")
             }
+            Self::Graph(spec) => spec.fmt(f),
         }
     }
 }
@@ -91,6 +115,7 @@ pub fn shapes(job: JobKind) -> BoxedStrategy<InputShape> {
     match job {
         JobKind::WordCount => files().boxed(),
         JobKind::Join => generated().boxed(),
+        JobKind::Graph => any::<u64>().prop_map(|number| InputShape::Graph(graph::draw(number))).boxed(),
     }
 }
 
@@ -122,18 +147,24 @@ fn generated() -> impl Strategy<Value = InputShape> {
 }
 
 /// Numbers from a seed, one after the other.
-struct Draws {
+pub(super) struct Draws {
     state: u64,
 }
 
+impl From<u64> for Draws {
+    fn from(state: u64) -> Self {
+        Self { state }
+    }
+}
+
 impl Draws {
-    fn of(seed: Seed, purpose: &str) -> Self {
+    pub(super) fn of(seed: Seed, purpose: &str) -> Self {
         let first = seed.stream(purpose);
         Self { state: u64::from_le_bytes(first[..8].try_into().expect("eight bytes")) }
     }
 
     /// One of `0..bound` (SplitMix64; the bias of the remainder does not matter here).
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.state;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -142,7 +173,7 @@ impl Draws {
     }
 
     /// One of `0..bound`, small ones more often.
-    fn skewed(&mut self, bound: u64) -> u64 {
+    pub(super) fn skewed(&mut self, bound: u64) -> u64 {
         let widest = self.below(bound) + 1;
         self.below(widest)
     }

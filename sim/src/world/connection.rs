@@ -60,7 +60,7 @@ impl Future for Connect {
                 let key = identity((this.door.key, &this.address, occurrence));
                 let word = world.keyed.draw(Domain::Network, key, 0);
                 let latency = world.tuning.link.from_draw(word);
-                let arrives = state.faults.arrival(world.now(), latency, [this.door.index; 2]);
+                let arrives = state.faults.arrival(world.now(), latency, this.door.index, None);
                 let request = ConnectRequest { wait, incarnation: this.door.index, address: this.address.clone(), key };
                 state.queue.push(arrives, word, Arrival::Connect(Box::new(request)));
                 this.wait = Some(wait);

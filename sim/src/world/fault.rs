@@ -128,6 +128,71 @@ pub enum FaultKind {
         /// How long.
         for_ms: u64,
     },
+    /// One direction is cut: nothing leaves the process, or nothing reaches it. What was sent meanwhile arrives
+    /// afterwards.
+    OneWay {
+        /// Who is half cut off.
+        process: Target,
+        /// Nothing reaches it; otherwise, nothing leaves it.
+        inbound: bool,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Every connection between two processes breaks; those with others stay.
+    Disconnect {
+        /// One of them.
+        process: Target,
+        /// The other.
+        from: Process,
+    },
+    /// Connections of the process die while it lives: what is sent on them arrives nowhere. One end is told soon, the
+    /// other believes in it for a while, or for ever.
+    HalfOpen {
+        /// Whose.
+        process: Target,
+        /// How long the other end believes in it; `None`: for ever.
+        believed_ms: Option<u64>,
+    },
+    /// The ports of the process refuse connections.
+    Refuse {
+        /// Whose.
+        process: Target,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The process does nothing for a while, its supervisor takes it for dead and starts another one, and then it goes
+    /// on beside its successor until it is taken down at last.
+    Zombie {
+        /// Who.
+        process: Target,
+        /// How long it does nothing.
+        for_ms: u64,
+        /// When its successor starts, from the beginning of the pause.
+        replaced_after_ms: u64,
+        /// How long it goes on.
+        lives_ms: u64,
+    },
+    /// Several processes die at the same instant.
+    CrashTogether {
+        /// Who.
+        processes: Vec<Process>,
+        /// How long they stay down.
+        restart_after_ms: u64,
+    },
+    /// The process cannot reach storage: its requests and their replies are held up.
+    StallStorage {
+        /// Whose.
+        process: Target,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The wall clock of the process jumps.
+    JumpWallClock {
+        /// Whose.
+        process: Target,
+        /// By how much; negative: back.
+        by_ms: i64,
+    },
     /// Storage requests take `factor` times as long.
     SlowStorage {
         /// Paths that start with this.
@@ -238,21 +303,45 @@ impl Fault {
             FaultKind::LoseReplies { requests: Requests::Reads, .. } => {
                 Err("a read whose reply is lost has failed".to_owned())
             }
+            FaultKind::CrashTogether { processes, .. } if processes.is_empty() => {
+                Err("a crash of nobody is none".to_owned())
+            }
             _ => Ok(()),
         }
     }
 }
 
 impl FaultKind {
-    /// The process it hits, unless it hits the storage.
+    /// Every process it names.
+    pub fn names(&self) -> Vec<Process> {
+        let mut names = match self {
+            Self::CrashTogether { processes, .. } => processes.clone(),
+            Self::Disconnect { from, .. } => vec![*from],
+            _ => Vec::new(),
+        };
+        if let Some(Target::Process(process)) = self.target() {
+            names.push(process);
+        }
+        names
+    }
+
+    /// The one process it hits, unless it hits several or the storage.
     pub fn target(&self) -> Option<Target> {
         match self {
             Self::Crash { process, .. }
             | Self::Pause { process, .. }
             | Self::ResetConnections { process }
             | Self::SlowLinks { process, .. }
-            | Self::Partition { process, .. } => Some(*process),
-            Self::SlowStorage { .. }
+            | Self::Partition { process, .. }
+            | Self::OneWay { process, .. }
+            | Self::Disconnect { process, .. }
+            | Self::HalfOpen { process, .. }
+            | Self::Refuse { process, .. }
+            | Self::Zombie { process, .. }
+            | Self::StallStorage { process, .. }
+            | Self::JumpWallClock { process, .. } => Some(*process),
+            Self::CrashTogether { .. }
+            | Self::SlowStorage { .. }
             | Self::FailStorage { .. }
             | Self::LoseReplies { .. }
             | Self::HangStorage { .. }
@@ -330,6 +419,30 @@ impl fmt::Display for FaultKind {
                 write!(f, "links of {process} {factor} times slower for {for_ms} ms")
             }
             Self::Partition { process, for_ms } => write!(f, "cut {process} off for {for_ms} ms"),
+            Self::OneWay { process, inbound, for_ms } => {
+                let way = if *inbound { "reaches" } else { "leaves" };
+                write!(f, "nothing {way} {process} for {for_ms} ms")
+            }
+            Self::Disconnect { process, from } => write!(f, "break the connections of {process} and {from}"),
+            Self::HalfOpen { process, believed_ms } => {
+                write!(f, "the connections of {process} are dead and one end believes in them ")?;
+                match believed_ms {
+                    Some(ms) => write!(f, "for {ms} ms"),
+                    None => f.write_str("for ever"),
+                }
+            }
+            Self::Refuse { process, for_ms } => write!(f, "the ports of {process} refuse for {for_ms} ms"),
+            Self::Zombie { process, for_ms, replaced_after_ms, lives_ms } => write!(
+                f,
+                "pause {process} for {for_ms} ms, start another after {replaced_after_ms} ms, and kill the old one \
+                 {lives_ms} ms after it goes on"
+            ),
+            Self::CrashTogether { processes, restart_after_ms } => {
+                let names: Vec<String> = processes.iter().map(Process::to_string).collect();
+                write!(f, "crash {} together, back after {restart_after_ms} ms", names.join(", "))
+            }
+            Self::StallStorage { process, for_ms } => write!(f, "hold up the storage of {process} for {for_ms} ms"),
+            Self::JumpWallClock { process, by_ms } => write!(f, "the wall clock of {process} jumps by {by_ms} ms"),
             Self::SlowStorage { prefix, factor, for_ms } => {
                 write!(f, "storage under {prefix:?} {factor} times slower for {for_ms} ms")
             }

@@ -15,7 +15,7 @@ use cofferdam_properties::history::{Incarnation, What};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
 /// 2024-01-01, in milliseconds since 1970: when every run begins, for people.
@@ -32,6 +32,8 @@ pub(crate) struct Door {
     /// Its logical identity.
     pub key: u64,
     clock: LocalClock,
+    /// How far the wall clock has jumped.
+    wall_jumps_ms: AtomicI64,
     slowness_percent: u64,
     fenced: AtomicBool,
 }
@@ -42,7 +44,21 @@ impl Door {
         let key = identity(who);
         let clock = LocalClock::new(&world, who);
         let slowness = world.keyed.draw(Domain::Work, who.process, 0) % (u64::from(world.tuning.slowness_percent) + 1);
-        Self { world, who, index, key, clock, slowness_percent: 100 + slowness, fenced: AtomicBool::new(false) }
+        Self {
+            world,
+            who,
+            index,
+            key,
+            clock,
+            wall_jumps_ms: AtomicI64::new(0),
+            slowness_percent: 100 + slowness,
+            fenced: AtomicBool::new(false),
+        }
+    }
+
+    /// The wall clock shows another time from now on.
+    pub fn jump_wall_clock(&self, by_ms: i64) {
+        self.wall_jumps_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
 
     /// Whether the incarnation is dead.
@@ -111,7 +127,8 @@ impl Clock for Port {
     }
 
     fn wall_ms(&self) -> u64 {
-        RUNS_BEGIN_MS + self.door.clock.local(self.door.world.now()).saturating_sub(self.door.clock.zero) / MILLION
+        let elapsed = self.door.clock.local(self.door.world.now()).saturating_sub(self.door.clock.zero) / MILLION;
+        (RUNS_BEGIN_MS + elapsed).saturating_add_signed(self.door.wall_jumps_ms.load(Ordering::Relaxed))
     }
 
     fn sleep_until(&self, deadline: Time) -> BoxFuture<'static, ()> {

@@ -10,7 +10,7 @@
 //!    learns by a delivery.
 //! 3. A closed end (both halves dropped, or its process ended) is noticed after everything it sent has arrived.
 //! 4. A crash or reset loses a keyed suffix of what was in flight. The peer's halves notice separately, later, or
-//!    (half-open) never.
+//!    (half-open) never. Of a half-open connection between the living one end is always told.
 //!
 //! Invariant: each end of a connection is told of its end at most once per half, and has no frame after that.
 //! Not modelled: garbled frames, connections that come up on one side only.
@@ -70,6 +70,8 @@ pub(crate) struct Network {
 struct Listener {
     incarnation: u32,
     address: String,
+    /// Known to others in advance: whoever takes the process's place listens there too.
+    well_known: bool,
     open: bool,
     incoming: VecDeque<ConnectionEnd>,
     waiter: Option<Waker>,
@@ -91,6 +93,10 @@ struct End {
     handles: u8,
     /// Per half: the engine has been told that the connection is over.
     told: [bool; 2],
+    /// Half-open: nobody tells it that the connection is over, except as was decided then.
+    deceived: bool,
+    /// The lane that leads here is so many times slower than others.
+    slowness: u64,
     /// The receiver will be told with the last frame in flight.
     over_after_flight: bool,
     send_waiter: Option<Waker>,
@@ -114,6 +120,8 @@ impl End {
             gone: false,
             handles: 0,
             told: [false; 2],
+            deceived: false,
+            slowness: 1,
             over_after_flight: false,
             send_waiter: None,
             receive_waiter: None,
@@ -158,7 +166,8 @@ impl Network {
         let refuse = |cause: &str| NetworkError::CannotListen(address.to_owned(), cause.to_owned());
         let (host, port) = address.rsplit_once(':').ok_or_else(|| refuse("it has no port"))?;
         let port: u16 = port.parse().map_err(|_| refuse("its port is no number"))?;
-        let port = if port > 0 {
+        let well_known = port > 0;
+        let port = if well_known {
             port
         } else {
             // Ports are not reused: an address of an earlier incarnation stays dead.
@@ -176,6 +185,7 @@ impl Network {
         self.listeners.push(Listener {
             incarnation,
             address: full.clone(),
+            well_known,
             open: true,
             incoming: VecDeque::new(),
             waiter: None,
@@ -219,6 +229,18 @@ impl Network {
         end.peer.clone()
     }
 
+    /// Somebody else takes the place of an incarnation: its well-known addresses lead to it no more.
+    pub fn moved_away(&mut self, incarnation: u32) {
+        for (number, listener) in self.listeners.iter().enumerate() {
+            if listener.incarnation == incarnation
+                && listener.well_known
+                && self.addresses.get(&listener.address).is_some_and(|&at| at as usize == number)
+            {
+                self.addresses.remove(&listener.address);
+            }
+        }
+    }
+
     /// Every waker, to be dropped without the world's lock.
     pub fn take_waiters(&mut self) -> Vec<Waker> {
         let ends = self.connections.iter_mut().flat_map(|connection| &mut connection.ends);
@@ -240,7 +262,7 @@ impl State {
         let now = world.now();
         let lane = Lane { connection: from.connection, to: 1 - from.end };
         let connection = &mut self.network.connections[from.connection as usize];
-        let incarnations = [connection.ends[0].incarnation, connection.ends[1].incarnation];
+        let by = connection.ends[usize::from(from.end)].incarnation;
         let end = &mut connection.ends[usize::from(lane.to)];
         if end.unread >= world.tuning.window {
             return Sent::Full(frame);
@@ -253,8 +275,8 @@ impl State {
             return Sent::Away;
         }
         let size_ns = (frame.len() as u64 * world.tuning.link_per_kb_ns) >> 10;
-        let latency = world.tuning.link.from_draw(word) + size_ns;
-        let arrives = self.faults.arrival(now, latency, incarnations);
+        let latency = world.tuning.link.from_draw(word) * end.slowness + size_ns;
+        let arrives = self.faults.arrival(now, latency, by, Some(end.incarnation));
         // Frames held up behind a slow one still come one by one.
         end.arrives_last = arrives.max(end.arrives_last.saturating_add(GAP_NS + size_ns));
         end.in_flight.push_back(frame);
@@ -297,7 +319,8 @@ impl State {
             let arrives = self.faults.arrival(
                 world.now(),
                 world.tuning.link.from_draw(word),
-                [end.incarnation, other.incarnation],
+                end.incarnation,
+                Some(other.incarnation),
             );
             self.queue.push(arrives, word, Arrival::Credit(Lane { connection: at.connection, to: at.end }));
         }
@@ -339,13 +362,16 @@ impl State {
         }
         let word = world.keyed.draw(Domain::Network, (request.key, "reply"), 0);
         let latency = world.tuning.link.from_draw(word);
-        let listener = self.network.listener(&request.address);
+        let mut listener = self.network.listener(&request.address);
         if let Some((_, at)) = listener {
-            let through = self.faults.arrival(world.now(), 0, [from, at]);
+            let through = self.faults.arrival(world.now(), 0, from, Some(at));
             if through > world.now() {
                 // The listener is cut off.
                 self.queue.push(through, word, Arrival::Connect(Box::new(request)));
                 return None;
+            }
+            if self.faults.refuses(world.now(), at) {
+                listener = None;
             }
         }
         let Some((number, at)) = listener else {
@@ -358,7 +384,11 @@ impl State {
         let connection = u32::try_from(self.network.connections.len()).expect("fewer than 2^32 connections");
         let caller = self.incarnation(from).who.process.to_string();
         let mut ends = [End::new(from, request.address), End::new(at, caller)];
-        let replied = self.faults.arrival(world.now(), latency, [from, at]);
+        let replied = self.faults.arrival(world.now(), latency, at, Some(from));
+        for (side, end) in ends.iter_mut().enumerate() {
+            end.slowness =
+                world.tuning.unfairness(world.keyed.draw(Domain::Network, (request.key, "unfair"), side as u64));
+        }
         // The acceptor's first frame comes after the news that the connection is up.
         ends[0].arrives_last = replied;
         self.network.connections.push(Connection { key: request.key, severed: false, ends });
@@ -394,13 +424,14 @@ impl State {
     fn notice_break(&mut self, world: &Shared, of: ConnectionEnd, delay: super::Delay, cause: &'static str) {
         let connection = &self.network.connections[of.connection as usize];
         let end = &connection.ends[usize::from(of.end)];
-        if end.gone {
+        if end.gone || end.deceived {
             return;
         }
-        let incarnations = [connection.ends[0].incarnation, connection.ends[1].incarnation];
+        let from = connection.ends[usize::from(1 - of.end)].incarnation;
         for half in [Half::Sender, Half::Receiver] {
             let word = world.keyed.draw(Domain::Network, (connection.key, of.end, half as u8), identity(cause));
-            let arrives = self.faults.arrival(world.now(), delay.from_draw(word), incarnations).max(end.arrives_last);
+            let arrives = self.faults.arrival(world.now(), delay.from_draw(word), from, Some(end.incarnation));
+            let arrives = arrives.max(end.arrives_last);
             self.queue.push(arrives, word, Arrival::Break(Lane { connection: of.connection, to: of.end }, half));
         }
     }
@@ -429,18 +460,50 @@ impl State {
         }
     }
 
-    /// Breaks every connection of an incarnation; says how many.
-    pub fn reset_connections(&mut self, world: &Shared, incarnation: u32) -> u32 {
+    /// Breaks the connections of an incarnation with these peers; says how many. With `believed`, they become half-open:
+    /// one end is told soon, the other at that time.
+    pub fn break_connections(
+        &mut self,
+        world: &Shared,
+        incarnation: u32,
+        with: impl Fn(Process) -> bool,
+        believed: Option<u64>,
+    ) -> u32 {
         let mut broken = 0;
         for end in self.ends_of(incarnation) {
+            let far = ConnectionEnd { end: 1 - end.end, ..end };
+            let peer = self.network.end(far).incarnation;
+            if !with(self.incarnation(peer).who.process) {
+                continue;
+            }
             broken += 1;
-            self.network.connections[end.connection as usize].severed = true;
-            for side in [end, ConnectionEnd { end: 1 - end.end, ..end }] {
+            let connection = &mut self.network.connections[end.connection as usize];
+            connection.severed = true;
+            let word = world.keyed.draw(Domain::Loss, (connection.key, "deceived"), 0);
+            let sides = if word.is_multiple_of(2) { [end, far] } else { [far, end] };
+            for side in sides {
                 self.lose_frames(world, side);
-                self.notice_break(world, side, world.tuning.break_notice, "reset");
+            }
+            self.notice_break(world, sides[0], world.tuning.break_notice, "reset");
+            match believed {
+                None => self.notice_break(world, sides[1], world.tuning.break_notice, "reset"),
+                Some(until) => self.deceive(sides[1], until),
             }
         }
         broken
+    }
+
+    /// An end believes in a dead connection until then.
+    fn deceive(&mut self, of: ConnectionEnd, until: u64) {
+        let end = self.network.end(of);
+        if end.gone || std::mem::replace(&mut end.deceived, true) || until == u64::MAX {
+            return;
+        }
+        let until = until.max(end.arrives_last);
+        for half in [Half::Sender, Half::Receiver] {
+            let lane = Lane { connection: of.connection, to: of.end };
+            self.queue.push(until, identity((of.connection, of.end, half as u8)), Arrival::Break(lane, half));
+        }
     }
 
     /// A send was dropped half-way: this end cannot send any more, and the connection is over.

@@ -34,6 +34,8 @@ pub(crate) enum Arrival {
     Effect(Box<Operation>),
     /// An incarnation of a process comes up.
     Start(usize),
+    /// An incarnation that has been replaced is killed.
+    TakeDown(u32),
     /// The trigger of a timed fault matches.
     Fault(usize),
     /// Faults end.

@@ -264,7 +264,10 @@ impl State {
         let life = &self.lives[index as usize];
         assert!(!life.door.is_fenced(), "an incarnation dies once");
         life.door.fence();
-        assert_eq!(self.processes[life.process].alive.take(), Some(index), "the living one dies");
+        let alive = &mut self.processes[life.process].alive;
+        if *alive == Some(index) {
+            *alive = None;
+        }
         self.disconnect(world, index, crashed);
         self.to_kill.push(index);
     }
@@ -278,6 +281,32 @@ impl State {
         self.schedule_start(world, self.process_of(index), restart_after);
     }
 
+    /// The supervisor takes an incarnation for dead: another one comes up, and it lives on beside it.
+    pub fn replace(&mut self, world: &Shared, index: u32, after: u64) {
+        let place = self.process_of(index);
+        assert_eq!(self.processes[place].alive.take(), Some(index), "the newest one is replaced");
+        self.network.moved_away(index);
+        self.schedule_start(world, place, after);
+    }
+
+    /// An incarnation that was replaced dies at last.
+    fn take_down(&mut self, world: &Shared, index: u32) {
+        if self.incarnation(index).is_fenced() {
+            return;
+        }
+        self.fence(world, index, true);
+        let who = self.incarnation(index).who;
+        self.record(world.now(), who, What::Fact(Fact::Crashed));
+        self.end_if_all_are_over();
+    }
+
+    fn end_if_all_are_over(&mut self) {
+        if self.processes.iter().all(|process| !process.starting) && self.lives.iter().all(|life| life.door.is_fenced())
+        {
+            self.ended.get_or_insert(RunEnd::AllEnded);
+        }
+    }
+
     /// Nothing reaches an incarnation until then.
     pub fn pause(&mut self, index: u32, until: u64) {
         self.paused = true;
@@ -288,9 +317,13 @@ impl State {
     pub fn process_ended(&mut self, world: &Shared, index: u32, result: Result<String, String>) {
         let who = self.incarnation(index).who;
         let place = self.process_of(index);
+        // One that was replaced has a successor already.
+        let newest = self.alive(place) == Some(index);
         self.fence(world, index, false);
         self.record(world.now(), who, What::Fact(Fact::Ended(result.clone())));
-        if let Err(message) = result {
+        if let Err(message) = result
+            && newest
+        {
             match self.processes[place].spec.on_error {
                 OnError::StayDown => {}
                 OnError::Restart { after_ms } => self.schedule_start(world, place, after_ms.saturating_mul(1_000_000)),
@@ -299,9 +332,7 @@ impl State {
                 }
             }
         }
-        if self.processes.iter().all(|process| process.alive.is_none() && !process.starting) {
-            self.ended.get_or_insert(RunEnd::AllEnded);
-        }
+        self.end_if_all_are_over();
     }
 
     /// Makes deliveries up to the first that the driver has a part in.
@@ -351,7 +382,9 @@ impl State {
             Arrival::Frame(lane) | Arrival::Break(lane, _) => self.network.incarnation(lane.connection, lane.to),
             Arrival::Credit(lane) => self.network.incarnation(lane.connection, 1 - lane.to),
             Arrival::Connect(request) => self.network.listener(&request.address)?.1,
-            Arrival::Effect(_) | Arrival::Start(_) | Arrival::Fault(_) | Arrival::Heal => return None,
+            Arrival::Effect(_) | Arrival::Start(_) | Arrival::TakeDown(_) | Arrival::Fault(_) | Arrival::Heal => {
+                return None;
+            }
         };
         assert!(delivery.time >= now, "time does not go back");
         let until = self.lives[index as usize].paused_until;
@@ -382,6 +415,10 @@ impl State {
             }
             Arrival::Spawn(task) => return self.first_poll(task),
             Arrival::Start(place) => return Some(self.start(world, place)),
+            Arrival::TakeDown(index) => {
+                self.take_down(world, index);
+                None
+            }
             Arrival::Fault(fault) => {
                 self.strike(world, fault, None);
                 None

@@ -151,7 +151,8 @@ impl State {
         let wait = self.waits.add(door.index, Outcome::Open);
         let operation = Operation { incarnation: door.index, wait, path, request, key, late: false };
         self.counters.storage_requests += 1;
-        self.queue.push(world.now().saturating_add(latency), word, Arrival::Effect(Box::new(operation)));
+        let leaves = self.faults.storage_leaves(world.now(), door.index);
+        self.queue.push(leaves.saturating_add(latency), word, Arrival::Effect(Box::new(operation)));
         wait
     }
 
@@ -252,7 +253,8 @@ impl State {
         let bytes = if let Outcome::Read(Ok(piece)) = &outcome { piece.bytes.len() } else { 0 };
         let latency = self.storage_latency(world, &operation.path, word, bytes);
         if self.waits.prepare(operation.wait, outcome).is_ok() {
-            self.queue.push(world.now().saturating_add(latency), word, Arrival::Wait(operation.wait));
+            let leaves = self.faults.storage_leaves(world.now(), operation.incarnation);
+            self.queue.push(leaves.saturating_add(latency), word, Arrival::Wait(operation.wait));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Requests, Target, Trigger};
+use super::links::{Links, Way};
 use super::queue::Arrival;
 use super::state::State;
 use cofferdam_engine::event::Event;
@@ -21,8 +22,7 @@ pub(crate) struct Faults {
     /// Checkpoints in the order in which they were first announced.
     checkpoints: Vec<CheckpointId>,
     counts_checkpoints: bool,
-    /// The process of each incarnation.
-    members: Vec<Process>,
+    links: Links,
     heal_at: u64,
 }
 
@@ -33,8 +33,6 @@ struct Window {
 }
 
 enum Effect {
-    SlowLinks(Process, u64),
-    Partition(Process),
     SlowStorage(String, u64),
     ThrottleStorage(String),
     /// Until when the pipe is busy.
@@ -86,7 +84,7 @@ impl Faults {
             counted: Vec::new(),
             checkpoints: Vec::new(),
             counts_checkpoints: plan.iter().any(by_ordinal),
-            members: Vec::new(),
+            links: Links::default(),
             plan,
             heal_at,
         }
@@ -94,7 +92,7 @@ impl Faults {
 
     /// A further incarnation, of this process.
     pub fn incarnation_added(&mut self, process: Process) {
-        self.members.push(process);
+        self.links.incarnation_added(process);
     }
 
     /// What became of each fault.
@@ -129,30 +127,25 @@ impl Faults {
         matched
     }
 
-    /// When something that takes `latency` arrives on a link between two incarnations.
+    /// When something arrives that takes `latency` from one incarnation to another, which may not be known yet.
     #[inline]
-    pub fn arrival(&mut self, now: u64, latency: u64, between: [u32; 2]) -> u64 {
-        if self.windows.is_empty() {
+    pub fn arrival(&mut self, now: u64, latency: u64, from: u32, to: Option<u32>) -> u64 {
+        if self.links.is_empty() {
             return now.saturating_add(latency);
         }
-        let (mut leaves, ordinary, mut latency) = (now, latency, latency);
-        let Self { windows, members, records, .. } = self;
-        let touches = |process: &Process| between.iter().any(|&index| members[index as usize] == *process);
-        for window in windows.iter().filter(|window| window.until > now) {
-            match &window.what {
-                Effect::SlowLinks(process, factor) if touches(process) => latency = latency.saturating_mul(*factor),
-                Effect::Partition(process) if touches(process) => leaves = leaves.max(window.until),
-                Effect::SlowLinks(..)
-                | Effect::Partition(_)
-                | Effect::SlowStorage(..)
-                | Effect::ThrottleStorage(_)
-                | Effect::LimitBandwidth { .. }
-                | Effect::ShortReads(_)
-                | Effect::StaleListings(..) => continue,
-            }
-            records[window.fault].struck += 1;
-        }
-        leaves.saturating_add(self.healed_by(leaves, ordinary, latency))
+        let (leaves, factor) = self.links.leaves(now, from, to, &mut self.records);
+        leaves.saturating_add(self.healed_by(leaves, latency, latency.saturating_mul(factor)))
+    }
+
+    /// Whether the ports of an incarnation refuse.
+    pub fn refuses(&mut self, now: u64, at: u32) -> bool {
+        self.links.refuses(now, at, &mut self.records)
+    }
+
+    /// When a storage request of an incarnation, or the reply to it, sets out that would do so now.
+    #[inline]
+    pub fn storage_leaves(&mut self, now: u64, by: u32) -> u64 {
+        self.links.storage_leaves(now, by, &mut self.records)
     }
 
     /// How long a storage request of `bytes` under `path` takes that would take `ordinary`.
@@ -169,9 +162,7 @@ impl Faults {
                     *busy_until = (*busy_until).max(now) + bytes * MS / *bytes_per_ms;
                     latency = latency.saturating_add(*busy_until - now);
                 }
-                Effect::SlowLinks(..)
-                | Effect::Partition(_)
-                | Effect::SlowStorage(..)
+                Effect::SlowStorage(..)
                 | Effect::ThrottleStorage(_)
                 | Effect::LimitBandwidth { .. }
                 | Effect::ShortReads(_)
@@ -248,6 +239,7 @@ impl Faults {
     pub fn heal(&mut self) {
         self.points.clear();
         self.windows.clear();
+        self.links.heal();
         self.counted.clear();
     }
 }
@@ -287,55 +279,101 @@ impl State {
         }
         self.faults.records[fault].triggered = true;
         let what = self.faults.plan[fault].what.clone();
+        if let FaultKind::CrashTogether { processes, restart_after_ms } = what {
+            for process in processes {
+                let place = self.process_named(process);
+                self.strike_dead(world, fault, place, restart_after_ms);
+            }
+            return;
+        }
         let place = what.target().map(|target| match target {
             Target::Announcer => self.process_of(announcer.expect("validated: only points have announcers")),
             Target::Process(process) => self.process_named(process),
         });
-        let Some(place) = place else {
-            return self.strike_storage(world, fault, what);
-        };
-        let until = |for_ms: u64| world.now().saturating_add(for_ms.saturating_mul(MS)).min(self.faults.heal_at);
-        let process = self.process_at(place);
+        match place {
+            Some(place) => self.strike_process(world, fault, what, place),
+            None => self.strike_storage(world, fault, what),
+        }
+    }
+
+    fn strike_process(&mut self, world: &Shared, fault: usize, what: FaultKind, place: usize) {
+        let until = self.strikes_until(world);
         let alive = self.alive(place);
-        match what {
+        let (way, for_ms) = match what {
             FaultKind::Crash { restart_after_ms, .. } => {
-                if let Some(index) = alive {
-                    self.count_strike(world, fault, index);
-                    self.crash(world, index, restart_after_ms.saturating_mul(MS));
-                }
+                return self.strike_dead(world, fault, place, restart_after_ms);
             }
             FaultKind::Pause { for_ms, .. } => {
                 if let Some(index) = alive {
-                    let until = until(for_ms);
                     self.count_strike(world, fault, index);
+                    self.pause(index, until(for_ms));
+                }
+                return;
+            }
+            FaultKind::Zombie { for_ms, replaced_after_ms, lives_ms, .. } => {
+                if let Some(index) = alive {
+                    self.count_strike(world, fault, index);
+                    let until = until(for_ms);
                     self.pause(index, until);
+                    self.replace(world, index, replaced_after_ms.saturating_mul(MS));
+                    self.queue.push(until.saturating_add(lives_ms * MS), u64::from(index), Arrival::TakeDown(index));
                 }
+                return;
             }
-            FaultKind::ResetConnections { .. } => {
-                let broken = alive.map_or(0, |index| self.reset_connections(world, index));
-                if broken > 0 {
-                    self.fault_fired(world, fault, alive);
-                    self.faults.records[fault].struck += broken;
+            FaultKind::JumpWallClock { by_ms, .. } => {
+                if let Some(index) = alive {
+                    self.count_strike(world, fault, index);
+                    self.incarnation(index).jump_wall_clock(by_ms);
                 }
+                return;
             }
-            FaultKind::SlowLinks { factor, for_ms, .. } => {
-                let effect = Effect::SlowLinks(process, u64::from(factor));
-                self.open_window(world, Window { fault, until: until(for_ms), what: effect }, alive);
+            FaultKind::ResetConnections { .. } => return self.strike_connections(world, fault, alive, |_| true, None),
+            FaultKind::Disconnect { from, .. } => {
+                return self.strike_connections(world, fault, alive, |peer| peer == from, None);
             }
-            FaultKind::Partition { for_ms, .. } => {
-                let effect = Effect::Partition(process);
-                self.open_window(world, Window { fault, until: until(for_ms), what: effect }, alive);
+            FaultKind::HalfOpen { believed_ms, .. } => {
+                let believed = believed_ms.map_or(u64::MAX, &until);
+                return self.strike_connections(world, fault, alive, |_| true, Some(believed));
             }
-            FaultKind::SlowStorage { .. }
-            | FaultKind::FailStorage { .. }
-            | FaultKind::LoseReplies { .. }
-            | FaultKind::HangStorage { .. }
-            | FaultKind::ThrottleStorage { .. }
-            | FaultKind::LimitBandwidth { .. }
-            | FaultKind::ShortReads { .. }
-            | FaultKind::StaleListings { .. } => {
-                unreachable!("storage faults have no target process")
-            }
+            FaultKind::SlowLinks { factor, for_ms, .. } => (Way::Slow(u64::from(factor)), for_ms),
+            FaultKind::Partition { for_ms, .. } => (Way::Cut, for_ms),
+            FaultKind::OneWay { inbound: true, for_ms, .. } => (Way::CutIn, for_ms),
+            FaultKind::OneWay { inbound: false, for_ms, .. } => (Way::CutOut, for_ms),
+            FaultKind::Refuse { for_ms, .. } => (Way::Refuse, for_ms),
+            FaultKind::StallStorage { for_ms, .. } => (Way::StorageStalled, for_ms),
+            _ => unreachable!("it hits no single process"),
+        };
+        self.fault_fired(world, fault, alive);
+        let process = self.process_at(place);
+        self.faults.links.open(world.now(), fault, until(for_ms), process, way);
+    }
+
+    /// When something ends that strikes for so many milliseconds from now.
+    fn strikes_until(&self, world: &Shared) -> impl Fn(u64) -> u64 + use<> {
+        let (now, heal_at) = (world.now(), self.faults.heal_at);
+        move |for_ms| now.saturating_add(for_ms.saturating_mul(MS)).min(heal_at)
+    }
+
+    fn strike_dead(&mut self, world: &Shared, fault: usize, place: usize, restart_after_ms: u64) {
+        if let Some(index) = self.alive(place) {
+            self.count_strike(world, fault, index);
+            self.crash(world, index, restart_after_ms.saturating_mul(MS));
+        }
+    }
+
+    /// Breaks the connections with these peers; with `believed`, one end of each learns it only then.
+    fn strike_connections(
+        &mut self,
+        world: &Shared,
+        fault: usize,
+        alive: Option<u32>,
+        with: impl Fn(Process) -> bool,
+        believed: Option<u64>,
+    ) {
+        let broken = alive.map_or(0, |index| self.break_connections(world, index, with, believed));
+        if broken > 0 {
+            self.fault_fired(world, fault, alive);
+            self.faults.records[fault].struck += broken;
         }
     }
 
@@ -362,13 +400,9 @@ impl State {
             FaultKind::HangStorage { prefix, requests, count } => {
                 return self.faults.count(fault, prefix, requests, count, Verdict::Hang);
             }
-            FaultKind::Crash { .. }
-            | FaultKind::Pause { .. }
-            | FaultKind::ResetConnections { .. }
-            | FaultKind::SlowLinks { .. }
-            | FaultKind::Partition { .. } => unreachable!("faults of processes have a target"),
+            _ => unreachable!("faults of processes are struck elsewhere"),
         };
-        let until = world.now().saturating_add(for_ms.saturating_mul(MS)).min(self.faults.heal_at);
+        let until = self.strikes_until(world)(for_ms);
         self.open_window(world, Window { fault, until, what: effect }, None);
     }
 

@@ -9,6 +9,8 @@ use cofferdam_properties::history::{Fact, What};
 use std::future::Future;
 use std::time::Duration;
 
+mod ways;
+
 const W0: Process = Process::Worker(WorkerId(0));
 const W1: Process = Process::Worker(WorkerId(1));
 

@@ -48,6 +48,8 @@ pub struct Tuning {
     pub link: Delay,
     /// More for each kilobyte of the frame.
     pub link_per_kb_ns: u64,
+    /// One in four directions of connections is up to this many times slower than the others; 1: none.
+    pub unfair_links: u32,
     /// From a crash to the moment when a peer notices it, unless it never does.
     pub break_notice: Delay,
     /// One in so many connections of a crashed process is half-open: the peer is told nothing. 0: none.
@@ -77,6 +79,13 @@ pub struct Tuning {
     pub slowness_percent: u32,
 }
 
+impl Tuning {
+    /// How many times slower than others a direction of a connection is, by its draw.
+    pub fn unfairness(&self, word: u64) -> u64 {
+        if word.is_multiple_of(4) { 1 + (word >> 2) % u64::from(self.unfair_links.max(1)) } else { 1 }
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
         Self {
@@ -85,6 +94,7 @@ impl Default for Tuning {
             spawn: Delay::new(1_000, 20_000).with_tail(16, 20),
             link: Delay::new(100_000, 400_000).with_tail(24, 12),
             link_per_kb_ns: 1_000,
+            unfair_links: 1,
             break_notice: Delay::new(1_000_000, 20_000_000).with_tail(8, 10),
             half_open_one_in: 8,
             window: 16,

@@ -1,10 +1,26 @@
-//! Checkpointing, effect by effect: two subtasks, a trigger every second, a timeout of ten.
+//! Checkpointing, effect by effect: a source and a sink, a trigger every second, a timeout of ten.
 
+mod concurrent;
+mod finished;
+mod model;
+mod requests;
+mod tolerance;
+
+use super::pending::MANIFEST_TRIES;
 use super::*;
+use crate::config::{CheckpointMode, JobConfig};
+use crate::cores::backoff::backoff;
+use crate::element::{Alignment, Barrier};
+use crate::error::Error;
 use crate::ids::{Generation, OperatorId};
+use crate::persist::manifest::Manifest;
+use crate::statistics::SnapshotStatistics;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When acks arrive.
+const ACKED: Time = Time(1_400_000_000);
 
 const SOURCE: SubtaskId = SubtaskId { operator: OperatorId(0), index: 0 };
 const SINK: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
@@ -29,6 +45,24 @@ fn manifest(checkpoint: u64, number: u32) -> String {
     Manifest::path(id(checkpoint), attempt(number))
 }
 
+fn config() -> CheckpointConfig {
+    CheckpointConfig {
+        interval: INTERVAL,
+        timeout: TIMEOUT,
+        tolerable_failures: 100,
+        ..JobConfig::default().checkpoints
+    }
+}
+
+fn topology() -> Topology {
+    Topology::new(BTreeMap::from([(SOURCE, BTreeSet::new()), (SINK, BTreeSet::from([SOURCE]))]))
+}
+
+fn contribution(checkpoint: u64, subtask: SubtaskId, ended: bool) -> Contribution {
+    let statistics = SnapshotStatistics { bytes: 21, ..SnapshotStatistics::default() };
+    Contribution { snapshot: handle(checkpoint, subtask, ended), statistics }
+}
+
 fn handle(checkpoint: u64, subtask: SubtaskId, ended: bool) -> SnapshotHandle {
     SnapshotHandle { path: path(checkpoint, subtask), bytes: 21, checksum: 0, digest: 0, ended }
 }
@@ -42,9 +76,13 @@ struct Bench {
 impl Bench {
     /// The first attempt runs from time zero.
     fn running() -> Self {
-        let core = Checkpointing::new(INTERVAL, TIMEOUT, BTreeSet::from([SOURCE, SINK]));
-        let mut bench = Self { core, out: Vec::new() };
-        bench.core.on_deployed(attempt(1));
+        Self::with(config())
+    }
+
+    /// The same with another policy.
+    fn with(config: CheckpointConfig) -> Self {
+        let mut bench = Self { core: Checkpointing::new(&config, topology()), out: Vec::new() };
+        bench.core.on_deployed(attempt(1), None);
         bench.core.on_running(at_ms(0), attempt(1), &mut bench.out);
         bench.expect(&[]);
         bench
@@ -53,15 +91,15 @@ impl Bench {
     /// Checkpoint `checkpoint` was triggered at `ms`.
     fn triggered(&mut self, ms: u64, checkpoint: u64) {
         self.core.on_alarm(at_ms(ms), &mut self.out);
-        self.expect(&[Effect::RequestId]);
+        self.expect(&[Effect::Allocate]);
         self.core.on_id(at_ms(ms), 77, id(checkpoint), &mut self.out);
         assert!(matches!(self.out[..], [Effect::Trigger { barrier, .. }] if barrier.checkpoint == id(checkpoint)));
         self.out.clear();
     }
 
     fn ack(&mut self, number: u32, checkpoint: u64, subtask: SubtaskId, ended: bool) -> Verdict {
-        let snapshot = handle(checkpoint, subtask, ended);
-        self.core.on_ack(attempt(number), id(checkpoint), subtask, snapshot, &mut self.out)
+        let contribution = contribution(checkpoint, subtask, ended);
+        self.core.on_ack(ACKED, attempt(number), id(checkpoint), subtask, contribution, &mut self.out)
     }
 
     /// Every subtask acknowledged, and the manifest is written.
@@ -78,6 +116,10 @@ impl Bench {
         assert_eq!(self.core.on_input_ended(at_ms(ms), attempt(1), subtask, &mut self.out), Verdict::Counts);
     }
 
+    fn finish(&mut self, ms: u64, subtask: SubtaskId) {
+        assert_eq!(self.core.on_finished(at_ms(ms), attempt(1), subtask, &mut self.out), Verdict::Counts);
+    }
+
     fn expect(&mut self, effects: &[Effect]) {
         assert_eq!(self.out, effects);
         self.out.clear();
@@ -89,7 +131,8 @@ fn write_manifest(checkpoint: u64, ended: bool, delay: Duration) -> Effect {
         attempt: attempt(1),
         checkpoint: id(checkpoint),
         triggered_ms: 77,
-        snapshots: [SOURCE, SINK].map(|subtask| (subtask, handle(checkpoint, subtask, ended))).into(),
+        duration: Duration::from_millis(400),
+        contributions: [SOURCE, SINK].map(|subtask| (subtask, contribution(checkpoint, subtask, ended))).into(),
         delay,
     }
 }
@@ -106,8 +149,8 @@ fn complete(checkpoint: u64, number: u64, duration_ms: u64, last: bool) -> Effec
     })
 }
 
-fn notify(checkpoint: u64, last: bool) -> Effect {
-    Effect::Notify { attempt: attempt(1), checkpoint: id(checkpoint), last }
+fn notify(checkpoint: u64) -> Effect {
+    Effect::Notify { attempt: attempt(1), checkpoint: id(checkpoint) }
 }
 
 fn abort(checkpoint: u64, reason: FailureReason) -> Effect {
@@ -125,11 +168,13 @@ fn a_checkpoint_goes_from_trigger_to_manifest_to_store_and_only_then_is_notified
     bench.core.on_alarm(at_ms(999), &mut bench.out);
     bench.expect(&[]);
     bench.core.on_alarm(at_ms(1000), &mut bench.out);
-    bench.expect(&[Effect::RequestId]);
+    bench.expect(&[Effect::Allocate]);
     bench.core.on_id(at_ms(1000), 77, id(1), &mut bench.out);
     bench.expect(&[Effect::Trigger {
         attempt: attempt(1),
         barrier: Barrier { checkpoint: id(1), alignment: Alignment::ExactlyOnce, triggered_ms: 77 },
+        subtasks: BTreeSet::from([SOURCE]),
+        wait: BTreeSet::from([SOURCE, SINK]),
     }]);
     assert_eq!(bench.ack(1, 1, SINK, false), Verdict::Counts);
     bench.expect(&[]);
@@ -138,16 +183,16 @@ fn a_checkpoint_goes_from_trigger_to_manifest_to_store_and_only_then_is_notified
     bench.core.on_manifest_written(at_ms(1200), id(1), Ok(()), &mut bench.out);
     bench.expect(&[Effect::AddToStore { checkpoint: id(1), manifest: manifest(1, 1) }]);
     bench.core.on_added(at_ms(1300), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 300, false), notify(1, false)]);
+    bench.expect(&[complete(1, 2, 300, false), notify(1)]);
     assert_eq!(bench.core.deadline(), Some(at_ms(2000)));
 }
 
 #[test]
 fn nothing_is_triggered_before_every_subtask_runs() {
-    let mut core = Checkpointing::new(INTERVAL, TIMEOUT, BTreeSet::from([SOURCE, SINK]));
+    let mut core = Checkpointing::new(&config(), topology());
     let mut out = Vec::new();
     core.on_alarm(at_ms(5000), &mut out);
-    core.on_deployed(attempt(1));
+    core.on_deployed(attempt(1), None);
     core.on_alarm(at_ms(9000), &mut out);
     assert_eq!((core.deadline(), out), (None, vec![]));
 }
@@ -160,7 +205,7 @@ fn one_checkpoint_is_pending_at_a_time_and_the_next_follows_at_once_when_it_is_o
     bench.expect(&[]);
     bench.adding(1, false);
     bench.core.on_added(at_ms(2600), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 1600, false), notify(1, false), Effect::RequestId]);
+    bench.expect(&[complete(1, 2, 1600, false), notify(1), Effect::Allocate]);
 }
 
 #[test]
@@ -183,7 +228,7 @@ fn a_checkpoint_that_times_out_is_aborted_and_what_was_acknowledged_is_discarded
     bench.ack(1, 1, SINK, false);
     assert_eq!(bench.core.deadline(), Some(at_ms(11_000)));
     bench.core.on_alarm(at_ms(11_000), &mut bench.out);
-    bench.expect(&[abort(1, FailureReason::Expired), discard(&[path(1, SINK)]), Effect::RequestId]);
+    bench.expect(&[abort(1, FailureReason::Expired), discard(&[path(1, SINK)]), Effect::Allocate]);
 }
 
 #[test]
@@ -194,8 +239,8 @@ fn a_late_ack_of_an_aborted_checkpoint_has_its_blob_discarded() {
     bench.out.clear();
     assert_eq!(bench.ack(1, 1, SOURCE, false), Verdict::Ignored);
     bench.expect(&[discard(&[path(1, SOURCE)])]);
-    let elsewhere = SnapshotHandle { path: path(2, SOURCE), ..handle(1, SOURCE, false) };
-    bench.core.on_ack(attempt(1), id(1), SOURCE, elsewhere, &mut bench.out);
+    let elsewhere = contribution(2, SOURCE, false);
+    bench.core.on_ack(ACKED, attempt(1), id(1), SOURCE, elsewhere, &mut bench.out);
     bench.expect(&[]);
 }
 
@@ -307,7 +352,7 @@ fn the_end_of_the_attempt_waits_for_a_completion_that_fails() {
 fn an_id_that_comes_after_the_attempt_is_never_used() {
     let mut bench = Bench::running();
     bench.core.on_alarm(at_ms(1000), &mut bench.out);
-    bench.expect(&[Effect::RequestId]);
+    bench.expect(&[Effect::Allocate]);
     bench.core.on_attempt_over(at_ms(1100), attempt(1), "worker-1 is lost", &mut bench.out);
     bench.core.on_id(at_ms(1200), 77, id(1), &mut bench.out);
     bench.expect(&[]);
@@ -318,7 +363,7 @@ fn an_id_that_comes_after_the_attempt_is_never_used() {
 fn without_an_id_the_trigger_is_tried_again_later() {
     let mut bench = Bench::running();
     bench.core.on_alarm(at_ms(1000), &mut bench.out);
-    bench.core.on_no_id(at_ms(1400));
+    bench.core.on_no_id(at_ms(1400), "no space", &mut bench.out);
     assert_eq!(bench.core.deadline(), Some(at_ms(2400)));
 }
 
@@ -326,7 +371,7 @@ fn without_an_id_the_trigger_is_tried_again_later() {
 fn a_new_attempt_triggers_with_its_own_clock() {
     let mut bench = Bench::running();
     bench.core.on_attempt_over(at_ms(500), attempt(1), "worker-1 is lost", &mut bench.out);
-    bench.core.on_deployed(attempt(2));
+    bench.core.on_deployed(attempt(2), None);
     bench.core.on_running(at_ms(3000), attempt(2), &mut bench.out);
     assert_eq!(bench.core.deadline(), Some(at_ms(4000)));
     let verdict = bench.core.on_input_ended(at_ms(3100), attempt(1), SOURCE, &mut bench.out);
@@ -339,12 +384,12 @@ fn once_all_input_has_ended_the_final_checkpoint_is_triggered_at_once_and_is_the
     bench.end_input(100, SOURCE);
     bench.expect(&[]);
     bench.end_input(200, SINK);
-    bench.expect(&[Effect::RequestId]);
+    bench.expect(&[Effect::Allocate]);
     bench.core.on_id(at_ms(200), 77, id(1), &mut bench.out);
     bench.out.clear();
     bench.adding(1, true);
     bench.core.on_added(at_ms(300), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 100, true), notify(1, true)]);
+    bench.expect(&[complete(1, 2, 100, true), notify(1)]);
     assert_eq!(bench.core.deadline(), None, "nothing follows the last");
 }
 
@@ -357,7 +402,7 @@ fn the_final_checkpoint_follows_the_one_that_is_pending() {
     bench.expect(&[]);
     bench.adding(1, false);
     bench.core.on_added(at_ms(1600), id(1), 2, &mut bench.out);
-    bench.expect(&[complete(1, 2, 600, false), notify(1, false), Effect::RequestId]);
+    bench.expect(&[complete(1, 2, 600, false), notify(1), Effect::Allocate]);
 }
 
 #[test]
@@ -378,17 +423,17 @@ fn a_final_checkpoint_that_is_aborted_is_tried_again_after_a_pause() {
     bench.expect(&[abort(1, FailureReason::UploadFailed("no space".into()))]);
     assert_eq!(bench.core.deadline(), Some(at_ms(1100)));
     bench.core.on_alarm(at_ms(1100), &mut bench.out);
-    bench.expect(&[Effect::RequestId]);
+    bench.expect(&[Effect::Allocate]);
 }
 
 #[test]
 fn input_that_ends_before_every_subtask_runs_is_remembered() {
-    let mut core = Checkpointing::new(INTERVAL, TIMEOUT, BTreeSet::from([SOURCE, SINK]));
+    let mut core = Checkpointing::new(&config(), topology());
     let mut out = Vec::new();
-    core.on_deployed(attempt(1));
+    core.on_deployed(attempt(1), None);
     core.on_input_ended(at_ms(1), attempt(1), SOURCE, &mut out);
     core.on_input_ended(at_ms(2), attempt(1), SINK, &mut out);
     assert_eq!(out, []);
     core.on_running(at_ms(3), attempt(1), &mut out);
-    assert_eq!(out, [Effect::RequestId]);
+    assert_eq!(out, [Effect::Allocate]);
 }

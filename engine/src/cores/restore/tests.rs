@@ -49,9 +49,15 @@ fn handles(graph: &JobGraph) -> BTreeMap<SubtaskId, SnapshotHandle> {
     graph.subtasks().into_iter().map(handle).collect()
 }
 
+fn contributions(graph: &JobGraph) -> BTreeMap<SubtaskId, Contribution> {
+    let statistics = SnapshotStatistics { bytes: 10, ..SnapshotStatistics::default() };
+    let contribute = |(subtask, snapshot)| (subtask, Contribution { snapshot, statistics });
+    handles(graph).into_iter().map(contribute).collect()
+}
+
 fn manifest(graph: &JobGraph) -> Manifest {
     let attempt = Attempt { generation: Generation(3), number: 2 };
-    describe(graph, CheckpointId(9), attempt, 1234, &handles(graph))
+    describe(graph, CheckpointId(9), attempt, 1234, Duration::from_millis(56), &contributions(graph))
 }
 
 /// What `assign` says about a manifest after `spoil`.
@@ -68,7 +74,8 @@ fn refusal(spoil: impl FnOnce(&mut Manifest)) -> String {
 fn what_was_described_is_assigned_to_the_same_subtasks() {
     let graph = graph();
     let manifest = manifest(&graph);
-    assert_eq!(manifest.bytes(), 30);
+    assert_eq!((manifest.bytes(), manifest.triggered_ms, manifest.duration_ms), (30, 1234, 56));
+    assert!(manifest.operators.iter().all(|operator| operator.subtasks.len() == operator.statistics.len()));
     let restore = assign(&graph, &manifest).expect("it fits");
     assert_eq!(restore.checkpoint, CheckpointId(9));
     assert_eq!(restore.snapshots, handles(&graph).into_iter().collect::<Vec<_>>());
@@ -142,4 +149,27 @@ fn a_manifest_that_names_an_operator_twice_is_corrupt() {
     manifest.operators.push(manifest.operators[0].clone());
     let error = assign(&graph, &manifest).expect_err("it does not fit");
     assert_eq!(error, Error::corrupt("chk-9 holds operator \"lines\" twice"));
+}
+
+/// The manifest of a later checkpoint, for which the source had finished.
+fn with_carried(ended: bool) -> Manifest {
+    let graph = graph();
+    let mut contributions = contributions(&graph);
+    let source = contributions.values_mut().next().expect("the source");
+    source.snapshot.path = "checkpoints/chk-7/lines".into();
+    source.snapshot.ended = ended;
+    describe(&graph, CheckpointId(9), Attempt::default(), 0, Duration::ZERO, &contributions)
+}
+
+#[test]
+fn a_snapshot_that_was_carried_forward_is_assigned_like_any_other() {
+    let restore = assign(&graph(), &with_carried(true)).expect("it fits");
+    assert_eq!(restore.snapshots[0].1.path, "checkpoints/chk-7/lines");
+    assert!(restore.snapshots[0].1.ended);
+}
+
+#[test]
+#[should_panic(expected = "op-0[0] has not finished, so nothing of it is carried forward")]
+fn a_snapshot_of_a_subtask_that_runs_is_not_carried_forward() {
+    with_carried(false);
 }

@@ -1,5 +1,6 @@
 //! What was found, as data: the source of both the text and the JSON.
 
+use crate::cores::retention::belongs;
 use crate::error::{Error, Result};
 use crate::ids::CheckpointId;
 use crate::launch::folders::fetch;
@@ -8,6 +9,7 @@ use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::persist::reader;
 use crate::persist::slot::{Slot, SlotRecord};
 use crate::state::{Section, SectionKind, StateDescriptor, decode_entries};
+use crate::statistics::SnapshotStatistics;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,6 +45,8 @@ pub struct CheckpointReport {
     pub job: String,
     pub attempt: String,
     pub triggered: String,
+    /// From the trigger to the last acknowledgement.
+    pub duration_ms: u64,
     /// Whether the job ends with it.
     pub last: bool,
     pub key_groups: u16,
@@ -67,6 +71,10 @@ pub struct SubtaskReport {
     pub checksum: String,
     pub digest: String,
     pub ended: bool,
+    /// Whether it had finished, so that its snapshot was carried forward from an older checkpoint.
+    pub carried: bool,
+    /// What taking it cost; nothing if it was carried forward.
+    pub statistics: SnapshotStatistics,
     /// Empty if the file is damaged or missing.
     pub sections: Vec<SectionReport>,
 }
@@ -110,7 +118,9 @@ impl Report {
 
     fn add(&mut self, folder: &Path, path: &str, manifest: Manifest) {
         let (last, bytes) = (manifest.last(), manifest.bytes());
-        let operators = manifest.operators.into_iter().map(|operator| self.operator(folder, operator)).collect();
+        let checkpoint = manifest.checkpoint;
+        let operators = manifest.operators.into_iter();
+        let operators = operators.map(|operator| self.operator(folder, checkpoint, operator)).collect();
         let triggered = UNIX_EPOCH + Duration::from_millis(manifest.triggered_ms);
         self.checkpoints.push(CheckpointReport {
             checkpoint: manifest.checkpoint,
@@ -118,6 +128,7 @@ impl Report {
             job: manifest.job,
             attempt: manifest.attempt.to_string(),
             triggered: humantime::format_rfc3339_millis(triggered).to_string(),
+            duration_ms: manifest.duration_ms,
             last,
             key_groups: manifest.max_parallelism,
             bytes,
@@ -125,9 +136,14 @@ impl Report {
         });
     }
 
-    fn operator(&mut self, folder: &Path, operator: OperatorSnapshot) -> OperatorReport {
-        let subtasks = operator.subtasks.iter().enumerate();
-        let subtasks = subtasks.map(|(index, handle)| self.subtask(folder, index, handle)).collect();
+    fn operator(&mut self, folder: &Path, checkpoint: CheckpointId, operator: OperatorSnapshot) -> OperatorReport {
+        let subtasks = operator.subtasks.iter().zip(&operator.statistics).enumerate();
+        let subtasks = subtasks.map(|(index, (handle, statistics))| SubtaskReport {
+            carried: !belongs(&handle.path, checkpoint),
+            statistics: *statistics,
+            ..self.subtask(folder, index, handle)
+        });
+        let subtasks = subtasks.collect();
         OperatorReport { uid: operator.uid, states: operator.states, subtasks }
     }
 
@@ -140,7 +156,7 @@ impl Report {
         let file = file(folder, &handle.path);
         let sections = sections.into_iter().map(|section| {
             let report = SectionReport::of(&section);
-            if report.entries.is_none() && section.kind != SectionKind::Source {
+            if report.entries.is_none() && !matches!(section.kind, SectionKind::Source | SectionKind::Operator) {
                 self.problems.push(format!("{file}: section {} cannot be decoded", section.name));
             }
             report
@@ -153,6 +169,8 @@ impl Report {
             checksum: format!("{:08x}", handle.checksum),
             digest: format!("{:016x}", handle.digest),
             ended: handle.ended,
+            carried: false,
+            statistics: SnapshotStatistics::default(),
         }
     }
 
@@ -175,7 +193,7 @@ impl SectionReport {
             SectionKind::Sink => {
                 bincode::deserialize::<BTreeMap<CheckpointId, Vec<u8>>>(&section.bytes).ok().map(|map| map.len())
             }
-            SectionKind::Source => None,
+            SectionKind::Source | SectionKind::Operator => None,
         };
         Self {
             kind: section.kind,

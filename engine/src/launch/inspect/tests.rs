@@ -7,6 +7,7 @@ use crate::persist::blob::{self, BlobBuilder};
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::persist::slot::{self, JobMark, Slot, SlotRecord};
 use crate::state::{Section, SectionKind, encode_entries};
+use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
 use tempfile::TempDir;
 
@@ -39,13 +40,17 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
         ended: true,
     };
     let blob = put(&folder, &path, &bytes);
-    let operators = vec![OperatorSnapshot { uid: "counter".into(), states: Vec::new(), subtasks: vec![handle] }];
+    let spent =
+        SnapshotStatistics { start_delay_ms: 1, alignment_ms: 2, sync_ms: 3, async_ms: 40, bytes: handle.bytes };
+    let (subtasks, statistics) = (vec![handle], vec![spent]);
+    let operators = vec![OperatorSnapshot { uid: "counter".into(), states: Vec::new(), subtasks, statistics }];
     let manifest = Manifest {
         checkpoint: id,
         attempt: ATTEMPT,
         job: "counting".into(),
         max_parallelism: 128,
         triggered_ms: 0,
+        duration_ms: 46,
         operators,
     };
     let path = Manifest::path(id, ATTEMPT);
@@ -72,10 +77,23 @@ fn a_folder_tells_its_log_and_its_checkpoints() {
     let text = text::render(&report);
     assert!(text.contains("chk-7 completed, slots below 2 no longer count"), "{text}");
     assert!(text.contains("chk-7 (the final one)"), "{text}");
+    assert!(text.contains("acknowledged by all 46 ms after the trigger"), "{text}");
+    let line = text.lines().find(|line| line.trim_start().starts_with("counter[0]")).expect("a line of the table");
+    assert!(line.contains("1 ms        2 ms        3 ms       40 ms"), "{text}");
     assert!(text.contains("keyed \"count\": 3 entries in 2 key groups (at most 2 in one)"), "{text}");
     assert!(text.contains(&files[2].display().to_string()), "{text}");
     let json = serde_json::to_value(&report).expect("JSON");
     assert_eq!(json["checkpoints"][0]["operators"][0]["subtasks"][0]["sections"][0]["key_group"], 3);
+}
+
+#[test]
+fn a_manifest_of_an_older_format_is_told_by_its_version() {
+    let (folder, [_, manifest, _]) = checkpoint();
+    let mut bytes = fs::read(&manifest).expect("bytes");
+    bytes[5] = 1;
+    fs::write(&manifest, bytes).expect("written");
+    let problems = look(folder.path()).expect("a report").problems;
+    assert!(problems.len() == 1 && problems[0].ends_with("has format version 1; this build reads 2"), "{problems:?}");
 }
 
 #[test]

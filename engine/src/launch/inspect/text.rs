@@ -1,8 +1,9 @@
 //! A report as text for people.
 
-use super::report::{CheckpointReport, OperatorReport, Report, SectionReport, SlotReport};
+use super::report::{CheckpointReport, OperatorReport, Report, SectionReport, SlotReport, SubtaskReport};
 use crate::persist::slot::{Ended, SlotRecord};
 use crate::state::SectionKind;
+use crate::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -57,8 +58,32 @@ fn write_checkpoint(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt
     let last = if checkpoint.last { " (the final one)" } else { "" };
     writeln!(out, "{}{last}: {}", checkpoint.checkpoint, checkpoint.manifest)?;
     let bytes = HumanBytes(checkpoint.bytes);
+    let took = checkpoint.duration_ms;
     writeln!(out, "  job {job}, attempt {attempt}, triggered {triggered}, {key_groups} key groups, {bytes}")?;
+    writeln!(out, "  acknowledged by all {took} ms after the trigger; what each subtask spent on it:")?;
+    write_costs(out, checkpoint)?;
     checkpoint.operators.iter().try_for_each(|operator| write_operator(out, operator))
+}
+
+/// A table: one line a subtask.
+fn write_costs(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt::Result {
+    let subtasks =
+        || checkpoint.operators.iter().flat_map(|operator| operator.subtasks.iter().map(move |s| (operator, s)));
+    let name = |(operator, subtask): (&OperatorReport, &SubtaskReport)| format!("{}[{}]", operator.uid, subtask.index);
+    let width = subtasks().map(|one| name(one).chars().count()).max().unwrap_or_default().max("subtask".len());
+    let head = ["start delay", "alignment", "sync", "async"].map(|what| format!("{what:>11}")).join(" ");
+    writeln!(out, "    {:width$} {head} {:>11}", "subtask", "stored")?;
+    for (operator, subtask) in subtasks() {
+        let SnapshotStatistics { start_delay_ms, alignment_ms, sync_ms, async_ms, bytes } = subtask.statistics;
+        write!(out, "    {:width$} ", name((operator, subtask)))?;
+        if subtask.carried {
+            writeln!(out, "finished before; carried forward from an older checkpoint")?;
+            continue;
+        }
+        let spent = [start_delay_ms, alignment_ms, sync_ms, async_ms].map(|ms| format!("{:>11}", format!("{ms} ms")));
+        writeln!(out, "{} {:>11}", spent.join(" "), HumanBytes(bytes).to_string())?;
+    }
+    Ok(())
 }
 
 fn write_operator(out: &mut String, operator: &OperatorReport) -> std::fmt::Result {
@@ -103,6 +128,7 @@ fn sections(sections: &[SectionReport]) -> Vec<String> {
             }
             SectionKind::Source => format!("source {name:?}: {bytes}"),
             SectionKind::Sink => format!("sink {name:?}: {entries} committables, {bytes}"),
+            SectionKind::Operator => format!("local {name:?}: {bytes}"),
         }
     });
     lines.collect()

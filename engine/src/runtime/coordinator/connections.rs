@@ -1,5 +1,7 @@
 //! The open connections of a coordinator: a reader and a writer task each, heartbeats out, silence noticed.
 //!
+//! Of a connection that has not registered one frame is read, and there are never many of them.
+//!
 //! A connection ends when either task reports it broken, when nothing was heard for the heartbeat timeout (a half-open
 //! connection reports nothing), or when it is closed here. Both tasks are aborted then, which drops both halves.
 //!
@@ -8,12 +10,17 @@
 use super::{ConnectionId, Input};
 use crate::config::JobConfig;
 use crate::door::{Connection, Env, FrameReceiver, FrameSender, Site, TaskHandle, Time};
+use crate::error::Reaction;
 use crate::ids::WorkerId;
 use crate::messages::{self, ToWorker};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Connections that have not registered. One more closes the oldest: a stranger can keep workers from registering only by
+/// dialling faster than they answer, and never by holding connections.
+const STRANGERS_MAX: usize = 64;
 
 /// The open connections.
 pub(super) struct Connections {
@@ -30,6 +37,8 @@ pub(super) struct Open {
     /// Who it is, once registered, and where other workers reach it.
     pub worker: Option<(WorkerId, String)>,
     heard: Time,
+    /// Lets the reader go on after the first frame.
+    admitted: Postbox<()>,
     frames: Postbox<Bytes>,
     reader: Box<dyn TaskHandle>,
     writer: Box<dyn TaskHandle>,
@@ -48,15 +57,20 @@ impl Connections {
 
     /// Takes a connection in; it must register before the heartbeat timeout.
     pub fn open(&mut self, env: &Env, inbox: Postbox<Input>, connection: Connection) {
+        let mut strangers = self.open.iter().filter(|(_, open)| open.worker.is_none()).map(|(id, _)| *id);
+        if let (Some(oldest), Some(_)) = (strangers.next(), strangers.nth(STRANGERS_MAX - 2)) {
+            self.close(oldest);
+        }
         self.accepted += 1;
         let id = ConnectionId(self.accepted);
         let Connection { peer, sender, receiver } = connection;
         let (frames, outgoing) = Mailbox::new(env, Site::new("coordinator.writer", id.0));
+        let (admitted, admission) = Mailbox::new(env, Site::new("coordinator.reader", id.0));
         let spawn = |what, task| env.spawner.spawn(Site::new(what, id.0), task);
-        let reader = spawn("coordinator.reader", Box::pin(read(id, receiver, inbox.clone())));
+        let reader = spawn("coordinator.reader", Box::pin(read(id, receiver, admission, inbox.clone())));
         let writer = spawn("coordinator.writer", Box::pin(write(id, sender, outgoing, inbox)));
         let heard = env.clock.now();
-        self.open.insert(id, Open { peer, worker: None, heard, frames, reader, writer });
+        self.open.insert(id, Open { peer, worker: None, heard, admitted, frames, reader, writer });
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<&Open> {
@@ -68,6 +82,14 @@ impl Connections {
         let open = self.open.get_mut(&id)?;
         open.heard = now;
         Some(open)
+    }
+
+    /// The connection is a worker's; what it says after its registration is read from here on.
+    pub fn admit(&mut self, id: ConnectionId, worker: WorkerId, data_address: String) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.worker = Some((worker, data_address));
+            open.admitted.post(());
+        }
     }
 
     pub fn send(&self, id: ConnectionId, message: &ToWorker) {
@@ -123,15 +145,29 @@ impl Connections {
     }
 }
 
-async fn read(id: ConnectionId, mut receiver: Box<dyn FrameReceiver>, inbox: Postbox<Input>) {
+/// Reads the first frame, and the others once that was a registration: a stranger cannot fill the mailbox.
+async fn read(
+    id: ConnectionId,
+    mut receiver: Box<dyn FrameReceiver>,
+    mut admission: Mailbox<()>,
+    inbox: Postbox<Input>,
+) {
+    let mut stranger = true;
     loop {
-        let message = match receiver.receive().await {
-            Ok(frame) => messages::decode(&frame).map_err(|error| error.message),
-            Err(error) => Err(error.to_string()),
+        let frame = match receiver.receive().await {
+            Ok(frame) => frame,
+            Err(error) => return inbox.post(Input::Broken(id, error.to_string())),
         };
-        match message {
+        match messages::decode(&frame) {
             Ok(message) => inbox.post(Input::Message(id, message)),
-            Err(cause) => return inbox.post(Input::Broken(id, cause)),
+            Err(error) if stranger && error.reaction == Reaction::GiveUp => {
+                return inbox.post(Input::Unfit(id, error.message));
+            }
+            Err(error) => return inbox.post(Input::Broken(id, error.message)),
+        }
+        if stranger {
+            admission.take().await;
+            stranger = false;
         }
     }
 }

@@ -1,25 +1,29 @@
 //! The leading coordinator: takes inputs, steps the cores and performs their effects, in the order in which the cores
 //! ask for them. What announces, and when, is the order of the lines in [`perform`].
 
+mod checkpoints;
 mod perform;
 
 use super::connections::Connections;
 use super::requests::Requests;
 use super::{Input, JobEnd};
-use crate::cores::checkpointing::{Checkpointing, Verdict};
+use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
 use crate::cores::failover::{ConnectionId, End, Failover, Registration};
 use crate::cores::lease::Beat;
 use crate::cores::retention::{Reachable, Retention};
-use crate::door::{BoxFuture, Connection, StorageError, Time};
+use crate::cores::statistics::Statistics;
+use crate::door::{BoxFuture, Connection, Time};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::graph::{Job, OperatorKind};
-use crate::ids::{CheckpointId, SubtaskId, WorkerId};
+use crate::graph::Job;
+use crate::ids::WorkerId;
 use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
 use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::mailbox::Mailbox;
-use std::collections::BTreeSet;
+use checkpoints::{Ack, Proposal};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweep: much longer than its tries take, unless storage hangs.
@@ -31,6 +35,9 @@ pub(super) struct Leader {
     job: Job,
     store: Completed,
     checkpoints: Checkpointing,
+    statistics: Statistics,
+    /// What waits for a slot of the log, in order.
+    proposals: VecDeque<Proposal>,
     failover: Failover,
     retention: Retention,
     connections: Connections,
@@ -64,11 +71,9 @@ impl Leader {
         let now = requests.env.clock.now();
         let checkpoints = &config.checkpoints;
         Self {
-            checkpoints: Checkpointing::new(
-                checkpoints.interval,
-                checkpoints.timeout,
-                subtasks.iter().copied().collect(),
-            ),
+            checkpoints: Checkpointing::new(checkpoints, Topology::of(&job.graph)),
+            statistics: Statistics::default(),
+            proposals: VecDeque::new(),
             failover: Failover::new(store.generation(), workers, config.restart, subtasks),
             retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
             connections: Connections::new(now, config),
@@ -110,6 +115,11 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// What its checkpoints have cost.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics.clone()
     }
 
     /// Drops every connection, and asks storage for nothing more.
@@ -201,6 +211,7 @@ impl Leader {
             Input::Accepted(connection) => return self.on_accepted(connection),
             Input::NotListening(error) => return self.stop(Error::restart(format!("cannot accept workers: {error}"))),
             Input::Message(connection, message) => return self.on_message(connection, message),
+            Input::Unfit(connection, reason) => return self.refuse(connection, reason),
             Input::Broken(connection, cause) => return self.on_broken(connection, &cause),
             Input::LogListed(reply) => self.store.on_listed(reply, &mut out),
             Input::SlotRead(number, reply) => self.store.on_read(number, reply, &mut out),
@@ -239,21 +250,6 @@ impl Leader {
         self.perform_failover(out);
     }
 
-    fn on_manifest_written(&mut self, checkpoint: CheckpointId, reply: Result<(), StorageError>) {
-        if reply == Err(StorageError::Fenced) {
-            return self.stop(StorageError::Fenced.into());
-        }
-        if !matches!(self.ending, Ending::No) {
-            return;
-        }
-        if let (Ok(()), Some(path)) = (&reply, self.checkpoints.manifest()) {
-            self.emit(Event::ManifestWritten { checkpoint, path });
-        }
-        let mut out = Vec::new();
-        self.checkpoints.on_manifest_written(self.now(), checkpoint, reply.map_err(Error::from), &mut out);
-        self.perform_checkpointing(out);
-    }
-
     /// Storage has answered retention.
     fn on_swept(&mut self, input: Input) {
         let mut out = Vec::new();
@@ -263,7 +259,7 @@ impl Leader {
             Input::SweepListed(paths) => {
                 let reachable = Reachable {
                     bound: self.checkpoints.pending().unwrap_or(self.store.next_id()),
-                    carried: BTreeSet::new(),
+                    carried: self.checkpoints.carried(),
                 };
                 self.retention.on_listed(paths.as_deref(), &reachable, &mut out);
             }
@@ -272,6 +268,7 @@ impl Leader {
             Input::Accepted(_)
             | Input::NotListening(_)
             | Input::Message(..)
+            | Input::Unfit(..)
             | Input::Broken(..)
             | Input::LogListed(_)
             | Input::SlotRead(..)
@@ -281,6 +278,7 @@ impl Leader {
             | Input::SignWritten => panic!("not for retention"),
         }
         self.perform_retention(out);
+        self.tell_backlog();
     }
 
     fn on_message(&mut self, connection: ConnectionId, message: ToCoordinator) {
@@ -311,14 +309,12 @@ impl Leader {
 
     fn on_register(&mut self, id: ConnectionId, protocol: u32, graph: u64, worker: WorkerId, data_address: String) {
         if let Some(reason) = self.misfit(protocol, graph) {
-            let reason = format!("{worker} does not fit: {reason}");
-            self.emit(Event::WorkerRefused { reason: reason.clone() });
-            // The worker closes the connection; if it does not, silence will.
-            return self.connections.send(id, &ToWorker::Refused { reason });
+            return self.refuse(id, format!("{worker} does not fit: {reason}"));
         }
         let now = self.now();
         let open = self.connections.heard(now, id).expect("the connection is open");
-        open.worker = Some((worker, data_address));
+        let data_address = reachable(data_address, &open.peer);
+        self.connections.admit(id, worker, data_address);
         let mut out = Vec::new();
         match self.failover.on_registered(now, worker, id, &mut out) {
             Registration::Superseded => return self.perform_failover(out),
@@ -331,6 +327,12 @@ impl Leader {
         if let Ending::Lingering { .. } = self.ending {
             self.connections.send(id, &ToWorker::JobDone);
         }
+    }
+
+    /// The other side closes the connection; if it does not, silence will.
+    fn refuse(&mut self, connection: ConnectionId, reason: String) {
+        self.emit(Event::WorkerRefused { reason: reason.clone() });
+        self.connections.send(connection, &ToWorker::Refused { reason });
     }
 
     fn misfit(&self, protocol: u32, graph: u64) -> Option<String> {
@@ -349,22 +351,19 @@ impl Leader {
         let mut failing = Vec::new();
         match message {
             ToCoordinator::Restored { attempt, subtask } => self.failover.on_restored(attempt, subtask, &mut failing),
-            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics: _ } => {
-                let verdict = self.checkpoints.on_ack(attempt, checkpoint, subtask, snapshot, &mut asked);
-                if verdict == Verdict::Counts {
-                    self.emit(Event::AckReceived { attempt, checkpoint, subtask });
-                }
+            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics } => {
+                self.on_ack(Ack { attempt, checkpoint, subtask, snapshot, statistics });
             }
             ToCoordinator::Decline { attempt, checkpoint, subtask, reason } => {
-                let verdict = self.checkpoints.on_decline(now, attempt, checkpoint, subtask, reason, &mut asked);
-                if verdict == Verdict::Counts {
-                    self.emit(Event::DeclineReceived { attempt, checkpoint, subtask });
-                }
+                self.on_decline(attempt, checkpoint, subtask, reason);
             }
             ToCoordinator::InputEnded { attempt, subtask } => {
                 self.checkpoints.on_input_ended(now, attempt, subtask, &mut asked);
             }
-            ToCoordinator::Finished { attempt, subtask } => self.failover.on_finished(attempt, subtask, &mut failing),
+            ToCoordinator::Finished { attempt, subtask } => {
+                self.checkpoints.on_finished(now, attempt, subtask, &mut asked);
+                self.failover.on_finished(attempt, subtask, &mut failing);
+            }
             ToCoordinator::Failed { attempt, subtask, error } => {
                 let who = match subtask {
                     Some(subtask) => format!("{} on {worker}", self.job.graph.show(subtask)),
@@ -392,13 +391,10 @@ impl Leader {
         self.ending = Ending::Lingering { end, until: self.now() + self.connections.timeout() };
     }
 
-    /// The end is recorded as soon as no other slot is being decided. A deposed coordinator learns from it that the end is
-    /// not its to say.
-    fn record_if_possible(&mut self) {
-        let Ending::Recording { end, .. } = &self.ending else { return };
-        if !self.store.accepts_proposals() {
-            return;
-        }
+    /// What the log shall say of the end. It says so once no other slot is being decided; a deposed coordinator learns from it
+    /// that the end is not its to say.
+    fn ending_record(&mut self) -> SlotRecord {
+        let Ending::Recording { end, .. } = &self.ending else { panic!("the end is being recorded") };
         let latest = self.store.latest().map(|latest| latest.checkpoint);
         let how = match end {
             End::Finished => Ended::Finished { checkpoint: latest.expect("the final checkpoint is retained") },
@@ -408,20 +404,35 @@ impl Leader {
         let keeps = self.job.config.checkpoints.retention.keeps(&how);
         let floor = if keeps { self.store.floor() } else { self.store.next_number() };
         self.falling = self.store.retained().into_iter().filter(|retained| retained.number < floor).collect();
-        self.propose(SlotRecord::Ended { how, floor });
-    }
-
-    /// The workers that host sources, in order, with these.
-    fn hosted_sources(&self) -> Vec<(WorkerId, Vec<SubtaskId>)> {
-        let is_source = |subtask: &SubtaskId| self.job.graph.operator(subtask.operator).kind == OperatorKind::Source;
-        let sources = |worker| self.failover.hosted(worker).into_iter().filter(is_source).collect::<Vec<_>>();
-        let hosts = self.failover.hosts().into_iter().map(|worker| (worker, sources(worker)));
-        hosts.filter(|(_, sources)| !sources.is_empty()).collect()
+        SlotRecord::Ended { how, floor }
     }
 
     fn send(&self, worker: WorkerId, message: &ToWorker) {
         if let Some(connection) = self.failover.workers().get(&worker) {
             self.connections.send(*connection, message);
         }
+    }
+}
+
+/// Where a worker is reached that listens on every address of its machine and says so: at the one it was seen at.
+fn reachable(data_address: String, peer: &str) -> String {
+    match (data_address.parse::<SocketAddr>(), peer.parse::<SocketAddr>()) {
+        (Ok(listens), Ok(seen)) if listens.ip().is_unspecified() => {
+            SocketAddr::new(seen.ip(), listens.port()).to_string()
+        }
+        _ => data_address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reachable;
+
+    #[test]
+    fn a_worker_that_listens_everywhere_is_reached_where_it_was_seen() {
+        let at = |listens: &str| reachable(listens.to_owned(), "10.0.0.7:50123");
+        assert_eq!(at("0.0.0.0:6200"), "10.0.0.7:6200");
+        assert_eq!(at("127.0.0.1:6200"), "127.0.0.1:6200");
+        assert_eq!(at("worker-7.example:6200"), "worker-7.example:6200");
     }
 }

@@ -8,9 +8,10 @@ use super::*;
 use crate::config::{JobConfig, RestartStrategy};
 use crate::cores::retention::ROOT;
 use crate::door::Time;
+use crate::element::RecordCodec;
 use crate::error::Reaction;
-use crate::graph::{Instance, JobGraph, OperatorKind, OperatorNode};
-use crate::ids::{Generation, OperatorId, SubtaskId, WorkerId};
+use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNode};
+use crate::ids::{EdgeId, Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
 use crate::persist::{blob, slot};
 use crate::runtime::mailbox::{Either, race};
@@ -36,9 +37,18 @@ fn job() -> Job {
         factory: Arc::new(|_| -> Instance { panic!("scripted workers run nothing") }),
     };
     let operators = vec![operator(0, "numbers", 1, OperatorKind::Source), operator(1, "out", 2, OperatorKind::Sink)];
-    let graph = JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![] };
+    let edge = Edge {
+        id: EdgeId(0),
+        from: OperatorId(0),
+        to: OperatorId(1),
+        input: 0,
+        exchange: Exchange::Rebalance,
+        codec: RecordCodec::of::<u64>(),
+    };
+    let graph = JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![edge] };
     let mut config = JobConfig::default();
     config.checkpoints.timeout = Duration::from_secs(5);
+    config.checkpoints.tolerable_failures = 100;
     config.restart = RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(100) };
     Job { graph: Arc::new(graph), config }
 }
@@ -67,7 +77,7 @@ impl Coordinator {
         let env = room.env(number);
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
         let (listen, lease) = (address(number), LEASE);
-        let options = CoordinatorOptions { listen, workers: 2, start, rivalry, lease, ready: None };
+        let options = CoordinatorOptions { listen, workers: 2, start, rivalry, lease, ready: None, statistics: None };
         let running = run(env.clone(), job, options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }
@@ -231,9 +241,9 @@ impl Crew {
     }
 
     /// Both are told that `checkpoint` is complete.
-    async fn notified(&mut self, checkpoint: CheckpointId, last: bool) {
+    async fn notified(&mut self, checkpoint: CheckpointId) {
         for worker in [&mut self.first, &mut self.second] {
-            assert_eq!(worker.hear().await, ToWorker::Completed { attempt: worker.attempt, checkpoint, last });
+            assert_eq!(worker.hear().await, ToWorker::Completed { attempt: worker.attempt, checkpoint });
         }
     }
 
@@ -241,7 +251,7 @@ impl Crew {
     async fn checkpoint(&mut self) -> CheckpointId {
         let checkpoint = self.triggered().await;
         self.ack(checkpoint, false).await;
-        self.notified(checkpoint, false).await;
+        self.notified(checkpoint).await;
         checkpoint
     }
 
@@ -251,7 +261,7 @@ impl Crew {
         self.second.input_ended().await;
         let checkpoint = self.triggered().await;
         self.ack(checkpoint, true).await;
-        self.notified(checkpoint, true).await;
+        self.notified(checkpoint).await;
         self.first.finished().await;
         self.second.finished().await;
         assert_eq!((self.first.hear().await, self.second.hear().await), (ToWorker::JobDone, ToWorker::JobDone));

@@ -5,7 +5,11 @@
 //! 3. Encode the *live* state afresh and announce its digest, before the first element. Nothing compares it here: that is what
 //!    judges are for, and they must see what the state is, not what it should be.
 //! 4. Sinks commit everything restored, then remove what older attempts left.
-//! 5. Tell the coordinator.
+//! 5. Tell the coordinator. A source that had ended announces its end before anything else happens, so that its barriers are
+//!    behind it in this attempt as well.
+//!
+//! Not handled: a storage request that never returns. The door promises an answer, and no limit fits every size of state;
+//! whoever implements it bounds its own requests.
 
 use super::{Body, Running, named};
 use crate::cores::transactions::Completion;
@@ -40,6 +44,12 @@ impl Running {
             writer.recover().await?;
         }
         self.reports.post(ToCoordinator::Restored { attempt, subtask });
+        if let Body::Source { exhausted, .. } = &mut self.body
+            && self.ended
+        {
+            *exhausted = true;
+            self.end_input().await;
+        }
         Ok(())
     }
 

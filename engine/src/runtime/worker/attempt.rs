@@ -3,18 +3,23 @@
 //! 1. A channel whose two ends live here is one queue. Otherwise the producer's worker has a queue that a link drains, and the
 //!    consumer's worker one that a link fills ([`link`]).
 //! 2. Links to other workers are opened at once; links from them are attached when they arrive.
-//! 3. Cancelling drops every task at its next suspension point. What was under way in storage may still happen.
+//! 3. A subtask that has finished is nobody's to trigger any more: a trigger that was under way is declined (FLINK-23741), and
+//!    a link ends by itself when everybody who used it has finished.
+//! 4. Cancelling drops every task at its next suspension point. What was under way in storage may still happen.
 
 use super::Input;
 use crate::cores::transactions::Completion;
 use crate::door::{Bell, Connection, Env, Site, TaskHandle};
-use crate::error::Error;
+use crate::element::Barrier;
+use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::graph::{Edge, Job, JobGraph, SubtaskContext};
-use crate::ids::{Attempt, ChannelId, SubtaskId, WorkerId, lane};
+use crate::ids::{Attempt, ChannelId, CheckpointId, SubtaskId, WorkerId, lane};
 use crate::messages::{Deployment, SnapshotHandle, ToCoordinator, ToWorker};
+use crate::reason::FailureReason;
 use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel};
-use crate::runtime::link::{self, IncomingLane, OutgoingLane};
-use crate::runtime::mailbox::{Either, Mailbox, Postbox, race};
+use crate::runtime::link::{self, IncomingLane, OutgoingLane, Pace};
+use crate::runtime::mailbox::{Mailbox, Postbox};
 use crate::runtime::subtask::{Control, InputChannel, OutputEdge, SubtaskShell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,9 +34,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct RunningAttempt {
     attempt: Attempt,
     me: WorkerId,
+    env: Env,
+    pace: Pace,
+    /// The way to each subtask that has not finished.
     controls: BTreeMap<SubtaskId, Postbox<Control>>,
-    sources: Vec<SubtaskId>,
-    tasks: Vec<Box<dyn TaskHandle>>,
+    reports: Postbox<ToCoordinator>,
+    tasks: Vec<Arc<dyn TaskHandle>>,
     cancelled: Arc<AtomicBool>,
     /// Consuming ends that wait for their producing worker to connect.
     awaited: BTreeMap<WorkerId, Awaited>,
@@ -88,8 +96,10 @@ impl RunningAttempt {
         let mut running = Self {
             attempt: deployment.attempt,
             me,
+            env: env.clone(),
+            pace: Pace::of(job.config.heartbeat_timeout),
             controls: BTreeMap::new(),
-            sources: Vec::new(),
+            reports,
             tasks: Vec::new(),
             cancelled: Arc::default(),
             awaited: BTreeMap::new(),
@@ -101,12 +111,12 @@ impl RunningAttempt {
         });
         let mine: Vec<SubtaskId> = build.mine().collect();
         for subtask in mine {
-            running.start_subtask(&mut build, job, subtask, restore.remove(&subtask), reports.clone());
+            running.start_subtask(&mut build, job, subtask, restore.remove(&subtask));
         }
         let addresses: BTreeMap<WorkerId, String> = deployment.addresses.iter().cloned().collect();
         for (to, lanes) in std::mem::take(&mut build.outgoing) {
             let address = addresses.get(&to).expect("every worker of the placement has an address").clone();
-            running.open_link(env, to, address, lanes);
+            running.open_link(to, address, lanes);
         }
         running.awaited = build.incoming.into_iter().map(|(from, (_, awaited))| (from, awaited)).collect();
         running
@@ -123,7 +133,6 @@ impl RunningAttempt {
         job: &Job,
         subtask: SubtaskId,
         restore: Option<(Completion, SnapshotHandle)>,
-        reports: Postbox<ToCoordinator>,
     ) {
         let operator = build.graph.operator(subtask.operator);
         let context = SubtaskContext {
@@ -142,60 +151,82 @@ impl RunningAttempt {
             outputs: build.outputs_of(subtask),
             control: messages,
             credit: build.bells[&subtask].clone(),
-            reports,
+            reports: self.reports.clone(),
             cancelled: self.cancelled.clone(),
             snapshot_mode: job.config.checkpoints.snapshot,
             restore,
             context,
         };
-        if shell.inputs.is_empty() {
-            self.sources.push(subtask);
-        }
         self.controls.insert(subtask, control);
         let task = build.env.spawner.spawn(Site::new("subtask", subtask.lane()), Box::pin(shell.run()));
-        self.tasks.push(task);
+        self.tasks.push(task.into());
     }
 
-    fn open_link(&mut self, env: &Env, to: WorkerId, address: String, lanes: Vec<OutgoingLane>) {
+    fn open_link(&mut self, to: WorkerId, address: String, lanes: Vec<OutgoingLane>) {
         let site = Site::new("link-out", lane(self.me.0, to.0, 0, 0));
-        let (attempt, me, inputs, env) = (self.attempt, self.me, self.inputs.clone(), env.clone());
-        let task = env.clone().spawner.spawn(
-            site,
-            Box::pin(async move {
-                let cause = run_outgoing(env, site, address, attempt, me, lanes).await;
-                inputs.post(Input::LinkBroken { attempt, cause: cause.while_doing(format_args!("link to {to}")) });
-            }),
-        );
-        self.tasks.push(task);
+        let (attempt, me, pace, inputs, env) =
+            (self.attempt, self.me, self.pace, self.inputs.clone(), self.env.clone());
+        let carry = async move {
+            if let Err(cause) = run_outgoing(env, site, address, (attempt, me), lanes, pace).await {
+                let cause = cause.while_doing(format_args!("link to {to}"));
+                inputs.post(Input::LinkBroken { attempt, cause });
+            }
+        };
+        self.tasks.push(self.env.spawner.spawn(site, Box::pin(carry)).into());
     }
 
     /// A producing worker has connected.
-    pub(super) fn attach(&mut self, env: &Env, from: WorkerId, connection: Connection) {
+    pub(super) fn attach(&mut self, from: WorkerId, connection: Connection) {
         let Some(Awaited { lanes, taken }) = self.awaited.remove(&from) else { return };
         let site = Site::new("link-in", lane(self.me.0, from.0, 0, 0));
-        let attempt = self.attempt;
+        let (attempt, pace, env) = (self.attempt, self.pace, self.env.clone());
         let broken = move |inputs: Postbox<Input>, cause: Error| {
             inputs.post(Input::LinkBroken { attempt, cause: cause.while_doing(format_args!("link from {from}")) });
         };
         let (receiver, sender) = (connection.receiver, connection.sender);
         let inputs = self.inputs.clone();
-        let read = async move { broken(inputs, link::read_elements(receiver, lanes).await) };
+        let write = link::write_credits(env.clone(), sender, taken, pace);
+        let write = async move { broken(inputs, write.await) };
+        let write: Arc<dyn TaskHandle> = self.env.spawner.spawn(site, Box::pin(write)).into();
+        self.tasks.push(write.clone());
         let inputs = self.inputs.clone();
-        let write = async move { broken(inputs, link::write_credits(sender, taken).await) };
-        self.tasks.push(env.spawner.spawn(site, Box::pin(read)));
-        self.tasks.push(env.spawner.spawn(site, Box::pin(write)));
+        let read = async move {
+            match link::read_elements(env, receiver, lanes, pace).await {
+                // Everybody at the other end has finished: with this the last half of the connection goes.
+                Ok(()) => write.abort(),
+                Err(cause) => broken(inputs, cause),
+            }
+        };
+        self.tasks.push(self.env.spawner.spawn(site, Box::pin(read)).into());
+    }
+
+    /// A subtask has finished: nobody there takes what it is told.
+    pub(super) fn finished(&mut self, subtask: SubtaskId) {
+        self.controls.remove(&subtask);
+    }
+
+    fn trigger(&self, barrier: Barrier, subtask: SubtaskId) {
+        match self.controls.get(&subtask) {
+            Some(control) => control.post(Control::Trigger(barrier)),
+            None => self.decline(barrier.checkpoint, subtask),
+        }
+    }
+
+    fn decline(&self, checkpoint: CheckpointId, subtask: SubtaskId) {
+        let (attempt, reason) = (self.attempt, FailureReason::TaskClosing);
+        self.env.emit(Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() });
+        self.reports.post(ToCoordinator::Decline { attempt, checkpoint, subtask, reason });
     }
 
     /// Passes a message of the coordinator to the subtasks it concerns.
     pub(super) fn tell(&self, message: &ToWorker) {
         match message {
             ToWorker::Trigger { barrier, subtasks, .. } => {
-                let here = subtasks.iter().filter_map(|subtask| self.controls.get(subtask));
-                here.for_each(|control| control.post(Control::Trigger(*barrier)));
+                subtasks.iter().for_each(|subtask| self.trigger(*barrier, *subtask));
             }
-            ToWorker::Completed { last, .. } => {
+            ToWorker::Completed { .. } => {
                 let completion = Completion::announced(message).expect("it is a completion");
-                self.controls.values().for_each(|control| control.post(Control::Completed { completion, last: *last }));
+                self.controls.values().for_each(|control| control.post(Control::Completed(completion)));
             }
             ToWorker::Aborted { checkpoint, .. } => {
                 self.controls.values().for_each(|control| control.post(Control::Aborted(*checkpoint)));
@@ -221,25 +252,20 @@ async fn run_outgoing(
     env: Env,
     site: Site,
     address: String,
-    attempt: Attempt,
-    me: WorkerId,
+    (attempt, me): (Attempt, WorkerId),
     lanes: Vec<OutgoingLane>,
-) -> Error {
+    pace: Pace,
+) -> Result<()> {
     let mut tries = 1;
     let connection = loop {
         match link::open(&env, &address, CONNECT_LIMIT, attempt, me).await {
             Ok(connection) => break connection,
-            Err(error) if tries == CONNECT_TRIES => return error,
+            Err(error) if tries == CONNECT_TRIES => return Err(error),
             Err(_) => tries += 1,
         }
         env.sleep(CONNECT_PAUSE).await;
     };
-    let (credits, arrived) = Mailbox::new(&env, site);
-    let read = link::read_credits(connection.receiver, credits);
-    let write = link::write_elements(&env, site, connection.sender, lanes, arrived);
-    match race(Box::pin(read), Box::pin(write)).await {
-        Either::First(cause) | Either::Second(cause) => cause,
-    }
+    link::carry(&env, site, connection, lanes, pace, link::RECORDS_BYTES_MAX).await
 }
 
 impl Build<'_> {
@@ -278,7 +304,8 @@ impl Build<'_> {
             if consumer_at == self.me {
                 self.receivers.insert(id, receiver);
             } else {
-                let lane = OutgoingLane { queue: receiver, codec: edge.codec, credit: self.credits };
+                let producer = self.graph.operator(edge.from).uid.clone();
+                let lane = OutgoingLane::new(receiver, edge.codec, producer, self.credits);
                 self.outgoing.entry(consumer_at).or_default().push(lane);
             }
         } else if consumer_at == self.me {

@@ -28,14 +28,10 @@ pub struct Pace {
 pub fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
     (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_000_u64, 6..=12_u64, storage).prop_map(
-        move |(workers, parallelism, input, length_ms, checkpoints, storage)| Pace {
-            workers,
-            parallelism,
-            subtasks: u32::from(parallelism) * job.operators(),
-            input,
-            length_ms,
-            interval_ms: length_ms / checkpoints,
-            storage,
+        |(workers, parallelism, input, length_ms, checkpoints, storage)| {
+            let parallelism = input.widest().unwrap_or(parallelism);
+            let subtasks = input.subtasks(parallelism);
+            Pace { workers, parallelism, subtasks, input, length_ms, interval_ms: length_ms / checkpoints, storage }
         },
     )
 }
@@ -54,8 +50,11 @@ pub fn channels(pace: &Pace) -> impl Strategy<Value = (usize, u32)> + use<> {
 pub fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
     let per_record_ns = pace.length_ms * 1_000_000 / pace.input.records_each(pace.parallelism);
     let storage = pace.storage;
-    (select(vec![0, 50, 100, 200]), 0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, 0..10_u64).prop_map(
-        move |(slowness_percent, latency, half_open_one_in, window, encode_ms)| {
+    // Mostly clocks as they are, sometimes far too fast or too slow; timeouts are several times the intervals.
+    let drift = select(vec![200, 200, 10_000, 50_000]);
+    let links = (0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, select(vec![1, 1, 8, 30]));
+    (select(vec![0, 50, 100, 200]), links, 0..10_u64, drift).prop_map(
+        move |(slowness_percent, (latency, half_open_one_in, window, unfair_links), encode_ms, drift_ppm)| {
             let ordinary = Tuning::default();
             let scaled =
                 |delay: Delay, by: u64| Delay { base_ns: delay.base_ns * by, spread_ns: delay.spread_ns * by, ..delay };
@@ -66,7 +65,9 @@ pub fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
                 // Pages are small here; records come between them.
                 encode_per_kb_ns: encode_ms * 4_000_000,
                 half_open_one_in,
+                unfair_links,
                 window,
+                drift_ppm,
                 slowness_percent,
                 ..ordinary
             }

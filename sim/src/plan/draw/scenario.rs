@@ -2,7 +2,8 @@
 
 use super::pace::Pace;
 use super::storage::{any_storage_fault, failing_reads, storage_fault};
-use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, in_recovery};
+use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, in_recovery, later};
+use crate::plan::LONG_PAUSE_MS;
 use crate::world::{Fault, FaultKind, Target, Trigger};
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_properties::history::Process;
@@ -12,15 +13,30 @@ use proptest::prelude::*;
 pub fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
     let more = |range| proptest::collection::vec(any_fault(pace), range);
     let first = || crash(at_checkpoint(), pace);
-    let trouble = || prop_oneof![storage_fault(in_recovery(pace)), failing_reads(in_recovery(pace))];
+    let trouble = || {
+        prop_oneof![
+            storage_fault(in_recovery(pace)),
+            failing_reads(in_recovery(pace)),
+            link_fault(in_recovery(pace), pace)
+        ]
+    };
+    // The later step waits for a recovery of a recovery: its point has come up in the first one already.
+    let again = || crash(later(in_recovery(pace), 1..=3), pace);
+    let storm = proptest::collection::vec(prop_oneof![crash(at_end(), pace), link_fault(at_end(), pace)], 2..=4);
     prop_oneof![
-        1 => Just(Vec::new()),
-        10 => (first(), more(0..=3_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
-        5 => (first(), crash(in_recovery(pace), pace), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
-        4 => (first(), trouble(), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
-        2 => (crash(at_time(pace), pace), more(0..=2)).prop_map(|(crash, more)| then(vec![crash], more)),
+        2 => Just(Vec::new()),
+        16 => (first(), more(0..=3_usize)).prop_map(|(crash, more)| then(vec![crash], more)),
+        8 => (first(), crash(in_recovery(pace), pace), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
+        3 => (first(), crash(in_recovery(pace), pace), again()).prop_map(|(a, b, c)| vec![a, b, c]),
+        6 => (first(), trouble(), more(0..=2)).prop_map(|(a, b, more)| then(vec![a, b], more)),
+        4 => (crash(at_time(pace), pace), more(0..=2)).prop_map(|(crash, more)| then(vec![crash], more)),
         1 => (crash(at_end(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
-        4 => more(1..=4),
+        2 => (first(), storm).prop_map(|(crash, storm)| then(vec![crash], storm)),
+        4 => (zombie(at_checkpoint(), pace), more(0..=2)).prop_map(|(zombie, more)| then(vec![zombie], more)),
+        1 => (first(), zombie(in_recovery(pace), pace)).prop_map(|(a, b)| vec![a, b]),
+        4 => (together(at_checkpoint(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
+        1 => (first(), together(in_recovery(pace), pace)).prop_map(|(a, b)| vec![a, b]),
+        6 => more(1..=4),
     ]
 }
 
@@ -33,7 +49,7 @@ fn any_fault(pace: &Pace) -> impl Strategy<Value = Fault> + use<> {
     prop_oneof![
         2 => crash(at_any_point(pace), pace),
         4 => any_storage_fault(pace),
-        3 => link_fault(pace),
+        5 => link_fault(any_trigger(pace), pace),
     ]
 }
 
@@ -58,15 +74,60 @@ fn process(pace: &Pace) -> impl Strategy<Value = Process> + use<> {
     ]
 }
 
-fn link_fault(pace: &Pace) -> BoxedStrategy<Fault> {
+/// Two processes at the same instant, or all of them.
+fn together(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
+    let workers = pace.workers;
+    let everybody =
+        move || std::iter::once(Process::COORDINATOR).chain((0..workers).map(WorkerId).map(Process::Worker));
+    (at, any::<bool>(), 0..workers, 1..200_u64)
+        .prop_map(move |(at, all, worker, restart_after_ms)| {
+            let processes =
+                if all { everybody().collect() } else { vec![Process::COORDINATOR, Process::Worker(WorkerId(worker))] };
+            Fault { at, what: FaultKind::CrashTogether { processes, restart_after_ms } }
+        })
+        .boxed()
+}
+
+/// A process that is replaced and goes on afterwards, mostly when its successor is at work.
+fn zombie(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
+    (at, process(pace), any::<bool>(), 5..300_u64, 1..1_500_u64, 1..1_000_u64)
+        .prop_map(|(at, other, announces, replaced_after_ms, longer_ms, lives_ms)| {
+            let announcer = announces && matches!(at, Trigger::Point(_));
+            let process = if announcer { Target::Announcer } else { Target::Process(other) };
+            let for_ms = replaced_after_ms + longer_ms;
+            Fault { at, what: FaultKind::Zombie { process, for_ms, replaced_after_ms, lives_ms } }
+        })
+        .boxed()
+}
+
+/// Trouble with the ways of one process, or with its clock.
+fn link_fault(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
     let target = || process(pace).prop_map(Target::Process);
     let what = prop_oneof![
         2 => target().prop_map(|process| FaultKind::ResetConnections { process }),
+        2 => (target(), process(pace)).prop_map(|(process, from)| FaultKind::Disconnect { process, from }),
         2 => (target(), 5..60_u32, 20..500_u64).prop_map(|(process, factor, for_ms)| {
             FaultKind::SlowLinks { process, factor, for_ms }
         }),
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Partition { process, for_ms }),
+        2 => (target(), any::<bool>(), 10..1_500_u64).prop_map(|(process, inbound, for_ms)| {
+            FaultKind::OneWay { process, inbound, for_ms }
+        }),
+        2 => (target(), proptest::option::of(10..1_500_u64)).prop_map(|(process, believed_ms)| {
+            FaultKind::HalfOpen { process, believed_ms }
+        }),
+        1 => (target(), 20..800_u64).prop_map(|(process, for_ms)| FaultKind::Refuse { process, for_ms }),
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
+        2 => (target(), LONG_PAUSE_MS..3_000).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
+        1 => (target(), 20..1_500_u64).prop_map(|(process, for_ms)| FaultKind::StallStorage { process, for_ms }),
+        1 => (target(), -100_000_000..100_000_000_i64).prop_map(|(process, by_ms)| {
+            FaultKind::JumpWallClock { process, by_ms }
+        }),
     ];
-    (any_trigger(pace), what).prop_map(|(at, what)| Fault { at, what }).boxed()
+    prop_oneof![
+        14 => (at.clone(), what).prop_map(|(at, what)| Fault { at, what }),
+        1 => zombie(at.clone(), pace),
+        1 => together(at, pace),
+    ]
+    .boxed()
 }

@@ -99,3 +99,15 @@ fn point(event: &str, checkpoint: Option<CheckpointAt>, occurrence: u32) -> Trig
 pub fn any_trigger(pace: &Pace) -> BoxedStrategy<Trigger> {
     prop_oneof![3 => at_any_point(pace), 2 => at_time(pace)].boxed()
 }
+
+/// The same point, some times later.
+pub fn later(at: BoxedStrategy<Trigger>, times: std::ops::RangeInclusive<u32>) -> BoxedStrategy<Trigger> {
+    (at, times)
+        .prop_map(|(at, times)| match at {
+            Trigger::Point(point) => {
+                Trigger::Point(Point { occurrence: (point.occurrence + 1) * (times + 1) - 1, ..point })
+            }
+            time @ Trigger::Time { .. } => time,
+        })
+        .boxed()
+}

@@ -1,20 +1,18 @@
 //! Performing effects: each announced before it begins or after it has ended, as [`crate::event`] demands.
 
+use super::checkpoints::Proposal;
 use super::{Ending, Leader};
-use crate::cores::checkpointing::{Completion, Effect as Checkpointing, Settlement};
+use crate::cores::checkpointing::Settlement;
 use crate::cores::completed::Effect as Store;
 use crate::cores::failover::{Effect as Failover, End};
 use crate::cores::lease::Effect as Lease;
 use crate::cores::restarting::DRAWS;
-use crate::cores::restore;
 use crate::cores::retention::Effect as Retention;
 use crate::door::{Site, Time};
-use crate::element::Barrier;
 use crate::error::Error;
 use crate::event::Event;
-use crate::ids::{Attempt, CheckpointId, SubtaskId, WorkerId};
+use crate::ids::{Attempt, SubtaskId, WorkerId};
 use crate::messages::{Deployment, RestoreFrom, ToWorker};
-use crate::persist::manifest::Manifest;
 use crate::persist::sign::Sign;
 use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::coordinator::{JobEnd, announcement};
@@ -41,38 +39,23 @@ impl Leader {
                 Store::Lead { .. } | Store::Over { .. } => panic!("leadership was taken before"),
             }
         }
-        self.record_if_possible();
+        self.propose_next();
     }
 
     fn accepted(&mut self, number: u64, record: SlotRecord) {
-        let now = self.now();
-        self.confirmed = now;
+        self.confirmed = self.now();
         match record {
-            SlotRecord::Completed { checkpoint, .. } => {
-                let mut out = Vec::new();
-                self.checkpoints.on_added(now, checkpoint, number, &mut out);
-                self.perform_checkpointing(out);
-                let mut out = Vec::new();
-                let falling = std::mem::take(&mut self.falling);
-                self.retention.on_completed(checkpoint, &falling, self.store.floor(), &mut out);
-                self.perform_retention(out);
-            }
-            SlotRecord::IdsReserved => self.request_id(),
+            SlotRecord::Completed { checkpoint, .. } => self.added(number, checkpoint),
+            SlotRecord::IdsReserved => self.allocate(),
             SlotRecord::Ended { how, floor } => self.ended_durably(&how, floor),
             SlotRecord::NewGeneration => panic!("leadership was taken before"),
         }
     }
 
     fn rejected(&mut self, record: SlotRecord, cause: &str) {
-        let now = self.now();
         match record {
-            SlotRecord::Completed { checkpoint, .. } => {
-                self.falling.clear();
-                let mut out = Vec::new();
-                self.checkpoints.on_not_added(now, checkpoint, cause, &mut out);
-                self.perform_checkpointing(out);
-            }
-            SlotRecord::IdsReserved => self.checkpoints.on_no_id(now),
+            SlotRecord::Completed { checkpoint, .. } => self.not_added(checkpoint, cause),
+            SlotRecord::IdsReserved => self.not_reserved(cause),
             SlotRecord::Ended { .. } => self.not_recorded(cause),
             SlotRecord::NewGeneration => panic!("leadership was taken before"),
         }
@@ -104,99 +87,14 @@ impl Leader {
         let Ending::Recording { end, tries } = &mut self.ending else { panic!("the end was being recorded") };
         *tries += 1;
         let why = match end {
-            End::Finished => return,
-            _ if *tries < RECORD_TRIES => return,
-            End::Failed(error) => error.message.clone(),
-            End::Cancelled => "it was cancelled".to_owned(),
+            End::Failed(error) if *tries >= RECORD_TRIES => error.message.clone(),
+            End::Cancelled if *tries >= RECORD_TRIES => "it was cancelled".to_owned(),
+            End::Finished | End::Failed(_) | End::Cancelled => return self.propose(Proposal::End),
         };
         self.stop(Error::restart(format!("the end of the job ({why}) could not be recorded: {cause}")));
     }
 
-    pub(super) fn propose(&mut self, record: SlotRecord) {
-        let token = self.requests.env.schedule.token(Site::new("coordinator.slot", self.store.next_number()));
-        let mut out = Vec::new();
-        self.store.propose(token, record, &mut out);
-        self.perform_store(out);
-    }
-
-    pub(super) fn perform_checkpointing(&mut self, effects: Vec<Checkpointing>) {
-        for effect in effects {
-            match effect {
-                Checkpointing::RequestId => self.request_id(),
-                Checkpointing::Trigger { attempt, barrier } => self.trigger(attempt, barrier),
-                Checkpointing::WriteManifest { attempt, checkpoint, triggered_ms, snapshots, delay } => {
-                    let path = Manifest::path(checkpoint, attempt);
-                    if delay.is_zero() {
-                        self.emit(Event::ManifestStarted { checkpoint, path: path.clone() });
-                    }
-                    let manifest = restore::describe(&self.job.graph, checkpoint, attempt, triggered_ms, &snapshots);
-                    let blobs = manifest.snapshots().map(|snapshot| snapshot.path.clone());
-                    self.retention.on_described(checkpoint, &path, blobs);
-                    self.requests.write_manifest(checkpoint, path, manifest.encode(), delay);
-                }
-                Checkpointing::AddToStore { checkpoint, manifest } => self.add_to_store(checkpoint, manifest),
-                Checkpointing::Complete(completion) => self.complete(completion),
-                Checkpointing::Notify { attempt, checkpoint, last } => {
-                    for worker in self.failover.hosts() {
-                        self.emit(Event::NotifySent { attempt, checkpoint, worker });
-                        self.send(worker, &ToWorker::Completed { attempt, checkpoint, last });
-                    }
-                }
-                Checkpointing::Abort { attempt, checkpoint, reason } => {
-                    self.emit(Event::CheckpointAborted { checkpoint, reason });
-                    if self.failover.is_live(attempt) {
-                        for worker in self.failover.hosts() {
-                            self.send(worker, &ToWorker::Aborted { attempt, checkpoint });
-                        }
-                    }
-                }
-                Checkpointing::Discard { paths } => self.requests.discard(paths),
-                Checkpointing::Settle => self.settled(),
-            }
-        }
-    }
-
-    fn request_id(&mut self) {
-        let now = self.now();
-        match self.store.allocate() {
-            Some(id) => {
-                let mut out = Vec::new();
-                let wall_ms = self.requests.env.clock.wall_ms();
-                self.checkpoints.on_id(now, wall_ms, id, &mut out);
-                self.perform_checkpointing(out);
-            }
-            None if self.store.accepts_proposals() => self.propose(SlotRecord::IdsReserved),
-            // A former attempt asked for the reservation that is under way; its outcome will answer.
-            None => {}
-        }
-    }
-
-    fn trigger(&mut self, attempt: Attempt, barrier: Barrier) {
-        let checkpoint = barrier.checkpoint;
-        self.emit(Event::CheckpointTriggered { attempt, checkpoint });
-        for (worker, subtasks) in self.hosted_sources() {
-            self.emit(Event::TriggerSent { attempt, checkpoint, worker });
-            self.send(worker, &ToWorker::Trigger { attempt, barrier, subtasks });
-        }
-    }
-
-    fn add_to_store(&mut self, checkpoint: CheckpointId, manifest: String) {
-        let slot = self.store.next_number();
-        let retained = self.store.retained();
-        let floor = self.retention.floor(&retained, slot);
-        self.falling = retained.into_iter().filter(|retained| retained.number < floor).collect();
-        self.emit(Event::CompletionStarted { checkpoint, slot });
-        self.propose(SlotRecord::Completed { checkpoint, manifest, floor });
-    }
-
-    fn complete(&mut self, completion: Completion) {
-        let Completion { attempt, checkpoint, number, manifest, bytes, duration, last } = completion;
-        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        self.emit(Event::CompletionDurable { checkpoint, slot: number, manifest, bytes, duration_ms, last });
-        self.failover.on_completed(attempt);
-    }
-
-    fn settled(&mut self) {
+    pub(super) fn settled(&mut self) {
         let mut out = Vec::new();
         self.failover.on_settled(self.now(), &mut out);
         self.perform_failover(out);
@@ -221,7 +119,7 @@ impl Leader {
                 }
                 Failover::Record { end } => {
                     self.ending = Ending::Recording { end, tries: 0 };
-                    self.record_if_possible();
+                    self.propose(Proposal::End);
                 }
                 Failover::Stop { error } => self.stop(error),
             }
@@ -243,8 +141,9 @@ impl Leader {
         let checkpoint = restore.as_ref().map(|restore| restore.checkpoint);
         if let Some(checkpoint) = checkpoint {
             self.emit(Event::RestoreRead { attempt, checkpoint });
+            self.statistics.on_restored();
         }
-        self.checkpoints.on_deployed(attempt);
+        self.checkpoints.on_deployed(attempt, restore.as_ref());
         self.emit(Event::AttemptDeployed { attempt, restore: checkpoint });
         let address = |connection| {
             let open = self.connections.get(connection).expect("a worker's newest connection is open");
@@ -259,9 +158,7 @@ impl Leader {
 
     fn cancel(&mut self, attempt: Attempt, cause: String) {
         self.emit(Event::AttemptFailed { attempt, cause: cause.clone() });
-        let mut out = Vec::new();
-        let settlement = self.checkpoints.on_attempt_over(self.now(), attempt, &cause, &mut out);
-        self.perform_checkpointing(out);
+        let settlement = self.attempt_over(attempt, &cause);
         self.connections.broadcast(&ToWorker::Cancel { attempt });
         match settlement {
             Settlement::Settled => self.settled(),

@@ -117,6 +117,8 @@ async fn serve(room: Room, number: u16, ledger: Arc<Mutex<Ledger>>) {
             connection,
             attempt: Attempt::default(),
             ended: false,
+            end_held_by: None,
+            finished: false,
         };
         match worker.attend(&ledger).await {
             Some(()) => return,
@@ -132,6 +134,9 @@ struct Served {
     connection: Connection,
     attempt: Attempt,
     ended: bool,
+    /// The first checkpoint that held the end.
+    end_held_by: Option<CheckpointId>,
+    finished: bool,
 }
 
 impl Served {
@@ -178,18 +183,22 @@ impl Served {
         match message {
             ToWorker::Deploy(deployment) => {
                 (self.attempt, self.ended) = (deployment.attempt, false);
+                (self.end_held_by, self.finished) = (None, false);
                 for subtask in self.subtasks() {
                     self.say(ToCoordinator::Restored { attempt: self.attempt, subtask }).await?;
                 }
             }
-            ToWorker::Trigger { attempt, barrier, .. } if attempt == self.attempt => {
+            ToWorker::Trigger { attempt, barrier, .. } if attempt == self.attempt && !self.finished => {
                 self.snapshot(barrier.checkpoint).await?;
             }
-            ToWorker::Completed { attempt, checkpoint, last } => {
+            ToWorker::Completed { attempt, checkpoint } => {
                 let newest = ledger.lock().expect("nobody panicked").newest;
                 assert!(newest >= Some(checkpoint), "{checkpoint} was announced before it is committed");
-                for subtask in self.subtasks().into_iter().filter(|_| last) {
-                    self.say(ToCoordinator::Finished { attempt, subtask }).await?;
+                if self.end_held_by.is_some_and(|held| held <= checkpoint) {
+                    self.finished = true;
+                    for subtask in self.subtasks() {
+                        self.say(ToCoordinator::Finished { attempt, subtask }).await?;
+                    }
                 }
             }
             ToWorker::Refused { reason } => panic!("refused: {reason}"),
@@ -206,6 +215,9 @@ impl Served {
 
     async fn snapshot(&mut self, checkpoint: CheckpointId) -> Option<()> {
         let (attempt, ended) = (self.attempt, self.ended);
+        if ended {
+            self.end_held_by.get_or_insert(checkpoint);
+        }
         for subtask in self.subtasks() {
             let patience = if self.room.chance(20) { 1500 } else { 5 };
             self.env.sleep(Duration::from_millis(patience)).await;
@@ -254,6 +266,7 @@ async fn weather(room: Room, seed: u64, ledger: Arc<Mutex<Ledger>>) {
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: None,
+            statistics: None,
         };
         let running = run(own.clone(), storm_job(), options);
         own.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));

@@ -1,0 +1,118 @@
+//! One pending checkpoint: what it waits for, and how far it is.
+
+use super::effect::{Effect, RequestId};
+use crate::cores::restore::Contribution;
+use crate::cores::retention::belongs;
+use crate::door::Time;
+use crate::ids::{Attempt, CheckpointId, SubtaskId};
+use crate::messages::SnapshotHandle;
+use crate::persist::manifest::Manifest;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Tries to write a manifest before its checkpoint is aborted.
+pub(super) const MANIFEST_TRIES: u32 = 5;
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub attempt: Attempt,
+    pub checkpoint: CheckpointId,
+    /// Whoever asked for it, unless it is a periodic one.
+    pub request: Option<RequestId>,
+    pub triggered: Time,
+    pub triggered_ms: u64,
+    /// Every subtask had ended its input when it was triggered.
+    pub is_final: bool,
+    /// Who takes part.
+    pub wait: BTreeSet<SubtaskId>,
+    /// What has been acknowledged, and what was carried forward.
+    pub contributions: BTreeMap<SubtaskId, Contribution>,
+    pub stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Waiting for acks, until then.
+    Collecting { deadline: Time },
+    /// All acks are in, the last so long after the trigger; another checkpoint is completing.
+    Ready { duration: Duration },
+    /// The manifest is being written; so many tries went wrong.
+    Writing { duration: Duration, tries: u32 },
+    /// The slot is being decided.
+    Adding,
+}
+
+impl Pending {
+    /// Whether an ack or decline of `subtask` is waited for.
+    pub fn waits_for(&self, attempt: Attempt, subtask: SubtaskId) -> bool {
+        let collecting = matches!(self.stage, Stage::Collecting { .. });
+        let missing = self.wait.contains(&subtask) && !self.contributions.contains_key(&subtask);
+        collecting && missing && self.attempt == attempt
+    }
+
+    /// How many acks are missing.
+    pub fn missing(&self) -> usize {
+        self.wait.iter().filter(|subtask| !self.contributions.contains_key(subtask)).count()
+    }
+
+    /// Whether its outcome is no longer for the coordinator alone to decide.
+    pub fn is_completing(&self) -> bool {
+        match self.stage {
+            Stage::Collecting { .. } | Stage::Ready { .. } => false,
+            Stage::Writing { .. } | Stage::Adding => true,
+        }
+    }
+
+    /// Path of its manifest.
+    pub fn manifest(&self) -> String {
+        Manifest::path(self.checkpoint, self.attempt)
+    }
+
+    /// Begins the next try to write the manifest.
+    pub fn write_manifest(&mut self, duration: Duration, tries: u32, delay: Duration) -> Effect {
+        assert_eq!(self.missing(), 0, "completing means all acks are in");
+        self.stage = Stage::Writing { duration, tries };
+        Effect::WriteManifest {
+            attempt: self.attempt,
+            checkpoint: self.checkpoint,
+            triggered_ms: self.triggered_ms,
+            duration,
+            contributions: self.contributions.clone(),
+            delay,
+        }
+    }
+
+    /// What it has stored of its own: what was carried forward belongs to the checkpoints before.
+    pub fn stored(&self) -> Vec<String> {
+        let manifest = self.is_completing().then(|| self.manifest());
+        let blobs = self.contributions.values().map(|contribution| contribution.snapshot.path.clone());
+        manifest.into_iter().chain(blobs.filter(|path| belongs(path, self.checkpoint))).collect()
+    }
+
+    /// Whether every subtask had ended its input.
+    pub fn is_last(&self) -> bool {
+        self.contributions.values().all(|contribution| contribution.snapshot.ended)
+    }
+
+    /// Its snapshots.
+    pub fn snapshots(&self) -> BTreeMap<SubtaskId, SnapshotHandle> {
+        let snapshots = self.contributions.iter();
+        snapshots.map(|(subtask, contribution)| (*subtask, contribution.snapshot.clone())).collect()
+    }
+
+    pub fn validate(&self, subtasks: usize) {
+        assert!(!self.wait.is_empty(), "somebody takes part");
+        let acknowledged = self.wait.len() - self.missing();
+        let carried = subtasks - self.wait.len();
+        assert_eq!(self.contributions.len(), acknowledged + carried, "whoever does not take part is carried forward");
+        match self.stage {
+            Stage::Collecting { .. } => assert!(self.missing() > 0, "the last ack ends the collecting"),
+            Stage::Ready { .. } => assert_eq!(self.missing(), 0, "ready means all acks are in"),
+            Stage::Writing { tries, .. } => {
+                assert!(tries < MANIFEST_TRIES, "tries are bounded");
+                assert_eq!(self.missing(), 0, "completing means all acks are in");
+            }
+            Stage::Adding => assert_eq!(self.missing(), 0, "completing means all acks are in"),
+        }
+    }
+}
