@@ -43,6 +43,8 @@ pub enum ToCoordinator {
         /// Where other workers reach it.
         data_address: String,
     },
+    /// The first and only frame of a client's connection: the job shall end.
+    CancelJob,
     /// Still alive.
     Heartbeat,
     /// A subtask has its state back and processes elements from now on.

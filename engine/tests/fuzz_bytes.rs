@@ -13,7 +13,7 @@ use cofferdam_engine::ids::{OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::messages::{self, Deployment, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker};
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
-use cofferdam_engine::persist::slot::{Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{JobMark, Slot, SlotRecord};
 use cofferdam_engine::persist::{Kind, seal};
 use cofferdam_engine::reason::FailureReason;
 use cofferdam_engine::runtime::link::{Frame, WireElement};
@@ -123,7 +123,8 @@ fn subjects() -> Vec<Subject> {
     let element = |element| messages::encode(&Frame::Element { channel: CHANNEL, seq: 7, element }).to_vec();
     let barrier = Barrier { checkpoint: CheckpointId(7), alignment: Alignment::ExactlyOnce, triggered_ms: 1 };
     let record = SlotRecord::Completed { checkpoint: CheckpointId(7), manifest: "checkpoints/m".into(), floor: 4 };
-    let slot = Slot { generation: Generation(3), token: 9, ids_reserved: CheckpointId(100), record };
+    let job = JobMark { name: "words".to_owned(), graph: 7 };
+    let slot = Slot { generation: Generation(3), token: 9, ids_reserved: CheckpointId(100), job, record };
     let to_coordinator = |bytes: &[u8]| drop(messages::decode::<ToCoordinator>(bytes));
     let frame = |bytes: &[u8]| drop(messages::decode::<Frame>(bytes));
     vec![

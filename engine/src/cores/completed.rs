@@ -4,13 +4,15 @@
 //! ```text
 //! start ── read the log ── claim: Create(top + 1, NewGeneration) ── lead ── propose: Create(top + 1, …) ── …
 //!             ^   |                     |                                        |
-//!             |   └ Finished: over      └ somebody else's: read again            └ somebody else's: deposed
+//!             |   └ ended: over         └ somebody else's: read again            └ somebody else's: deposed
 //!             └────────────────────────┘
 //! ```
 //!
-//! 1. *Reading*, once per leadership: list the log, read upwards from the highest slot listed until there is none,
-//!    then downwards to the floor of the newest `Completed`. The listing may be out of date and decides nothing. A slot that cannot be read or decoded fails the
-//!    recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502).
+//! 1. *Reading*, once per leadership: list the log, read upwards from the highest slot listed until there is none, then
+//!    downwards to the floor of the newest `Completed`. The listing may be out of date and decides nothing. A slot that
+//!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502).
+//!    Another job's log is refused, and one in which the job is over is left alone, unless somebody submits a failed or
+//!    cancelled job again.
 //! 2. *Deciding* one slot, for a claim and for every proposal alike:
 //!    * `Create` done → verify;
 //!    * exists → read it back: our token → verify, another's → lost (FLINK-24543: our own retry is no conflict);
@@ -44,7 +46,7 @@ use crate::cores::backoff::backoff;
 use crate::door::StorageError;
 use crate::error::Error;
 use crate::ids::{CheckpointId, Generation};
-use crate::persist::slot::{self, Slot, SlotRecord};
+use crate::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
 use bytes::Bytes;
 use confirming::Question;
 use proposal::{Below, Decision, Proposal};
@@ -115,10 +117,10 @@ pub enum Effect {
     /// Storage did not say whether this process still leads. It may go on as before, but not declare the end of the job
     /// (order rule O12).
     Doubt,
-    /// The log says that the job is finished: there is nothing to lead.
-    Finish {
-        /// With this checkpoint.
-        checkpoint: CheckpointId,
+    /// The log says that the job is over: there is nothing to lead.
+    Over {
+        /// How it ended.
+        how: Ended,
     },
     /// Somebody newer leads: stop and touch nothing.
     StepDown,
@@ -140,11 +142,23 @@ pub struct Retained {
     pub manifest: String,
 }
 
+/// What a process wants that reads a log in which the job is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Somebody submits the job. If it failed or was cancelled it is run again, from what is retained.
+    Submit,
+    /// It comes after others, in order to lead on: what is over for them is over for it.
+    Resume,
+}
+
 /// The completed store as one process sees it.
 #[derive(Debug)]
 pub struct Completed {
     /// The writer's token of a claim.
     token: u64,
+    /// Whose log it has to be.
+    job: JobMark,
+    start: Start,
     stage: Stage,
     /// The log from the floor to the top, as far as this process knows it.
     log: BTreeMap<u64, Slot>,
@@ -183,9 +197,11 @@ enum Stage {
 
 impl Completed {
     /// A store that has asked for nothing yet. `token` is drawn by this process alone.
-    pub fn new(token: u64) -> Self {
+    pub fn new(token: u64, job: JobMark, start: Start) -> Self {
         Self {
             token,
+            job,
+            start,
             stage: Stage::New,
             log: BTreeMap::new(),
             doubtful: false,
@@ -221,15 +237,18 @@ impl Completed {
                 let left = self.reserved().0 + 1 - self.next_id.0;
                 if left < IDS_LEFT_MIN { self.reserved().0 + IDS_PER_BLOCK } else { self.reserved().0 }
             }
-            SlotRecord::Finished { checkpoint } => {
-                assert!(
-                    self.latest().is_some_and(|latest| latest.checkpoint == *checkpoint),
-                    "finished with the latest"
-                );
+            SlotRecord::Ended { how, floor } => {
+                assert!([self.floor(), self.next_number()].contains(floor), "all that is retained is kept, or nothing");
+                let latest = self.latest().map(|latest| latest.checkpoint);
+                match how {
+                    Ended::Finished { checkpoint } => assert_eq!(latest, Some(*checkpoint), "finished with the latest"),
+                    Ended::Failed { .. } | Ended::Cancelled => {}
+                }
                 self.reserved().0
             }
         };
-        let slot = Slot { generation: self.generation, token, ids_reserved: CheckpointId(ids_reserved), record };
+        let (generation, job) = (self.generation, self.job.clone());
+        let slot = Slot { generation, token, ids_reserved: CheckpointId(ids_reserved), job, record };
         let below = self.below(self.doubtful);
         self.stage = Stage::Proposing(Proposal::new(self.next_number(), slot, below, out));
         self.validate();
@@ -357,7 +376,7 @@ impl Completed {
             SlotRecord::Completed { checkpoint, manifest, .. } => {
                 Some(Retained { number: *number, checkpoint: *checkpoint, manifest: manifest.clone() })
             }
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
         });
         slots.collect()
     }
@@ -407,10 +426,22 @@ impl Completed {
 
     fn claim(&mut self, out: &mut Vec<Effect>) {
         let last = self.log.last_key_value().map(|(_, slot)| slot);
-        if let Some(SlotRecord::Finished { checkpoint }) = last.map(|slot| &slot.record) {
-            out.push(Effect::Finish { checkpoint: *checkpoint });
+        if let Some(slot) = last.filter(|slot| slot.job != self.job) {
+            let what = format!("these checkpoints belong to {}, but this is {}", slot.job, self.job);
+            out.push(Effect::Fail { error: Error::give_up(what) });
             self.stage = Stage::Over;
             return;
+        }
+        if let Some(SlotRecord::Ended { how, .. }) = last.map(|slot| &slot.record) {
+            let runs_again = match how {
+                Ended::Finished { .. } => false,
+                Ended::Failed { .. } | Ended::Cancelled => self.start == Start::Submit,
+            };
+            if !runs_again {
+                out.push(Effect::Over { how: how.clone() });
+                self.stage = Stage::Over;
+                return;
+            }
         }
         let generation = Generation(last.map_or(0, |slot| slot.generation.0) + 1);
         let boundary = self.reserved().0.next_multiple_of(IDS_PER_BLOCK);
@@ -418,6 +449,7 @@ impl Completed {
             generation,
             token: self.token,
             ids_reserved: CheckpointId(boundary + IDS_PER_BLOCK),
+            job: self.job.clone(),
             record: SlotRecord::NewGeneration,
         };
         // Others wrote what is below; how often they tried is not known.
@@ -436,7 +468,11 @@ impl Completed {
                 self.log.insert(claim.number, claim.slot);
                 self.stage = Stage::Leading;
             }
-            Decision::Theirs => self.read_again(out),
+            Decision::Theirs => {
+                // Whatever the log says next was said while this process was looking.
+                self.start = Start::Resume;
+                self.read_again(out);
+            }
             // A candidate has nothing else to do: it goes on until storage answers or says who leads.
             Decision::NotAdded(cause) if claim.tries < READ_TRIES => {
                 let delay = backoff(claim.tries);
@@ -513,13 +549,9 @@ impl Completed {
     }
 }
 
-/// The floor that a log sets: the one of its newest `Completed`, or the first slot.
+/// The floor that a log sets: the newest that a slot names, or the first slot.
 fn floor(log: &BTreeMap<u64, Slot>) -> u64 {
-    let newest = log.values().rev().find_map(|slot| match &slot.record {
-        SlotRecord::Completed { floor, .. } => Some(*floor),
-        SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
-    });
-    newest.unwrap_or(1)
+    log.values().rev().find_map(|slot| slot.record.floor()).unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{Effect, READ_TRIES, floor};
 use crate::cores::backoff::backoff;
 use crate::door::StorageError;
 use crate::error::Error;
-use crate::persist::slot::{self, Slot, SlotRecord};
+use crate::persist::slot::{self, Ended, Slot, SlotRecord};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -149,8 +149,20 @@ fn check(slots: &BTreeMap<u64, Slot>) -> Result<(), Error> {
             if slot.ids_reserved < before.ids_reserved {
                 return broken(format!("{} reserved after {}", slot.ids_reserved, before.ids_reserved));
             }
-            if let SlotRecord::Finished { checkpoint } = before.record {
-                return broken(format!("the job had finished with {checkpoint}"));
+            if slot.job != before.job {
+                return broken(format!("it belongs to {}, they to {}", slot.job, before.job));
+            }
+            match &before.record {
+                SlotRecord::Ended { how: Ended::Finished { checkpoint }, .. } => {
+                    return broken(format!("the job had finished with {checkpoint}"));
+                }
+                SlotRecord::Ended { .. } if slot.record != SlotRecord::NewGeneration => {
+                    return broken("the job was over, and nobody has submitted it again".to_owned());
+                }
+                SlotRecord::Ended { .. }
+                | SlotRecord::NewGeneration
+                | SlotRecord::IdsReserved
+                | SlotRecord::Completed { .. } => {}
             }
         }
         if let SlotRecord::Completed { checkpoint, .. } = slot.record {

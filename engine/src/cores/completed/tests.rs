@@ -26,8 +26,12 @@ fn absent() -> Result<Bytes, StorageError> {
     Err(StorageError::NotFound("slot".into()))
 }
 
+fn mark() -> JobMark {
+    JobMark { name: "count".into(), graph: 7 }
+}
+
 fn slot(generation: u64, token: u64, ids_reserved: u64, record: SlotRecord) -> Slot {
-    Slot { generation: Generation(generation), token, ids_reserved: CheckpointId(ids_reserved), record }
+    Slot { generation: Generation(generation), token, ids_reserved: CheckpointId(ids_reserved), job: mark(), record }
 }
 
 fn manifest(checkpoint: u64) -> String {
@@ -45,7 +49,7 @@ fn asked(out: &mut Vec<Effect>) -> Vec<Effect> {
 
 fn started() -> (Completed, Vec<Effect>) {
     let mut out = Vec::new();
-    let mut store = Completed::new(7);
+    let mut store = Completed::new(7, mark(), Start::Submit);
     store.start(&mut out);
     assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
     (store, out)
@@ -171,10 +175,10 @@ fn a_log_that_ends_in_finished_has_nothing_to_lead() {
     let log = [
         slot(1, 1, 100, SlotRecord::NewGeneration),
         slot(1, 2, 100, completed(1, 2)),
-        slot(1, 3, 100, SlotRecord::Finished { checkpoint: CheckpointId(1) }),
+        slot(1, 3, 100, SlotRecord::Ended { how: Ended::Finished { checkpoint: CheckpointId(1) }, floor: 3 }),
     ];
     let (_, mut out) = claiming(1, &log);
-    assert_eq!(asked(&mut out), [Effect::Finish { checkpoint: CheckpointId(1) }]);
+    assert_eq!(asked(&mut out), [Effect::Over { how: Ended::Finished { checkpoint: CheckpointId(1) } }]);
 }
 
 #[test]

@@ -86,7 +86,8 @@ impl World {
     }
 
     fn process(&mut self) -> Process {
-        let mut process = Process { store: Completed::new(self.token()), request: None, made: 0 };
+        let store = Completed::new(self.token(), super::mark(), Start::Submit);
+        let mut process = Process { store, request: None, made: 0 };
         let mut out = Vec::new();
         process.store.start(&mut out);
         self.perform(&mut process, out);
@@ -191,7 +192,7 @@ impl World {
                     assert!(top.generation > own, "whoever steps down has a successor");
                 }
                 Effect::Fail { error } => panic!("nothing here is corrupt: {error}"),
-                Effect::Confirm | Effect::Doubt | Effect::Finish { .. } => panic!("nobody asked, nothing finished"),
+                Effect::Confirm | Effect::Doubt | Effect::Over { .. } => panic!("nobody asked, nothing finished"),
             }
         }
     }
@@ -203,7 +204,7 @@ impl World {
         let before = self.decided.range(..number).rev();
         let newest = before.clone().find_map(|(_, slot)| match &slot.record {
             SlotRecord::Completed { checkpoint, .. } => Some(*checkpoint),
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
         });
         let latest = process.store.latest().map(|latest| latest.checkpoint);
         assert_eq!(latest, newest, "no added checkpoint is lost to a new leader");
