@@ -22,8 +22,8 @@ use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
 use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::mailbox::Mailbox;
 use checkpoints::{Ack, Proposal};
+use core::net::SocketAddr;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweep: much longer than its tries take, unless storage hangs.
