@@ -1,7 +1,7 @@
 //! The coordinator's policy: what it puts up with, and how.
 //!
-//! No plan may exhaust the restarts of its job legitimately, nor fail it by its own impatience: after healing
-//! every job must be able to finish.
+//! Most plans cannot exhaust the restarts of their job, and none fails it by its own impatience: after healing the job must
+//! be able to finish. A few allow so few restarts that failing for good is a legitimate end.
 
 use super::pace::Pace;
 use crate::plan::Policy;
@@ -14,11 +14,19 @@ const RESTARTS: u32 = 10_000;
 
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
-    let snapshots = (any::<bool>(), parts(), 1..=3_usize);
-    (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance(), modes()).prop_map(
-        move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures, mode)| Policy {
+    let snapshots = (any::<bool>(), parts(), 1..=3_usize, retention());
+    let slower_ms = SLOWER_IN_PARTS_MS * pace.storage;
+    (patience(pace), snapshots, restarts(), rhythm(pace), modes()).prop_map(
+        move |(
+            (timeout_ms, tolerable_failures),
+            (asynchronous, part_bytes, retained, retention),
+            restart,
+            rhythm,
+            mode,
+        )| Policy {
             interval_ms: rhythm.interval_ms,
-            timeout_ms,
+            // Several at a time share the subtasks that encode them, and parts take their time.
+            timeout_ms: (timeout_ms + if part_bytes < WHOLE { slower_ms } else { 0 }) * rhythm.max_concurrent as u64,
             min_pause_ms: rhythm.min_pause_ms,
             max_concurrent: rhythm.max_concurrent,
             tolerable_failures,
@@ -26,7 +34,7 @@ pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
             snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
             part_bytes,
             retained,
-            retention: RetentionPolicy::OnCancellation,
+            retention,
             restart,
             manual_triggers_ms: Vec::new(),
         },
@@ -47,13 +55,13 @@ fn rhythm(pace: &Pace) -> impl Strategy<Value = Rhythm> + use<> {
     let interval_ms = pace.interval_ms;
     let plain = Rhythm { interval_ms, min_pause_ms: 0, max_concurrent: 1 };
     prop_oneof![
-        4 => Just(plain),
-        2 => (1..=interval_ms / 2).prop_map(move |min_pause_ms| Rhythm {
+        6 => Just(plain),
+        1 => (1..=interval_ms / 2).prop_map(move |min_pause_ms| Rhythm {
             interval_ms: interval_ms / 3,
             min_pause_ms,
             ..plain
         }),
-        3 => (2..=3_usize, 2..=6_u64).prop_map(move |(max_concurrent, faster)| Rhythm {
+        2 => (2..=3_usize, 1..=2_u64).prop_map(move |(max_concurrent, faster)| Rhythm {
             interval_ms: (interval_ms / faster).max(5),
             max_concurrent,
             ..plain
@@ -61,9 +69,15 @@ fn rhythm(pace: &Pace) -> impl Strategy<Value = Rhythm> + use<> {
     ]
 }
 
-/// Failed checkpoints in a row. One too many fails the attempt, and the restart strategy puts up with that.
-fn tolerance() -> impl Strategy<Value = u32> {
-    prop_oneof![2 => Just(u32::MAX), 1 => 0..=3_u32]
+/// When a checkpoint expires, and how many may fail in a row; one more fails the attempt, and the restart strategy puts up
+/// with that. Expired checkpoints are put up with only where none needs to expire: a barrier may have to wait for all the
+/// records there are, and a job whose every attempt ends before its first checkpoint never comes to an end.
+fn patience(pace: &Pace) -> impl Strategy<Value = (u64, u32)> + use<> {
+    let long_ms = 1_000 + pace.length_ms * 16;
+    prop_oneof![
+        4 => timeout(pace).prop_map(|timeout_ms| (timeout_ms, u32::MAX)),
+        1 => (0..=3_u32).prop_map(move |failures| (long_ms, failures)),
+    ]
 }
 
 /// Time for the slowest upload there is without a fault behind the largest burst of records, or for the whole job as well. Faults make checkpoints expire,
@@ -82,13 +96,51 @@ fn modes() -> impl Strategy<Value = CheckpointMode> {
     prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)]
 }
 
+/// No snapshot of a plan is larger.
+const WHOLE: usize = 1 << 20;
+
+/// How much longer the slowest upload takes in parts, one after the other.
+const SLOWER_IN_PARTS_MS: u64 = 400;
+
 /// Snapshots are small here; every other plan uploads some of them in parts.
 fn parts() -> impl Strategy<Value = usize> {
-    prop_oneof![1 => Just(1 << 20), 1 => 64..400_usize]
+    prop_oneof![1 => Just(WHOLE), 1 => 200..2_000_usize]
 }
 
-/// How the job is restarted.
+/// What becomes of the retained checkpoints at the end.
+fn retention() -> impl Strategy<Value = RetentionPolicy> {
+    let policies =
+        [RetentionPolicy::Never, RetentionPolicy::OnFailure, RetentionPolicy::OnCancellation, RetentionPolicy::Always];
+    proptest::sample::select(policies.to_vec())
+}
+
+/// How the job is restarted: as often as it takes, or (one plan in twenty) hardly ever.
 fn restarts() -> impl Strategy<Value = RestartStrategy> {
-    (1..120_u64)
-        .prop_map(|delay_ms| RestartStrategy::FixedDelay { attempts: RESTARTS, delay: Duration::from_millis(delay_ms) })
+    prop_oneof![
+        38 => strategies(RESTARTS..=RESTARTS),
+        1 => strategies(1..=3),
+        1 => Just(RestartStrategy::None),
+    ]
+}
+
+fn strategies(attempts: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = RestartStrategy> {
+    let ms = Duration::from_millis;
+    let exponential = (attempts.clone(), 1..60_u64, 1..5_u64, 100..300_u32, 0..=50_u32, 200..5_000_u64);
+    prop_oneof![
+        4 => (attempts.clone(), 1..120_u64)
+            .prop_map(move |(attempts, delay)| RestartStrategy::FixedDelay { attempts, delay: ms(delay) }),
+        1 => (attempts, 100..5_000_u64, 1..120_u64).prop_map(move |(failures, interval, delay)| {
+            RestartStrategy::FailureRate { failures, interval: ms(interval), delay: ms(delay) }
+        }),
+        2 => exponential.prop_map(move |(attempts, first, longer, multiplier_percent, jitter_percent, reset_after)| {
+            RestartStrategy::ExponentialDelay {
+                initial: ms(first),
+                max: ms(first * longer),
+                multiplier_percent,
+                jitter_percent,
+                reset_after: ms(reset_after),
+                attempts: Some(attempts),
+            }
+        }),
+    ]
 }

@@ -57,7 +57,7 @@ const ENDING: &[&str] = &["input_ended", "end_received", "subtask_finished", "jo
 
 /// Which checkpoint: mostly a later one, so that there is something to restore.
 fn ordinal() -> impl Strategy<Value = CheckpointAt> {
-    prop_oneof![1 => Just(0), 5 => Just(1), 20 => 2..4_u32, 4 => 4..7_u32].prop_map(CheckpointAt::Ordinal)
+    prop_oneof![1 => Just(0), 2 => Just(1), 18 => 2..4_u32, 8 => 4..7_u32].prop_map(CheckpointAt::Ordinal)
 }
 
 /// A step of a checkpoint.
