@@ -185,6 +185,13 @@ impl Operator {
         matches!(self, Self::RunningSum | Self::Last | Self::Session { .. } | Self::Number | Self::Gate)
     }
 
+    /// Whether it lets go many records at once: at the end, or a few at a time.
+    pub fn holds_back(&self) -> bool {
+        let at_end =
+            matches!(self, Self::Sum | Self::Greatest | Self::Last | Self::Hold | Self::CoGroup | Self::Enrich);
+        at_end || matches!(self, Self::Gather { .. })
+    }
+
     /// Whether records that come again make records come out again, and nothing else.
     pub fn only_repeats(&self) -> bool {
         match self {
@@ -226,6 +233,16 @@ impl GraphSpec {
             depths.push(node.inputs.iter().map(|input| depths[input.from] + 1).max().unwrap_or(0));
         }
         depths.into_iter().max().unwrap_or(0)
+    }
+
+    /// The most operators on a way from a source to a sink that let go at once what they have held back.
+    pub fn bursts(&self) -> u64 {
+        let mut bursts: Vec<u64> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let before = node.inputs.iter().map(|input| bursts[input.from]).max().unwrap_or(0);
+            bursts.push(before + u64::from(node.operator.holds_back()));
+        }
+        bursts.into_iter().max().unwrap_or(0)
     }
 
     /// At most how many records come out of each node. Of a sink: how many go in.

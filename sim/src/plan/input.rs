@@ -50,6 +50,9 @@ pub enum InputShape {
     Graph(GraphSpec),
 }
 
+/// Records of the busiest subtask of a graph, as far as the time for each of them goes.
+const RECORDS_EACH_MIN: u64 = 24;
+
 impl InputShape {
     /// Records that the busiest subtask sees, about.
     pub fn records_each(&self, parallelism: u16) -> u64 {
@@ -58,7 +61,17 @@ impl InputShape {
                 (lines * (1 + words_max.div_ceil(2))).div_ceil(u64::from(parallelism)).max(1)
             }
             Self::Generated { records, .. } => records * 2,
-            Self::Graph(spec) => spec.loads().into_iter().max().unwrap_or(1).max(1),
+            // A small graph is over soon: a single record must not take as long as a checkpoint may.
+            Self::Graph(spec) => spec.loads().into_iter().max().unwrap_or(1).max(RECORDS_EACH_MIN),
+        }
+    }
+
+    /// How long a barrier may have to wait behind what operators let go at once, in a job of this length: it leaves
+    /// whatever the credit, and everything behind it takes its time over it.
+    pub fn bursts_ms(&self, length_ms: u64) -> u64 {
+        match self {
+            Self::Files { .. } | Self::Generated { .. } => 0,
+            Self::Graph(spec) => 3 * length_ms * spec.bursts(),
         }
     }
 

@@ -80,10 +80,11 @@ fn patience(pace: &Pace) -> impl Strategy<Value = (u64, u32)> + use<> {
     ]
 }
 
-/// Time for the slowest upload there is without a fault, or for the whole job as well. Faults make checkpoints expire,
+/// Time for the slowest upload there is without a fault behind the largest burst of records, or for the whole job as well. Faults make checkpoints expire,
 /// not the plan: after healing they must be able to complete.
 fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
-    let (slowest_ms, length_ms) = (300 + 150 * pace.storage, pace.length_ms);
+    let length_ms = pace.length_ms;
+    let slowest_ms = 300 + 150 * pace.storage + pace.input.bursts_ms(length_ms);
     prop_oneof![
         2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
         3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
