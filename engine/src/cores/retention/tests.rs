@@ -275,9 +275,9 @@ fn what_cannot_be_deleted_at_all_holds_nobody_up() {
 fn a_blob_that_several_fallen_manifests_name_waits_for_all_of_them() {
     let mut keep = Keeping::new(1);
     let shared = blob(1);
-    keep.complete(1, &[shared.clone()], &[], 1);
+    keep.complete(1, std::slice::from_ref(&shared), &[], 1);
     keep.listed(&[], 2);
-    keep.complete(2, &[shared.clone()], &[(2, 1)], 1);
+    keep.complete(2, std::slice::from_ref(&shared), &[(2, 1)], 1);
     keep.complete(3, &[blob(3)], &[(3, 2)], 1);
     keep.effects();
     assert_eq!(keep.listed(&[], 4), [delete(1, &[manifest(1)]), delete(2, &[manifest(2)])]);
