@@ -12,13 +12,18 @@ use std::time::Duration;
 /// Restarts in a row that a plan allows.
 const RESTARTS: u32 = 10_000;
 
+/// Where failures fail the attempt, a checkpoint has this many times the length of the job: a barrier may wait for all that is
+/// queued before it at every operator on its way, and an attempt that never completes one would begin again for ever.
+const PATIENCE: u64 = 10;
+
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
+    let patient_ms = slowest_upload_ms(pace) + pace.length_ms * PATIENCE;
     let snapshots = (any::<bool>(), parts(), 1..=3_usize);
     (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance(), modes()).prop_map(
         move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures, mode)| Policy {
             interval_ms: rhythm.interval_ms,
-            timeout_ms,
+            timeout_ms: if tolerable_failures == u32::MAX { timeout_ms } else { timeout_ms.max(patient_ms) },
             min_pause_ms: rhythm.min_pause_ms,
             max_concurrent: rhythm.max_concurrent,
             tolerable_failures,
@@ -66,10 +71,14 @@ fn tolerance() -> impl Strategy<Value = u32> {
     prop_oneof![4 => Just(u32::MAX), 1 => 0..=3_u32]
 }
 
+fn slowest_upload_ms(pace: &Pace) -> u64 {
+    300 + 150 * pace.storage
+}
+
 /// Time for the slowest upload there is without a fault, or for the whole job as well. Faults make checkpoints expire,
 /// not the plan: after healing they must be able to complete.
 fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
-    let (slowest_ms, length_ms) = (300 + 150 * pace.storage, pace.length_ms);
+    let (slowest_ms, length_ms) = (slowest_upload_ms(pace), pace.length_ms);
     prop_oneof![
         2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
         3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
