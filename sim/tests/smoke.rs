@@ -134,4 +134,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0x7f83_6f6c_f8fd_da43;
+const GENERATOR_DIGEST: u64 = 0xa8da_3986_c1c6_1f72;
