@@ -10,7 +10,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_engine::jobs::{self, JobParameters};
 use cofferdam_engine::os::mount::{Mount, Mounts};
-use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry};
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::Mailbox;
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -41,6 +41,7 @@ fn run_keyed_sum(interval: Duration) {
         let options = CoordinatorOptions {
             listen: "127.0.0.1:0".into(),
             workers: 1,
+            start: Start::Submit,
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: Some(ready),

@@ -1,5 +1,6 @@
 //! The knobs of a job, with the defaults of a production run.
 
+use crate::persist::slot::Ended;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -82,6 +83,18 @@ pub enum RetentionPolicy {
     Always,
 }
 
+impl RetentionPolicy {
+    /// Whether the retained checkpoints are kept when the job ends like that.
+    pub fn keeps(self, end: &Ended) -> bool {
+        match (self, end) {
+            (Self::Always, _) => true,
+            (Self::OnFailure | Self::OnCancellation, Ended::Failed { .. }) => true,
+            (Self::OnCancellation, Ended::Cancelled) => true,
+            (Self::Never, _) | (_, Ended::Finished { .. }) | (Self::OnFailure, Ended::Cancelled) => false,
+        }
+    }
+}
+
 /// What to do after a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum RestartStrategy {
@@ -122,6 +135,55 @@ pub enum RestartStrategy {
     },
 }
 
+impl JobConfig {
+    /// Why no job can run like this, in one line, if so.
+    pub fn validate(&self) -> Result<(), String> {
+        let CheckpointConfig { interval, timeout, min_pause, max_concurrent, retained, .. } = self.checkpoints;
+        if interval.is_zero() || timeout.is_zero() {
+            return Err("checkpoints need an interval and a timeout longer than nothing".to_owned());
+        }
+        if retained == 0 || max_concurrent == 0 {
+            return Err("at least one checkpoint may be pending, and at least one is retained".to_owned());
+        }
+        if !min_pause.is_zero() && max_concurrent > 1 {
+            return Err(format!(
+                "a pause of {min_pause:?} between checkpoints leaves no room for {max_concurrent} at a time: choose one"
+            ));
+        }
+        if self.batch_records == 0 || self.credits == 0 {
+            return Err("a channel holds at least one batch of at least one record".to_owned());
+        }
+        if self.heartbeat_timeout <= self.heartbeat_interval {
+            return Err(format!(
+                "heartbeats every {:?} cannot be missed within {:?}",
+                self.heartbeat_interval, self.heartbeat_timeout
+            ));
+        }
+        self.restart.validate()
+    }
+}
+
+impl RestartStrategy {
+    fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::None | Self::FixedDelay { .. } => Ok(()),
+            Self::FailureRate { interval, .. } if interval.is_zero() => {
+                Err("a failure rate needs an interval longer than nothing".to_owned())
+            }
+            Self::FailureRate { .. } => Ok(()),
+            Self::ExponentialDelay { initial, max, multiplier_percent, jitter_percent, .. } => {
+                if initial.is_zero() || initial > max {
+                    return Err(format!("restart delays cannot grow from {initial:?} to {max:?}"));
+                }
+                if *multiplier_percent < 100 || *jitter_percent > 100 {
+                    return Err("restart delays do not shrink, and are moved by no more than themselves".to_owned());
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Default for JobConfig {
     fn default() -> Self {
         Self {
@@ -139,10 +201,62 @@ impl Default for JobConfig {
                 part_bytes: 8 << 20,
                 retained: 1,
             },
-            restart: RestartStrategy::FixedDelay { attempts: 10, delay: Duration::from_secs(1) },
+            restart: RestartStrategy::ExponentialDelay {
+                initial: Duration::from_secs(1),
+                max: Duration::from_secs(60),
+                multiplier_percent: 150,
+                jitter_percent: 10,
+                reset_after: Duration::from_secs(3600),
+                attempts: None,
+            },
             heartbeat_interval: Duration::from_secs(1),
             heartbeat_timeout: Duration::from_secs(10),
             storage_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_can_run() {
+        assert_eq!(JobConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_run_is_told_in_one_line() {
+        let refuses = |change: fn(&mut JobConfig), says: &str| {
+            let mut config = JobConfig::default();
+            change(&mut config);
+            let line = config.validate().expect_err(says);
+            assert!(line.contains(says) && !line.contains('\n'), "{line}");
+        };
+        refuses(
+            |c| (c.checkpoints.min_pause, c.checkpoints.max_concurrent) = (Duration::from_secs(1), 2),
+            "choose one",
+        );
+        refuses(|c| c.checkpoints.interval = Duration::ZERO, "an interval");
+        refuses(|c| c.checkpoints.retained = 0, "at least one");
+        refuses(|c| c.heartbeat_timeout = c.heartbeat_interval, "cannot be missed");
+        refuses(
+            |c| {
+                let (failures, delay) = (1, Duration::ZERO);
+                c.restart = RestartStrategy::FailureRate { failures, interval: Duration::ZERO, delay };
+            },
+            "a failure rate",
+        );
+    }
+
+    #[test]
+    fn each_policy_keeps_what_its_name_says() {
+        let finished = Ended::Finished { checkpoint: crate::ids::CheckpointId(1) };
+        let ends = [finished, Ended::Failed { cause: String::new() }, Ended::Cancelled];
+        let kept = |policy: RetentionPolicy| ends.iter().map(|end| policy.keeps(end)).collect::<Vec<_>>();
+        assert_eq!(kept(RetentionPolicy::Never), [false, false, false]);
+        assert_eq!(kept(RetentionPolicy::OnFailure), [false, true, false]);
+        assert_eq!(kept(RetentionPolicy::OnCancellation), [false, true, true]);
+        assert_eq!(kept(RetentionPolicy::Always), [true, true, true]);
     }
 }

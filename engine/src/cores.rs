@@ -9,6 +9,7 @@ pub mod checkpointing;
 pub mod completed;
 pub mod failover;
 pub mod lease;
+pub mod restarting;
 pub mod restore;
 pub mod retention;
 pub mod statistics;

@@ -213,6 +213,9 @@ pub struct ObjectMeta {
     pub bytes: u64,
 }
 
+/// How old a listing may be.
+pub const LISTING_AGE_MAX: Duration = Duration::from_millis(100);
+
 /// Some bytes of an object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Piece {
@@ -244,7 +247,7 @@ pub trait Storage: Send + Sync {
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>>;
 
     /// Every object whose path is `prefix` or starts with `prefix/`, sorted by path. May be *out of date*: it shows the
-    /// objects as they all were at one instant a short while ago. Never decide anything by what a listing lacks.
+    /// objects as they all were at one instant, which is at most [`LISTING_AGE_MAX`] before the request was made.
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>>;
 }
 

@@ -3,6 +3,7 @@
 //! A [`Batch`] is a typed `Vec` behind an erased box, so that operators stay monomorphic inside a subtask
 //! while channels, links and judges handle every type alike through the edge's [`RecordCodec`].
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::ids::CheckpointId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -11,6 +12,9 @@ use std::{any::Any, fmt};
 /// A type that may be a record: owned, cloneable, serialisable, with every process agreeing on its bytes.
 pub trait Record: Clone + Send + Sync + fmt::Debug + Serialize + DeserializeOwned + 'static {}
 impl<T: Clone + Send + Sync + fmt::Debug + Serialize + DeserializeOwned + 'static> Record for T {}
+
+/// The most records of a type without content that a batch may hold.
+const EMPTY_RECORDS_MAX: u64 = 1 << 20;
 
 /// A non-empty run of records of one type, in order.
 pub struct Batch {
@@ -75,8 +79,18 @@ impl RecordCodec {
             type_name: std::any::type_name::<T>(),
             encode: |batch| bincode::serialize(batch.records::<T>()).expect("records serialise"),
             decode: |bytes| {
-                let records: Vec<T> = bincode::deserialize(bytes)
-                    .map_err(|e| Error::restart(format!("cannot decode {}: {e}", std::any::type_name::<T>())))?;
+                let cannot = |cause: &dyn fmt::Display| {
+                    Error::restart(format!("cannot decode {}: {cause}", std::any::type_name::<T>()))
+                };
+                let count = bytes.first_chunk().map_or(0, |count| u64::from_le_bytes(*count));
+                // Nothing else bounds the number of records that take no bytes.
+                if size_of::<T>() == 0 && count > EMPTY_RECORDS_MAX {
+                    return Err(cannot(&format_args!("{count} records without content")));
+                }
+                let records: Vec<T> = codec::decode(bytes).map_err(|e| cannot(&e))?;
+                if records.is_empty() {
+                    return Err(cannot(&"a batch has a record"));
+                }
                 Ok(Batch::new(records))
             },
             split_front: |batch, n| {

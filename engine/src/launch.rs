@@ -9,6 +9,7 @@ mod folders;
 mod host;
 mod inspect;
 mod options;
+mod policy;
 mod run;
 mod show;
 mod signals;
@@ -23,13 +24,13 @@ use std::process::ExitCode;
 pub enum Command {
     /// Run a job until its input is drained, going on from its latest completed checkpoint if there is one
     #[command(after_help = options::HELP)]
-    Run(options::RunArgs),
+    Run(Box<options::RunArgs>),
     /// Coordinate a job whose workers are processes of their own; or wait for the leading coordinator to die
     #[command(after_help = cluster::COORDINATOR_HELP)]
-    Coordinator(cluster::CoordinatorArgs),
+    Coordinator(Box<cluster::CoordinatorArgs>),
     /// Work for a coordinator
     #[command(after_help = cluster::WORKER_HELP)]
-    Worker(cluster::WorkerArgs),
+    Worker(Box<cluster::WorkerArgs>),
     /// Show what a checkpoint folder or a manifest holds, and check every stored byte of it
     #[command(after_help = inspect::HELP)]
     Inspect(inspect::InspectArgs),

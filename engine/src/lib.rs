@@ -22,6 +22,7 @@
 //! assert_eq!(graph.operators.len(), 3);
 //! ```
 
+pub mod codec;
 pub mod config;
 pub mod conformance;
 pub mod connectors;

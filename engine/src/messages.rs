@@ -17,6 +17,7 @@
 //!
 //! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it.
 
+use crate::codec;
 use crate::element::Barrier;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
@@ -42,6 +43,8 @@ pub enum ToCoordinator {
         /// Where other workers reach it.
         data_address: String,
     },
+    /// The first and only frame of a client's connection: the job shall end.
+    CancelJob,
     /// Still alive.
     Heartbeat,
     /// A subtask has its state back and processes elements from now on.
@@ -218,7 +221,7 @@ pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T> {
             format!("the peer is of another build: it speaks protocol {protocol}, this one {PROTOCOL_VERSION}");
         return Err(Error::give_up(message));
     }
-    bincode::deserialize(message).map_err(|e| Error::restart(format!("malformed message: {e}")))
+    codec::decode(message).map_err(|e| Error::restart(format!("malformed message: {e}")))
 }
 
 #[cfg(test)]

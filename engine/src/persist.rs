@@ -1,8 +1,10 @@
 //! Persisted formats. Every stored object is an envelope: what it is, its version, its length, its checksum.
 //!
 //! ```text
-//! "CFDM"  kind u8  version u8  length u64 LE  payload …  crc32c u32 LE (of everything before it)
+//! "CFDM"  kind u8  version u8  payload …  length of the payload u64 LE  crc32c u32 LE (of everything before it)
 //! ```
+//!
+//! The length comes last, so that an object can be sent on its way before its end is known.
 //!
 //! The layout of a checkpoint directory:
 //!
@@ -23,7 +25,8 @@ use crate::error::{Error, Result};
 use bytes::{BufMut, Bytes, BytesMut};
 
 const MAGIC: &[u8; 4] = b"CFDM";
-const HEADER: usize = 4 + 1 + 1 + 8;
+const HEADER: usize = 4 + 1 + 1;
+const TRAILER: usize = 8 + 4;
 
 /// What an envelope holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,23 +41,58 @@ pub enum Kind {
     Sign = 4,
 }
 
+/// An envelope being written: what will stand at its end.
+#[derive(Debug)]
+pub struct Sealing {
+    length: u64,
+    checksum: u32,
+}
+
+impl Sealing {
+    /// Begins an envelope, and says how.
+    pub fn begin(kind: Kind, version: u8) -> (Self, [u8; HEADER]) {
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(MAGIC);
+        (header[4], header[5]) = (kind as u8, version);
+        (Self { length: 0, checksum: crc32c::crc32c(&header) }, header)
+    }
+
+    /// Counts the next bytes of the payload in.
+    pub fn add(&mut self, payload: &[u8]) {
+        self.length += payload.len() as u64;
+        self.checksum = crc32c::crc32c_append(self.checksum, payload);
+    }
+
+    /// The end of the envelope, its whole length, and the checksum of all of it.
+    pub fn end(self) -> ([u8; TRAILER], u64, u32) {
+        let mut trailer = [0; TRAILER];
+        trailer[..8].copy_from_slice(&self.length.to_le_bytes());
+        let checksum = crc32c::crc32c_append(self.checksum, &trailer[..8]);
+        trailer[8..].copy_from_slice(&checksum.to_le_bytes());
+        (trailer, self.length + (HEADER + TRAILER) as u64, crc32c::crc32c_append(checksum, &trailer[8..]))
+    }
+}
+
 /// Wraps a payload.
 pub fn seal(kind: Kind, version: u8, payload: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(HEADER + payload.len() + 4);
-    bytes.put_slice(MAGIC);
-    bytes.put_u8(kind as u8);
-    bytes.put_u8(version);
-    bytes.put_u64_le(payload.len() as u64);
+    let (mut sealing, header) = Sealing::begin(kind, version);
+    sealing.add(payload);
+    let (trailer, length, _) = sealing.end();
+    let mut bytes = BytesMut::with_capacity(HEADER + payload.len() + TRAILER);
+    bytes.put_slice(&header);
     bytes.put_slice(payload);
-    let checksum = crc32c::crc32c(&bytes);
-    bytes.put_u32_le(checksum);
+    bytes.put_slice(&trailer);
+    assert_eq!(bytes.len() as u64, length, "an envelope is as long as it says");
     bytes.freeze()
 }
 
 /// Unwraps an envelope; `path` names it in errors.
 pub fn open<'a>(kind: Kind, version: u8, path: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
     let damaged = |what: &str| Error::corrupt(format!("{path} is damaged: {what}"));
-    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+    let split = bytes.split_first_chunk::<HEADER>();
+    let Some((header, (payload, trailer))) =
+        split.and_then(|(header, rest)| Some((header, rest.split_last_chunk::<TRAILER>()?)))
+    else {
         return Err(damaged(&format!("only {} bytes long", bytes.len())));
     };
     if &header[..4] != MAGIC {
@@ -66,14 +104,16 @@ pub fn open<'a>(kind: Kind, version: u8, path: &str, bytes: &'a [u8]) -> Result<
     if header[5] != version {
         return Err(Error::corrupt(format!("{path} has format version {}; this build reads {version}", header[5])));
     }
-    let length = u64::from_le_bytes(header[6..].try_into().expect("eight bytes"));
-    if rest.len() as u64 != length.saturating_add(4) {
-        return Err(damaged(&format!("{} bytes instead of {}", bytes.len(), length.saturating_add(HEADER as u64 + 4))));
-    }
-    let (payload, checksum) = rest.split_at(rest.len() - 4);
-    let found = crc32c::crc32c(&bytes[..bytes.len() - 4]);
-    if checksum != found.to_le_bytes() {
-        return Err(damaged("the checksum does not match"));
+    let mut sealing = Sealing::begin(kind, version).0;
+    sealing.add(payload);
+    if *trailer != sealing.end().0 {
+        let length = u64::from_le_bytes(trailer[..8].try_into().expect("eight bytes"));
+        let whole = length.saturating_add((HEADER + TRAILER) as u64);
+        return Err(damaged(&if whole == bytes.len() as u64 {
+            "the checksum does not match".to_owned()
+        } else {
+            format!("{} bytes instead of {whole}", bytes.len())
+        }));
     }
     Ok(payload)
 }

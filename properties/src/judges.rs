@@ -7,6 +7,7 @@ pub mod at_least_once;
 pub mod barrier_alignment;
 pub mod bounded_statistics;
 pub mod checkpoint_policy;
+pub mod clean_failure;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
@@ -17,6 +18,7 @@ pub mod one_live_owner;
 pub mod one_outcome;
 pub mod progress_after_healing;
 pub mod restore_uses_latest;
+pub mod retention;
 pub mod unknown_outcome;
 
 use crate::case::Property;
@@ -36,6 +38,8 @@ pub const PROPERTIES: &[Property] = &[
     unknown_outcome::PROPERTY,
     one_outcome::PROPERTY,
     completed_is_restorable::PROPERTY,
+    retention::PROPERTY,
+    clean_failure::PROPERTY,
     restore_uses_latest::PROPERTY,
     exactly_once_output::PROPERTY,
     no_orphans::PROPERTY,

@@ -14,7 +14,7 @@ use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
 use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::reader;
-use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{self, Ended, Slot, SlotRecord};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -131,7 +131,7 @@ impl<'a> Ledger<'a> {
     fn on_written(&mut self, at: usize, path: &'a str, bytes: &'a Bytes) {
         self.objects.entry(path).or_default().push(Version::new(Some(bytes), Some(at)));
         let Some(number) = slot::number(path) else { return };
-        if self.completed.iter().any(|completed| number < completed.floor) {
+        if self.floor_at(at).is_some_and(|floor| number < floor) {
             // A create whose first try was taken for lost can land when its slot has long been deleted. Readers ignore
             // slots below the floor, so it says nothing.
             return;
@@ -174,6 +174,12 @@ impl<'a> Ledger<'a> {
         under.filter_map(|(path, versions)| Some((*path, versions.last().expect("an object has a version").bytes?)))
     }
 
+    /// The oldest slot that counted at `at`, if any slot said so.
+    pub fn floor_at(&self, at: usize) -> Option<u64> {
+        let before = self.slots.iter().take_while(|fact| fact.at < at).filter_map(|fact| fact.slot.as_ref().ok());
+        before.filter_map(|slot| slot.record.floor()).max()
+    }
+
     /// The entry at which an object got the bytes it has at the end; `None` if it has had them from before the run.
     pub fn last_written(&self, path: &str) -> Option<usize> {
         self.objects.get(path)?.last()?.since
@@ -181,13 +187,14 @@ impl<'a> Ledger<'a> {
 
     /// The oldest slot that counts at the end.
     pub fn floor(&self) -> u64 {
-        let newest = self.completed.iter().max_by_key(|completed| completed.slot);
-        newest.map_or(1, |completed| completed.floor)
+        self.floor_at(usize::MAX).unwrap_or(1)
     }
 
-    /// The newest checkpoint that was durable at `at`.
+    /// The newest checkpoint that was durable at `at`, if it still counted.
     pub fn latest_at(&self, at: usize) -> Option<&Completed> {
-        self.completed.iter().take_while(|completed| completed.at < at).max_by_key(|completed| completed.slot)
+        let floor = self.floor_at(at);
+        let durable = self.completed.iter().take_while(|completed| completed.at < at);
+        durable.filter(|completed| Some(completed.slot) >= floor).max_by_key(|completed| completed.slot)
     }
 
     /// A checkpoint that was durable at `at`.
@@ -249,7 +256,7 @@ impl<'a> Ledger<'a> {
 
     /// The entry at which the job's end became durable.
     pub fn finished(&self) -> Option<usize> {
-        let finished = |slot: &Slot| matches!(slot.record, SlotRecord::Finished { .. });
+        let finished = |slot: &Slot| matches!(slot.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
         self.slots.iter().find(|fact| fact.slot.as_ref().is_ok_and(finished)).map(|fact| fact.at)
     }
 

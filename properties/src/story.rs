@@ -18,9 +18,9 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, OperatorKind, SubtaskContext};
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
 use cofferdam_engine::messages::SnapshotHandle;
-use cofferdam_engine::persist::blob::{self, BlobBuilder};
+use cofferdam_engine::persist::blob::{self, BlobBuilder, Finished};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
-use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
 use cofferdam_engine::reason::FailureReason;
 use cofferdam_engine::statistics::SnapshotStatistics;
 use std::collections::BTreeMap;
@@ -164,9 +164,14 @@ impl Story {
         self.claim(coordinator, Event::LeadershipTaken { generation: self.generation, slot });
     }
 
+    pub fn mark(&self) -> JobMark {
+        JobMark::of(&self.job.graph)
+    }
+
     pub fn write_slot(&mut self, record: SlotRecord) -> u64 {
         self.slots += 1;
-        let slot = Slot { generation: self.generation, token: self.slots, ids_reserved: EVERY_ID, record };
+        let job = self.mark();
+        let slot = Slot { generation: self.generation, token: self.slots, ids_reserved: EVERY_ID, job, record };
         self.wrote(Process::COORDINATOR, &slot::path(self.slots), slot.encode());
         self.slots
     }
@@ -359,7 +364,7 @@ impl Story {
         taken.sections().iter().for_each(|section| {
             builder.add(section);
         });
-        let (bytes, digest) = builder.finish();
+        let Finished { rest: bytes, digest, .. } = builder.finish();
         let path = blob::path(checkpoint, &self.topology.graph.operator(subtask.operator).uid, subtask.index, attempt);
         let (at, size) = (place(subtask), bytes.len() as u64);
         let handle = SnapshotHandle {
@@ -449,7 +454,8 @@ impl Story {
         }
         self.end_input();
         let checkpoint = self.checkpoint();
-        self.write_slot(SlotRecord::Finished { checkpoint });
+        let floor = self.slots;
+        self.write_slot(SlotRecord::Ended { how: Ended::Finished { checkpoint }, floor });
         self.claim(Process::COORDINATOR, Event::JobFinished { checkpoint });
         self.sweep();
         self.fact(Process::COORDINATOR, Fact::Ended(Ok("finished".to_owned())));

@@ -9,7 +9,7 @@ use cofferdam_engine::error::Reaction;
 use cofferdam_engine::graph::Job;
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_engine::jobs::{self, BuiltIn, JobParameters};
-use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry};
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::{Either, race};
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
 use cofferdam_properties::Reference;
@@ -85,11 +85,15 @@ fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
 /// A coordinator under a supervisor: one that is deposed or cannot work now comes up again, one that gives the job up
 /// does not.
 fn coordinator_main(job: Job, workers: u16, over: Arc<AtomicBool>) -> Main {
+    let submitted = AtomicBool::new(false);
     Arc::new(move |env: Env| {
         let (job, over) = (job.clone(), over.clone());
+        // Whoever comes up again only leads on.
+        let start = if submitted.swap(true, Ordering::Relaxed) { Start::Resume } else { Start::Submit };
         let options = CoordinatorOptions {
             listen: COORDINATOR.to_owned(),
             workers,
+            start,
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: None,
@@ -100,6 +104,7 @@ fn coordinator_main(job: Job, workers: u16, over: Arc<AtomicBool>) -> Main {
             let end = match end {
                 Ok(JobEnd::Finished { checkpoint }) => Ok(format!("finished with {checkpoint}")),
                 Ok(JobEnd::AlreadyFinished { checkpoint }) => Ok(format!("had finished with {checkpoint}")),
+                Ok(JobEnd::Cancelled) => Ok("was cancelled".to_owned()),
                 Err(error) => match error.reaction {
                     Reaction::Restart | Reaction::Fenced => Err(error.to_string()),
                     Reaction::GiveUp | Reaction::Corrupt => Ok(format!("{GAVE_UP}{error}")),

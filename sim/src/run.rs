@@ -17,6 +17,7 @@ use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
 use cofferdam_properties::history::{Fact, History, Process, What};
+use cofferdam_properties::judges::clean_failure::failed_legitimately;
 use cofferdam_properties::{Case, HARNESS, Reference, judge_all};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -138,7 +139,7 @@ fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
         RunEnd::Deadlock => stuck(format!("everybody waits and nothing is on its way; {}", last_progress(case))),
         RunEnd::Failed { process, message } => stuck(format!("{process} failed: {message}")),
         RunEnd::AllEnded => match end_of_coordinator(case.history) {
-            Some(Ok(how)) if how.starts_with(GAVE_UP) => stuck(how.clone()),
+            Some(Ok(how)) if how.starts_with(GAVE_UP) && !failed_legitimately(case) => stuck(how.clone()),
             Some(Ok(_)) => Verdict::Pass,
             Some(Err(error)) => stuck(format!("the coordinator failed: {error}")),
             None => stuck(format!("the coordinator never came to an end; {}", last_progress(case))),

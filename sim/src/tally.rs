@@ -45,6 +45,8 @@ impl Tally {
         }
         // A successor says it again when its predecessor may have died before it could.
         let history = cofferdam_properties::Tally { finished: history.finished.min(1), ..history };
+        // A job that fails for good, as a few plans allow, may have had nothing left to restore for.
+        let crashed = crashed && (history.finished > 0 || history.restores > 0);
         let with_state = crashed && history.restores_non_empty > 0;
         Self { history, crash_plans: u64::from(crashed), crash_plans_with_state: u64::from(with_state), faults }
     }

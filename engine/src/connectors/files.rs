@@ -17,6 +17,7 @@
 //! that was repeated and committed, lies hidden until the next restart.
 
 use super::retry::{self, Found};
+use crate::codec;
 use crate::door::Env;
 use crate::element::Record;
 use crate::error::{Error, Result};
@@ -123,7 +124,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
     }
 
     async fn commit(&mut self, committable: &[u8]) -> Result<()> {
-        let committable: Committable = bincode::deserialize(committable)
+        let committable: Committable = codec::decode(committable)
             .map_err(|e| Error::corrupt(format!("a committable of {} cannot be decoded: {e}", self.part)))?;
         let Committable { staged, shown, .. } = &committable;
         match retry::read(&self.env, staged, 0..u64::MAX).await? {

@@ -148,12 +148,17 @@ impl Alignment {
 
     fn snapshot_if_all(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         let Some(Aligning { barrier, arrived }) = self.aligning.get(&checkpoint) else { return };
-        if (0..self.channels).all(|channel| arrived.contains(&channel) || self.closed.contains(&channel)) {
+        if self.covers(arrived) {
             let barrier = *barrier;
             self.aligning.remove(&checkpoint);
             self.abandon_below(checkpoint, out);
             self.snapshot(barrier, out);
         }
+    }
+
+    /// Whether a barrier that has `arrived` on these channels need not be waited for any more.
+    fn covers(&self, arrived: &BTreeSet<usize>) -> bool {
+        (0..self.channels).all(|channel| arrived.contains(&channel) || self.closed.contains(&channel))
     }
 
     fn snapshot(&mut self, barrier: Barrier, out: &mut Vec<Effect>) {
@@ -253,9 +258,7 @@ impl Alignment {
             assert!(!self.cancelled.contains(checkpoint), "a cancelled checkpoint does not align");
             assert!(!arrived.is_empty(), "an alignment begins with a barrier");
             assert!(arrived.iter().all(|&channel| channel < self.channels));
-            let covered =
-                (0..self.channels).all(|channel| arrived.contains(&channel) || self.closed.contains(&channel));
-            assert!(!covered, "a full alignment has ended");
+            assert!(!self.covers(arrived), "a full alignment has ended");
             let alone = barrier.alignment == element::Alignment::AtLeastOnce || self.aligning.len() == 1;
             assert!(alone, "exactly once aligns one checkpoint at a time");
         }

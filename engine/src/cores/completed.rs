@@ -4,32 +4,41 @@
 //! ```text
 //! start ── read the log ── claim: Create(top + 1, NewGeneration) ── lead ── propose: Create(top + 1, …) ── …
 //!             ^   |                     |                                        |
-//!             |   └ Finished: over      └ somebody else's: read again            └ somebody else's: deposed
+//!             |   └ ended: over         └ somebody else's: read again            └ somebody else's: deposed
 //!             └────────────────────────┘
 //! ```
 //!
-//! 1. *Reading*, once per leadership: list the log, probe upwards from the highest slot listed until there is none,
-//!    then read downwards to the floor of the newest `Completed`. A slot that cannot be read or decoded fails the
-//!    recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502).
+//! 1. *Reading*, once per leadership: list the log, read upwards from the highest slot listed until there is none, then
+//!    downwards to the floor of the newest `Completed`. The listing may be out of date and decides nothing. A slot that
+//!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502).
+//!    Another job's log is refused, and one in which the job is over is left alone, unless somebody submits a failed or
+//!    cancelled job again.
 //! 2. *Deciding* one slot, for a claim and for every proposal alike:
 //!    * `Create` done → verify;
 //!    * exists → read it back: our token → verify, another's → lost (FLINK-24543: our own retry is no conflict);
 //!    * failed, and no earlier try may land → a few tries, then definitely not added;
 //!    * unknown → read it back; if nothing is there the write may still land *later*, so the very same bytes are
 //!      created again until the slot is decided. Never given up, never deleted (order rule O7, FLINK-22494).
-//! 3. *Verifying*: list the log once more. Slots below the floor get deleted, and a delayed `Create` of a deposed
-//!    coordinator would *succeed* on the number of a deleted slot. The top of the log is never deleted, so if ours is
-//!    the top now, nothing above it was ever created, and the slot was never anybody else's:
+//! 3. *Verifying*. Slots below the floor get deleted, and a delayed `Create` of a deposed coordinator would *succeed* on
+//!    the number of a deleted slot:
 //!    ```text
-//!    old: Create(5) delayed ........................................ done!  list → 9: deposed
-//!    new:            Create(5) NewGeneration … Create(9) floor 8, delete 5
+//!    old: Create(5) delayed ....................................... done!  read 4 → gone: deposed
+//!    new:           Create(5) NewGeneration … Create(9) floor 8, delete 4, delete 5
 //!    ```
-//! 4. Ids are reserved in blocks of [`IDS_PER_BLOCK`]; a new leadership starts with a fresh block (order rule O1).
+//!    Slots are freed strictly one after the other, the lowest first. So if the slot below ours is the one we know, no
+//!    number from there on was ever free again, and ours was never anybody else's: one read. That proves nothing if a
+//!    copy of the slot below may land late as well (its own `Create` was repeated after an unknown outcome, or somebody
+//!    else wrote it); then, and for slot 1, a listing must show ours as the top. The top of the log is never deleted, so
+//!    a listing shows what is above ours, provided that it is of an instant after the `Create`: it may be out of date,
+//!    so it is waited for as long as a listing may be old ([`crate::door::LISTING_AGE_MAX`]).
+//! 4. *Confirming* that this process still leads: no slot above our top, and then our top is still there.
+//! 5. Ids are reserved in blocks of [`IDS_PER_BLOCK`]; a new leadership starts with a fresh block (order rule O1).
 //!
 //! Owns: the slots at and above the floor, the next checkpoint id. Does not own: manifests, blobs, deletion.
 //! Invariants: at most one request is outstanding; the log is contiguous from the floor to the top; generations and
 //! reserved ids never decrease along the log, checkpoint ids strictly increase.
 
+mod confirming;
 mod proposal;
 mod reading;
 
@@ -37,9 +46,10 @@ use crate::cores::backoff::backoff;
 use crate::door::StorageError;
 use crate::error::Error;
 use crate::ids::{CheckpointId, Generation};
-use crate::persist::slot::{self, Slot, SlotRecord};
+use crate::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
 use bytes::Bytes;
-use proposal::{Decision, Proposal};
+use confirming::Question;
+use proposal::{Below, Decision, Proposal};
 use reading::{Progress, Reading};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,7 +64,7 @@ const IDS_LEFT_MIN: u64 = 50;
 /// (FLINK-8807).
 const READ_TRIES: u32 = 60;
 
-/// Failed listings after which whether this process leads stays in doubt.
+/// Failed requests after which whether this process leads stays in doubt.
 const CONFIRM_TRIES: u32 = 5;
 
 /// What the store asks for. At most one of the first three is outstanding.
@@ -107,10 +117,10 @@ pub enum Effect {
     /// Storage did not say whether this process still leads. It may go on as before, but not declare the end of the job
     /// (order rule O12).
     Doubt,
-    /// The log says that the job is finished: there is nothing to lead.
-    Finish {
-        /// With this checkpoint.
-        checkpoint: CheckpointId,
+    /// The log says that the job is over: there is nothing to lead.
+    Over {
+        /// How it ended.
+        how: Ended,
     },
     /// Somebody newer leads: stop and touch nothing.
     StepDown,
@@ -132,14 +142,28 @@ pub struct Retained {
     pub manifest: String,
 }
 
+/// What a process wants that reads a log in which the job is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Somebody submits the job. If it failed or was cancelled it is run again, from what is retained.
+    Submit,
+    /// It comes after others, in order to lead on: what is over for them is over for it.
+    Resume,
+}
+
 /// The completed store as one process sees it.
 #[derive(Debug)]
 pub struct Completed {
     /// The writer's token of a claim.
     token: u64,
+    /// Whose log it has to be.
+    job: JobMark,
+    start: Start,
     stage: Stage,
     /// The log from the floor to the top, as far as this process knows it.
     log: BTreeMap<u64, Slot>,
+    /// Whether a copy of the top, which is ours, may land late.
+    doubtful: bool,
     /// The leadership, once there is one.
     generation: Generation,
     /// The next checkpoint id to hand out.
@@ -160,8 +184,10 @@ enum Stage {
     Proposing(Proposal),
     /// Leading, and asking whether that is still so.
     Confirming {
-        /// Failed listings in a row.
+        /// Requests that went wrong.
         tries: u32,
+        /// What is being asked.
+        step: Question,
         /// What to propose once that is known.
         then: Option<(u64, SlotRecord)>,
     },
@@ -171,8 +197,17 @@ enum Stage {
 
 impl Completed {
     /// A store that has asked for nothing yet. `token` is drawn by this process alone.
-    pub fn new(token: u64) -> Self {
-        Self { token, stage: Stage::New, log: BTreeMap::new(), generation: Generation(0), next_id: CheckpointId(0) }
+    pub fn new(token: u64, job: JobMark, start: Start) -> Self {
+        Self {
+            token,
+            job,
+            start,
+            stage: Stage::New,
+            log: BTreeMap::new(),
+            doubtful: false,
+            generation: Generation(0),
+            next_id: CheckpointId(0),
+        }
     }
 
     /// Begins to read the log, in order to lead.
@@ -202,24 +237,28 @@ impl Completed {
                 let left = self.reserved().0 + 1 - self.next_id.0;
                 if left < IDS_LEFT_MIN { self.reserved().0 + IDS_PER_BLOCK } else { self.reserved().0 }
             }
-            SlotRecord::Finished { checkpoint } => {
-                assert!(
-                    self.latest().is_some_and(|latest| latest.checkpoint == *checkpoint),
-                    "finished with the latest"
-                );
+            SlotRecord::Ended { how, floor } => {
+                assert!([self.floor(), self.next_number()].contains(floor), "all that is retained is kept, or nothing");
+                let latest = self.latest().map(|latest| latest.checkpoint);
+                match how {
+                    Ended::Finished { checkpoint } => assert_eq!(latest, Some(*checkpoint), "finished with the latest"),
+                    Ended::Failed { .. } | Ended::Cancelled => {}
+                }
                 self.reserved().0
             }
         };
-        let slot = Slot { generation: self.generation, token, ids_reserved: CheckpointId(ids_reserved), record };
-        self.stage = Stage::Proposing(Proposal::new(self.next_number(), slot, out));
+        let (generation, job) = (self.generation, self.job.clone());
+        let slot = Slot { generation, token, ids_reserved: CheckpointId(ids_reserved), job, record };
+        let below = self.below(self.doubtful);
+        self.stage = Stage::Proposing(Proposal::new(self.next_number(), slot, below, out));
         self.validate();
     }
 
     /// Asks storage whether this process still leads. Only a leader with nothing under way may.
     pub fn confirm(&mut self, out: &mut Vec<Effect>) {
         assert!(self.is_idle(), "whoever proposes learns it from the outcome");
-        self.stage = Stage::Confirming { tries: 0, then: None };
-        out.push(Effect::List { delay: Duration::ZERO });
+        self.stage = Stage::Confirming { tries: 0, step: Question::Above, then: None };
+        self.ask(Question::Above, Duration::ZERO, out);
         self.validate();
     }
 
@@ -250,7 +289,11 @@ impl Completed {
                 let decision = proposal.on_listed(reply, out);
                 self.decide_proposal(proposal, decision, out);
             }
-            Stage::Confirming { tries, then } => self.on_listed_confirming(tries, then, reply, out),
+            Stage::Confirming { tries, step, then } => {
+                assert_eq!(step, Question::Listed, "a listing was asked for");
+                let answer = self.hear_listing(reply);
+                self.confirming(tries, step, then, answer, out);
+            }
             Stage::New | Stage::Leading => panic!("no listing was asked for"),
             Stage::Over => {}
         }
@@ -272,7 +315,11 @@ impl Completed {
                 let decision = proposal.on_read(number, reply, out);
                 self.decide_proposal(proposal, decision, out);
             }
-            Stage::New | Stage::Leading | Stage::Confirming { .. } => panic!("no read was asked for"),
+            Stage::Confirming { tries, step, then } => {
+                let answer = self.hear_slot(step, number, reply);
+                self.confirming(tries, step, then, answer, out);
+            }
+            Stage::New | Stage::Leading => panic!("no read was asked for"),
             Stage::Over => {}
         }
         self.validate();
@@ -329,7 +376,7 @@ impl Completed {
             SlotRecord::Completed { checkpoint, manifest, .. } => {
                 Some(Retained { number: *number, checkpoint: *checkpoint, manifest: manifest.clone() })
             }
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
         });
         slots.collect()
     }
@@ -346,6 +393,11 @@ impl Completed {
 
     fn leads(&self) -> bool {
         matches!(self.stage, Stage::Leading | Stage::Proposing(_) | Stage::Confirming { .. })
+    }
+
+    /// The top of the log, which the next slot will lie on.
+    fn below(&self, doubtful: bool) -> Option<Below> {
+        self.log.last_key_value().map(|(_, top)| Below { token: top.token, doubtful })
     }
 
     fn reserved(&self) -> CheckpointId {
@@ -374,10 +426,22 @@ impl Completed {
 
     fn claim(&mut self, out: &mut Vec<Effect>) {
         let last = self.log.last_key_value().map(|(_, slot)| slot);
-        if let Some(SlotRecord::Finished { checkpoint }) = last.map(|slot| &slot.record) {
-            out.push(Effect::Finish { checkpoint: *checkpoint });
+        if let Some(slot) = last.filter(|slot| slot.job != self.job) {
+            let what = format!("these checkpoints belong to {}, but this is {}", slot.job, self.job);
+            out.push(Effect::Fail { error: Error::give_up(what) });
             self.stage = Stage::Over;
             return;
+        }
+        if let Some(SlotRecord::Ended { how, .. }) = last.map(|slot| &slot.record) {
+            let runs_again = match how {
+                Ended::Finished { .. } => false,
+                Ended::Failed { .. } | Ended::Cancelled => self.start == Start::Submit,
+            };
+            if !runs_again {
+                out.push(Effect::Over { how: how.clone() });
+                self.stage = Stage::Over;
+                return;
+            }
         }
         let generation = Generation(last.map_or(0, |slot| slot.generation.0) + 1);
         let boundary = self.reserved().0.next_multiple_of(IDS_PER_BLOCK);
@@ -385,9 +449,12 @@ impl Completed {
             generation,
             token: self.token,
             ids_reserved: CheckpointId(boundary + IDS_PER_BLOCK),
+            job: self.job.clone(),
             record: SlotRecord::NewGeneration,
         };
-        self.stage = Stage::Claiming(Proposal::new(self.next_number(), slot, out));
+        // Others wrote what is below; how often they tried is not known.
+        let below = self.below(true);
+        self.stage = Stage::Claiming(Proposal::new(self.next_number(), slot, below, out));
     }
 
     fn decide_claim(&mut self, mut claim: Proposal, decision: Decision, out: &mut Vec<Effect>) {
@@ -397,10 +464,15 @@ impl Completed {
                 self.generation = claim.slot.generation;
                 self.next_id = CheckpointId(claim.slot.ids_reserved.0 - IDS_PER_BLOCK + 1);
                 out.push(Effect::Lead { generation: self.generation, number: claim.number });
+                self.doubtful = claim.doubtful();
                 self.log.insert(claim.number, claim.slot);
                 self.stage = Stage::Leading;
             }
-            Decision::Theirs => self.read_again(out),
+            Decision::Theirs => {
+                // Whatever the log says next was said while this process was looking.
+                self.start = Start::Resume;
+                self.read_again(out);
+            }
             // A candidate has nothing else to do: it goes on until storage answers or says who leads.
             Decision::NotAdded(cause) if claim.tries < READ_TRIES => {
                 let delay = backoff(claim.tries);
@@ -422,6 +494,7 @@ impl Completed {
         match decision {
             Decision::Open => self.stage = Stage::Proposing(proposal),
             Decision::Ours => {
+                self.doubtful = proposal.doubtful();
                 let Proposal { number, slot, .. } = proposal;
                 let record = slot.record.clone();
                 self.log.insert(number, slot);
@@ -437,30 +510,6 @@ impl Completed {
                 out.push(Effect::Reject { record: proposal.slot.record, cause });
             }
             Decision::Broken(error) => out.push(Effect::Fail { error }),
-        }
-    }
-
-    fn on_listed_confirming(
-        &mut self,
-        tries: u32,
-        then: Option<(u64, SlotRecord)>,
-        reply: Result<Vec<u64>, StorageError>,
-        out: &mut Vec<Effect>,
-    ) {
-        match reply {
-            Ok(numbers) if numbers.iter().any(|number| *number >= self.next_number()) => out.push(Effect::StepDown),
-            Err(StorageError::Fenced) => out.push(Effect::Fail { error: StorageError::Fenced.into() }),
-            Err(_) if tries + 1 < CONFIRM_TRIES => {
-                self.stage = Stage::Confirming { tries: tries + 1, then };
-                out.push(Effect::List { delay: backoff(tries + 1) });
-            }
-            reply => {
-                self.stage = Stage::Leading;
-                out.push(if reply.is_ok() { Effect::Confirm } else { Effect::Doubt });
-                if let Some((token, record)) = then {
-                    self.propose(token, record, out);
-                }
-            }
         }
     }
 
@@ -500,13 +549,9 @@ impl Completed {
     }
 }
 
-/// The floor that a log sets: the one of its newest `Completed`, or the first slot.
+/// The floor that a log sets: the newest that a slot names, or the first slot.
 fn floor(log: &BTreeMap<u64, Slot>) -> u64 {
-    let newest = log.values().rev().find_map(|slot| match &slot.record {
-        SlotRecord::Completed { floor, .. } => Some(*floor),
-        SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
-    });
-    newest.unwrap_or(1)
+    log.values().rev().find_map(|slot| slot.record.floor()).unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Fail-over: which workers are there, which attempt of the job runs on them, and what follows a failure.
 //!
 //! ```text
-//! Waiting ── Reading ── Deploying ── Running ── Recording ── Over
-//!    ^          |           |           |
-//!    └──────────┴───────────┴───────────┘ failure: restart after a delay, or give up
+//! Waiting ── Reading ── Deploying ── Running ──────────────┬─ Recording ── Over
+//!    ^          |           |           | failure:         |
+//!    └──────────┴───────────┴───────────┤                  |
+//!      restart after a delay            └── give up ── Ending
 //! ```
 //!
 //! 1. An attempt starts when enough workers are registered, the restart delay has passed and every completion under
@@ -11,14 +12,17 @@
 //! 2. It runs once every subtask has restored. Subtasks finish one by one (FLIP-147), each when it knows that its end is
 //!    durable; once all have, the job is recorded as finished.
 //! 3. Any failure of the live attempt ends it, once: failures carry their attempt, and a second one of the same attempt
-//!    changes nothing (FLINK-31041). `FixedDelay` counts restarts in a row; a completed checkpoint starts afresh.
+//!    changes nothing (FLINK-31041, FLINK-13593). [`super::restarting`] says whether and when another attempt follows.
 //! 4. A worker is lost when its connection is; registered anew means that the older one is lost. It fails the attempt if
 //!    it hosts subtasks that have not finished. What a link still owed to others, its worker reports.
+//! 5. A job that fails for good or is cancelled ends in order: the attempt is cancelled, a completion under way is decided,
+//!    and only then is the end recorded. A coordinator that merely loses its leadership ends nothing (order rule O12).
 //!
 //! Owns: the attempt, its number, the placement. Does not own: checkpoints, connections, heartbeats.
 //! Invariants: one live attempt; attempt numbers increase; subtask index *i* runs on the *(i mod n)*-th worker.
 
 use crate::config::RestartStrategy;
+use crate::cores::restarting::{Decision, Delay, Restarting};
 use crate::door::Time;
 use crate::error::{Error, Reaction};
 use crate::ids::{Attempt, Generation, SubtaskId, WorkerId};
@@ -71,13 +75,32 @@ pub enum Effect {
         /// Why, for people.
         cause: String,
     },
-    /// Record that the job is finished; then [`Failover::on_recorded`].
-    Record,
-    /// The job is over without having finished.
-    End {
+    /// Draw one of [`super::restarting::DRAWS`] at random; then [`Failover::on_drawn`], at once.
+    Draw {
+        /// The attempt that failed.
+        attempt: Attempt,
+    },
+    /// Record how the job ended; then [`Failover::on_recorded`].
+    Record {
+        /// How.
+        end: End,
+    },
+    /// Stop at once: the end of the job is somebody else's to say.
+    Stop {
         /// Why.
         error: Error,
     },
+}
+
+/// How a job ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Every subtask has finished.
+    Finished,
+    /// No restart can help, or none is left.
+    Failed(Error),
+    /// Somebody wanted it to.
+    Cancelled,
 }
 
 /// What a registration means.
@@ -96,13 +119,11 @@ pub enum Registration {
 pub struct Failover {
     generation: Generation,
     workers_needed: usize,
-    strategy: RestartStrategy,
+    budget: Restarting,
     subtasks: Vec<SubtaskId>,
     workers: BTreeMap<WorkerId, ConnectionId>,
     /// The newest attempt.
     number: u32,
-    /// Restarts since a checkpoint last completed.
-    restarts: u32,
     /// Whether every completion of earlier attempts is decided.
     settled: bool,
     stage: Stage,
@@ -111,16 +132,18 @@ pub struct Failover {
 #[derive(Debug)]
 enum Stage {
     /// For workers, for the end of the restart delay, for a completion to be decided.
-    Waiting { not_before: Time },
+    Waiting { not_before: Time, drawing: Option<(Time, Delay)> },
     /// The latest checkpoint is being read.
     Reading { attempt: Attempt },
     /// Deployed; `missing` have not restored.
     Deploying { live: Live, missing: BTreeSet<SubtaskId> },
     /// Every subtask has restored; `missing` have not finished.
     Running { live: Live, missing: BTreeSet<SubtaskId> },
-    /// Every subtask has finished, which is being made durable.
+    /// The job is over once every completion under way is decided.
+    Ending { end: End },
+    /// How the job ended is being made durable.
     Recording,
-    /// Finished or failed for good.
+    /// Nothing more happens.
     Over,
 }
 
@@ -143,13 +166,12 @@ impl Failover {
         Self {
             generation,
             workers_needed: usize::from(workers_needed.max(1)),
-            strategy,
+            budget: Restarting::new(strategy),
             subtasks,
             workers: BTreeMap::new(),
             number: 0,
-            restarts: 0,
             settled: true,
-            stage: Stage::Waiting { not_before: Time(0) },
+            stage: Stage::Waiting { not_before: Time(0), drawing: None },
         }
     }
 
@@ -197,11 +219,12 @@ impl Failover {
     /// The earliest time at which [`Failover::on_alarm`] has something to do.
     pub fn deadline(&self) -> Option<Time> {
         match self.stage {
-            Stage::Waiting { not_before } if self.has_workers() && self.settled => Some(not_before),
+            Stage::Waiting { not_before, .. } if self.has_workers() && self.settled => Some(not_before),
             Stage::Waiting { .. }
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
+            | Stage::Ending { .. }
             | Stage::Recording
             | Stage::Over => None,
         }
@@ -218,6 +241,26 @@ impl Failover {
         assert!(!self.settled, "settled once per failure");
         self.settled = true;
         self.start_if_ready(now, out);
+        self.record_if_settled(out);
+        self.validate();
+    }
+
+    /// Answers [`Effect::Draw`].
+    pub fn on_drawn(&mut self, draw: usize) {
+        let Stage::Waiting { not_before, drawing } = &mut self.stage else { panic!("nothing was to be drawn") };
+        let (failed, delay) = drawing.take().expect("nothing was to be drawn");
+        *not_before = failed + delay.drawn(draw);
+        self.validate();
+    }
+
+    /// Somebody wants the job to end. Too late once the end is decided.
+    pub fn on_cancel(&mut self, out: &mut Vec<Effect>) {
+        match &self.stage {
+            Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Deploying { .. } | Stage::Running { .. } => {
+                self.end(End::Cancelled, out);
+            }
+            Stage::Ending { .. } | Stage::Recording | Stage::Over => {}
+        }
         self.validate();
     }
 
@@ -235,15 +278,17 @@ impl Failover {
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
+            | Stage::Ending { .. }
             | Stage::Recording
             | Stage::Over => return,
         }
         match reply {
-            Ok(_) if !self.has_workers() => self.stage = Stage::Waiting { not_before: now },
+            Ok(_) if !self.has_workers() => self.stage = Stage::Waiting { not_before: now, drawing: None },
             Ok(restore) => self.deploy(attempt, restore, out),
             Err(error) => match error.reaction {
-                Reaction::Restart => self.restart(now, error.message, out),
-                Reaction::GiveUp | Reaction::Corrupt | Reaction::Fenced => self.end(error, out),
+                Reaction::Restart => self.restart(now, attempt, error.message, out),
+                Reaction::GiveUp | Reaction::Corrupt => self.end(End::Failed(error), out),
+                Reaction::Fenced => self.stop(error, out),
             },
         }
         self.validate();
@@ -264,6 +309,7 @@ impl Failover {
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
+            | Stage::Ending { .. }
             | Stage::Recording
             | Stage::Over => {}
         }
@@ -272,7 +318,7 @@ impl Failover {
 
     /// A checkpoint of `attempt` is durable.
     pub fn on_completed(&mut self, attempt: Attempt) {
-        self.restarts = 0;
+        self.budget.on_completed();
         if let Stage::Running { live, .. } = &self.stage {
             assert_eq!(live.attempt, attempt, "no attempt is deployed while a completion is under way");
         }
@@ -285,14 +331,15 @@ impl Failover {
             Stage::Running { live, missing } if live.attempt == attempt => {
                 missing.remove(&subtask);
                 if missing.is_empty() {
-                    self.stage = Stage::Recording;
-                    out.push(Effect::Record);
+                    self.stage = Stage::Ending { end: End::Finished };
+                    self.record_if_settled(out);
                 }
             }
             Stage::Waiting { .. }
             | Stage::Reading { .. }
             | Stage::Deploying { .. }
             | Stage::Running { .. }
+            | Stage::Ending { .. }
             | Stage::Recording
             | Stage::Over => {}
         }
@@ -314,7 +361,8 @@ impl Failover {
         let error = error.while_doing(who);
         match error.reaction {
             Reaction::Restart => self.fail(now, error.message, out),
-            Reaction::GiveUp | Reaction::Corrupt | Reaction::Fenced => self.end(error, out),
+            Reaction::GiveUp | Reaction::Corrupt => self.end(End::Failed(error), out),
+            Reaction::Fenced => self.stop(error, out),
         }
         self.validate();
     }
@@ -347,12 +395,14 @@ impl Failover {
     fn live(&self) -> Option<&Live> {
         match &self.stage {
             Stage::Deploying { live, .. } | Stage::Running { live, .. } => Some(live),
-            Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Recording | Stage::Over => None,
+            Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Ending { .. } | Stage::Recording | Stage::Over => {
+                None
+            }
         }
     }
 
     fn start_if_ready(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let Stage::Waiting { not_before } = self.stage else { return };
+        let Stage::Waiting { not_before, .. } = self.stage else { return };
         if now < not_before || !self.settled || !self.has_workers() {
             return;
         }
@@ -378,7 +428,9 @@ impl Failover {
         let needed = match &self.stage {
             Stage::Deploying { .. } => !hosted.is_empty(),
             Stage::Running { missing, .. } => hosted.iter().any(|subtask| missing.contains(subtask)),
-            Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Recording | Stage::Over => false,
+            Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Ending { .. } | Stage::Recording | Stage::Over => {
+                false
+            }
         };
         if needed {
             self.fail(now, cause, out);
@@ -389,34 +441,57 @@ impl Failover {
         let attempt = self.live().expect("only a live attempt fails").attempt;
         self.settled = false;
         out.push(Effect::Cancel { attempt, cause: cause.clone() });
-        self.restart(now, cause, out);
+        self.restart(now, attempt, cause, out);
     }
 
-    fn restart(&mut self, now: Time, cause: String, out: &mut Vec<Effect>) {
-        let RestartStrategy::FixedDelay { attempts, delay } = self.strategy else { panic!("not yet") };
-        if self.restarts >= attempts {
-            self.stage = Stage::Over;
-            let error =
-                Error::give_up(format!("gave up after {attempts} restarts in a row; the last failure: {cause}"));
-            out.push(Effect::End { error });
-            return;
+    fn restart(&mut self, now: Time, failed: Attempt, cause: String, out: &mut Vec<Effect>) {
+        match self.budget.on_failure(now) {
+            Decision::Restart(delay) if delay.jitter_percent == 0 => {
+                self.stage = Stage::Waiting { not_before: now + delay.mean, drawing: None };
+            }
+            Decision::Restart(delay) => {
+                self.stage = Stage::Waiting { not_before: now + delay.mean, drawing: Some((now, delay)) };
+                out.push(Effect::Draw { attempt: failed });
+            }
+            Decision::GiveUp(why) => {
+                let error = Error::give_up(format!("{why}; the last failure: {cause}"));
+                self.stage = Stage::Ending { end: End::Failed(error) };
+                self.record_if_settled(out);
+            }
         }
-        self.restarts += 1;
-        self.stage = Stage::Waiting { not_before: now + delay };
     }
 
-    fn end(&mut self, error: Error, out: &mut Vec<Effect>) {
+    fn end(&mut self, end: End, out: &mut Vec<Effect>) {
         if let Some(Live { attempt, .. }) = self.live() {
-            out.push(Effect::Cancel { attempt: *attempt, cause: error.message.clone() });
+            let cause = match &end {
+                End::Finished => panic!("an attempt that finishes is not cancelled"),
+                End::Failed(error) => error.message.clone(),
+                End::Cancelled => "the job is cancelled".to_owned(),
+            };
+            out.push(Effect::Cancel { attempt: *attempt, cause });
             self.settled = false;
         }
+        self.stage = Stage::Ending { end };
+        self.record_if_settled(out);
+    }
+
+    fn stop(&mut self, error: Error, out: &mut Vec<Effect>) {
+        assert_eq!(error.reaction, Reaction::Fenced, "whoever leads ends the job in order");
         self.stage = Stage::Over;
-        out.push(Effect::End { error });
+        out.push(Effect::Stop { error });
+    }
+
+    /// What a completion under way adds still belongs to the job.
+    fn record_if_settled(&mut self, out: &mut Vec<Effect>) {
+        if let Stage::Ending { end } = &self.stage
+            && self.settled
+        {
+            out.push(Effect::Record { end: end.clone() });
+            self.stage = Stage::Recording;
+        }
     }
 
     fn validate(&self) {
-        let RestartStrategy::FixedDelay { attempts, .. } = self.strategy else { panic!("not yet") };
-        assert!(self.restarts <= attempts, "restarts in a row are bounded");
         if let Some(live) = self.live() {
             assert_eq!(live.attempt.generation, self.generation, "attempts are of this leadership");
             assert_eq!(live.attempt.number, self.number, "the live attempt is the newest");
@@ -436,6 +511,7 @@ impl Failover {
                 assert!(!missing.is_empty(), "an attempt is recorded once all have finished");
                 self.validate_hosts(live, missing);
             }
+            Stage::Ending { .. } => assert!(!self.settled, "what is settled is recorded"),
             Stage::Waiting { .. } | Stage::Recording | Stage::Over => {}
         }
     }

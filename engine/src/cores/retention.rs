@@ -3,11 +3,12 @@
 //! ```text
 //! durable slot (with the floor) ── subsume what fell below it ── sweep
 //! sweep: know the retained manifests → find the lowest slot → list → delete, several checkpoints at a time → free slots
-//!                                                      of each: manifest → blobs                 ascending
+//!                                                      manifests, then blobs                     ascending
 //! ```
 //!
 //! *Pointer first, then files* (order rule O8, FLINK-22014): the floor travels in the durable slot of the newest
-//! checkpoint, or of the end of the job, and only afterwards are files deleted; of a checkpoint the manifest first. A crash
+//! checkpoint, or of the end of the job, and only afterwards are files deleted: first every manifest, because several may
+//! name the same blob, then blobs. A crash
 //! in between leaves files that nobody points to, and the next sweep finds them by listing; never a pointer to a file that
 //! is gone.
 //!
@@ -71,12 +72,11 @@ pub enum Effect {
         /// How long to wait first.
         delay: Duration,
     },
-    /// Delete what is left of a checkpoint, in this order and no further than the first failure; then
-    /// [`Retention::on_deleted`].
+    /// Delete manifests or blobs of a checkpoint, no further than the first failure; then [`Retention::on_deleted`].
     Delete {
         /// Which checkpoint.
         checkpoint: CheckpointId,
-        /// What is left of it, the manifest first.
+        /// Their paths.
         paths: Vec<String>,
     },
     /// Delete these slots, in this order and no further than the first failure; then [`Retention::on_freed`].
@@ -132,9 +132,14 @@ enum Stage {
     },
 }
 
+/// Objects by checkpoint.
+type Groups = VecDeque<(CheckpointId, Vec<String>)>;
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Deleting {
-    waiting: VecDeque<(CheckpointId, Vec<String>)>,
+    waiting: Groups,
+    /// What comes after the manifests, while it is their turn.
+    blobs: Option<Groups>,
     running: BTreeSet<CheckpointId>,
     slots: Vec<u64>,
     clean: bool,
@@ -269,8 +274,8 @@ impl Retention {
         };
         self.completing.retain(|checkpoint, _| *checkpoint >= reachable.bound);
         let slots = self.free_slots(paths);
-        let waiting = self.garbage(paths, reachable).into_iter().collect();
-        let mut deleting = Deleting { waiting, running: BTreeSet::new(), slots, clean: true };
+        let (waiting, blobs) = self.garbage(paths, reachable);
+        let mut deleting = Deleting { waiting, blobs: Some(blobs), running: BTreeSet::new(), slots, clean: true };
         deleting.start(out);
         self.stage = Stage::Deleting(deleting);
         self.free_if_deleted(out);
@@ -282,7 +287,7 @@ impl Retention {
         let Stage::Deleting(deleting) = &mut self.stage else { panic!("no deletion was asked for") };
         assert!(deleting.running.remove(&checkpoint), "its deletion was asked for");
         deleting.clean &= all;
-        if all {
+        if all && deleting.blobs.is_none() {
             self.fallen.remove(&checkpoint);
         }
         deleting.start(out);
@@ -338,8 +343,8 @@ impl Retention {
         out.push(Effect::Probe { number, delay });
     }
 
-    /// What no longer counts, by checkpoint: the manifest first.
-    fn garbage(&self, paths: &[String], reachable: &Reachable) -> BTreeMap<CheckpointId, Vec<String>> {
+    /// What no longer counts, by checkpoint: manifests, and blobs.
+    fn garbage(&self, paths: &[String], reachable: &Reachable) -> (Groups, Groups) {
         let listed = paths.iter().filter_map(|path| match place(path) {
             Place::Checkpoint(id) => Some((id, path)),
             Place::Slot(_) | Place::Elsewhere => None,
@@ -352,13 +357,17 @@ impl Retention {
         let counts = |id: CheckpointId, path: &String| {
             id >= reachable.bound || self.retained.contains_key(&id) || self.is_named(path, reachable)
         };
-        let mut garbage: BTreeMap<CheckpointId, BTreeSet<(bool, &String)>> =
+        let mut manifests: BTreeMap<CheckpointId, BTreeSet<&String>> = BTreeMap::new();
+        let mut blobs: BTreeMap<CheckpointId, BTreeSet<&String>> =
             self.fallen.keys().map(|checkpoint| (*checkpoint, BTreeSet::new())).collect();
         for (id, path) in listed.chain(known).filter(|(id, path)| !counts(*id, path)) {
-            garbage.entry(id).or_default().insert((!is_manifest(path), path));
+            let group = if is_manifest(path) { &mut manifests } else { &mut blobs };
+            group.entry(id).or_default().insert(path);
         }
-        let in_order = |paths: BTreeSet<(bool, &String)>| paths.into_iter().map(|(_, path)| path.clone()).collect();
-        garbage.into_iter().map(|(id, paths)| (id, in_order(paths))).collect()
+        let groups = |of: BTreeMap<CheckpointId, BTreeSet<&String>>| {
+            of.into_iter().map(|(id, paths)| (id, paths.into_iter().cloned().collect())).collect()
+        };
+        (groups(manifests), groups(blobs))
     }
 
     fn is_named(&self, path: &String, reachable: &Reachable) -> bool {
@@ -425,6 +434,10 @@ impl Retention {
 
 impl Deleting {
     fn start(&mut self, out: &mut Vec<Effect>) {
+        if self.waiting.is_empty() && self.running.is_empty() {
+            // What a manifest that is still there may name stays for the next sweep.
+            self.waiting = self.blobs.take().filter(|_| self.clean).unwrap_or_default();
+        }
         while self.running.len() < PARALLEL
             && let Some((checkpoint, paths)) = self.waiting.pop_front()
         {

@@ -13,6 +13,7 @@
 //!
 //! Owns: the pending committables. Does not own: staging, committing, retries.
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::ids::CheckpointId;
 use crate::messages::{RestoreFrom, ToWorker};
@@ -108,7 +109,7 @@ impl Transactions {
         if section.kind != SectionKind::Sink || section.name != SECTION {
             return Err(Error::corrupt(format!("a sink's snapshot holds {:?} {:?}", section.kind, section.name)));
         }
-        self.pending = bincode::deserialize(&section.bytes)
+        self.pending = codec::decode(&section.bytes)
             .map_err(|e| Error::corrupt(format!("pending committables cannot be decoded: {e}")))?;
         self.prepared = self.pending.last_key_value().map_or(CheckpointId(0), |(checkpoint, _)| *checkpoint);
         self.validate();

@@ -10,7 +10,8 @@
 
 use super::exit::Exit;
 use super::host::{Outcome, host};
-use super::options::{RunArgs, host_and_port, positive_duration};
+use super::options::{RunArgs, host_and_port};
+use super::policy::positive_duration;
 use super::run;
 use super::show::Part;
 use crate::door::{Env, Site};
@@ -19,7 +20,7 @@ use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
 use crate::os::mount::Mounts;
-use crate::runtime::coordinator::{self, CoordinatorOptions, Rivalry};
+use crate::runtime::coordinator::{self, CoordinatorOptions, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use clap::Args;
@@ -100,12 +101,14 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
         Err(exit) => return exit,
     };
     let rivalry = if args.standby { Rivalry::Standby } else { Rivalry::Await };
+    let start = if args.standby { Start::Resume } else { Start::Submit };
     let (listen, workers, lease) = (args.run.listen.clone(), args.run.workers, args.lease);
     let part = Part::Coordinator { workers: usize::from(workers) };
     let hosted = host(mounts, part, |env| {
         Box::pin(async move {
             let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
-            let options = CoordinatorOptions { listen, workers, rivalry, lease, ready: Some(ready), statistics: None };
+            let (ready, statistics) = (Some(ready), None);
+            let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready, statistics };
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,

@@ -2,6 +2,7 @@
 //!
 //! * Output inside input would be read as input; output inside checkpoints would be swept away with them.
 //! * Checkpoints of another job cannot be restored, and one that is finished says nothing about this job.
+//! * Output of a job that goes on has to lie where its checkpoints know it: they do not hold what is written already.
 //! * Output that no checkpoint here knows of was written by something else: its files would be mixed with this run's.
 
 use crate::error::{Error, Result};
@@ -11,6 +12,9 @@ use bytes::Bytes;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// Beside the checkpoints: where their output lies. Hidden, so that no listing of checkpoints shows it.
+const OUTPUT_NOTE: &str = ".output";
 
 /// Where a run reads and writes.
 #[derive(Clone, Debug)]
@@ -49,6 +53,7 @@ impl Folders {
         if let Some(input) = input {
             mounts = mounts.with("input", input);
         }
+        self.note_output()?;
         Ok(mounts)
     }
 
@@ -86,14 +91,39 @@ impl Folders {
         }
         // Whatever cannot be read here is for the coordinator to judge, who reads it again with patience.
         let log = reader::read_log(&fetch, &slots).unwrap_or_default();
-        let newest = reader::retained(&log).pop();
-        let manifest = newest.and_then(|path| reader::read_manifest(&fetch, &path).ok());
-        match manifest {
-            Some(manifest) if manifest.job != job => {
-                Err(Error::give_up(format!("{checkpoints} holds checkpoints of job {}, not of {job}", manifest.job)))
+        match log.last() {
+            Some((_, slot)) if slot.job.name != job => {
+                Err(Error::give_up(format!("{checkpoints} holds checkpoints of job {}, not of {job}", slot.job.name)))
             }
-            Some(_) | None => Ok(()),
+            Some(_) | None => self.check_same_output(),
         }
+    }
+
+    /// What checkpoints know as written lies in one output folder; in another it would be missing.
+    fn check_same_output(&self) -> Result<()> {
+        let note = self.checkpoints.join(OUTPUT_NOTE);
+        let known = match fs::read_to_string(&note) {
+            Ok(known) => known,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::give_up(format!("cannot read {}: {e}", note.display()))),
+        };
+        let (known, own) = (known.trim_end(), resolved(&self.output)?);
+        if Path::new(known) == own {
+            return Ok(());
+        }
+        let (output, checkpoints) = (self.output.display(), self.checkpoints.display());
+        Err(Error::give_up(format!(
+            "the checkpoints in {checkpoints} belong to output in {known}, not in {output}: name that folder, or remove {} \
+             if it was moved",
+            note.display()
+        )))
+    }
+
+    /// Notes where the output of these checkpoints lies.
+    fn note_output(&self) -> Result<()> {
+        let (note, own) = (self.checkpoints.join(OUTPUT_NOTE), resolved(&self.output)?);
+        fs::write(&note, format!("{}\n", own.display()))
+            .map_err(|e| Error::give_up(format!("cannot write {}: {e}", note.display())))
     }
 }
 

@@ -61,6 +61,7 @@ pub fn host<T: 'static>(
         let outcome = attend(&env, &spawner, part(env.clone()), &mut show).await;
         (outcome, env.clock.now().since(started))
     });
+    show.tell_refusals();
     show.clear();
     // Whatever is still being written may or may not arrive, as with a crash.
     runtime.shutdown_background();

@@ -1,7 +1,7 @@
 //! The options of `run`, and the job that they ask for.
 
 use super::folders::Folders;
-use crate::config::{CheckpointConfig, JobConfig};
+use super::policy::{PolicyArgs, positive_duration};
 use crate::error::{Error, Result};
 use crate::graph::Job;
 use crate::jobs::{BuiltIn, JobParameters};
@@ -13,7 +13,7 @@ pub(super) const HELP: &str = "\
 Examples:
   run word-count --input book.txt --output out --checkpoints chk
   run word-count --input books/ --output out --checkpoints chk --parallelism 4 --interval 200ms
-  run keyed-sum --records 50000000 --output out --checkpoints chk
+  run keyed-sum --records 50000000 --output out --checkpoints chk --retain always --restart fixed:10:1s
 
 Run the same command again after a crash or an interruption: it goes on from the latest completed checkpoint.
 COFFERDAM_LOG=cofferdam=info shows what happens (debug: each step of a checkpoint; trace: each batch).
@@ -37,15 +37,8 @@ pub struct RunArgs {
     /// Subtasks of every operator; the same in every run of a job
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub parallelism: u16,
-    /// Time from one checkpoint to the next, as in 200ms, 1s, 2m
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive_duration)]
-    pub interval: Duration,
-    /// Give a checkpoint up after this long
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = positive_duration)]
-    pub timeout: Duration,
-    /// Completed checkpoints to keep
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub retain: u64,
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// Workers to spread the subtasks over
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: u16,
@@ -61,14 +54,6 @@ pub struct RunArgs {
     /// Time between two batches of a source, to slow it down
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub pace: Option<Duration>,
-}
-
-pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(e) => Err(format!("{e}; write 200ms, 1s or 2m")),
-    }
 }
 
 pub(super) fn host_and_port(text: &str) -> Result<String, String> {
@@ -93,15 +78,7 @@ impl RunArgs {
             (Some(_), true) | (None, false) => {}
         }
         let defaults = JobParameters::default();
-        let config = JobConfig {
-            checkpoints: CheckpointConfig {
-                interval: self.interval,
-                timeout: self.timeout,
-                retained: usize::try_from(self.retain).unwrap_or(usize::MAX),
-                ..defaults.config.checkpoints
-            },
-            ..defaults.config
-        };
+        let config = self.policy.configure(defaults.config)?;
         let parameters = JobParameters {
             parallelism: self.parallelism,
             records: self.records.unwrap_or(defaults.records),

@@ -19,7 +19,7 @@ use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
 use crate::os::trace::Progress;
-use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry};
+use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use indicatif::{HumanCount, HumanDuration};
@@ -70,6 +70,7 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, told: &OnceLock<Stat
     let options = CoordinatorOptions {
         listen: args.listen.clone(),
         workers: args.workers,
+        start: Start::Submit,
         rivalry: Rivalry::Depose,
         lease: LEASE,
         ready: Some(ready),
@@ -131,6 +132,10 @@ pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<Job
         Outcome::Ended(JobEnd::AlreadyFinished { checkpoint }) => {
             println!("{job} had finished before, with {checkpoint}; its output is in {output}");
             Exit::Done
+        }
+        Outcome::Ended(JobEnd::Cancelled) => {
+            eprintln!("{job} was cancelled");
+            Exit::Failed
         }
         Outcome::Failed(error) => {
             let exit = Exit::of(&error);

@@ -86,6 +86,7 @@ impl Show {
         }
         self.tell_troubles(since_start, &course);
         let line = describe(self.part, records, self.rate, &course);
+        self.tell_refusals();
         self.tell_waiting(&course);
         match &self.bar {
             Some(bar) => {
@@ -115,13 +116,18 @@ impl Show {
         }
     }
 
-    /// Says at once whom a coordinator begins to wait for, and whom it refused.
-    fn tell_waiting(&mut self, course: &Course) {
-        let mut out = self.log_writer();
+    /// Says whom a coordinator has refused since the last look. Also the last words: a job may end before the next look.
+    pub fn tell_refusals(&mut self) {
+        let course = self.progress.course();
         if let Some(reason) = course.last_refusal.as_ref().filter(|_| course.refusals > self.refusals_shown) {
             self.refusals_shown = course.refusals;
-            let _ = writeln!(out, "refused a worker: {reason}");
+            let _ = writeln!(self.log_writer(), "refused a worker: {reason}");
         }
+    }
+
+    /// Says at once whom a coordinator begins to wait for.
+    fn tell_waiting(&mut self, course: &Course) {
+        let mut out = self.log_writer();
         let waiting = waiting(self.part, course);
         if let Some(line) = waiting.as_ref().filter(|_| waiting != self.last_waiting) {
             let _ = writeln!(out, "{line}");

@@ -4,6 +4,7 @@
 //! lives as long as any manifest that names it.
 
 use super::{Kind, open, seal};
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::SnapshotHandle;
@@ -72,7 +73,7 @@ impl Manifest {
     pub fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
         let payload = open(Kind::Manifest, VERSION, path, bytes)?;
         let manifest: Self =
-            bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))?;
+            codec::decode(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))?;
         let odd = manifest.operators.iter().find(|operator| operator.subtasks.len() != operator.statistics.len());
         match odd {
             None => Ok(manifest),

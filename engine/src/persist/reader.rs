@@ -26,15 +26,12 @@ pub fn read_log(fetch: Fetch<'_>, paths: &[String]) -> Result<Vec<(u64, Slot)>> 
 
 /// The manifests of the completed checkpoints that a log retains, oldest first.
 pub fn retained(log: &[(u64, Slot)]) -> Vec<String> {
-    let floor = log.iter().rev().find_map(|(_, slot)| match &slot.record {
-        SlotRecord::Completed { floor, .. } => Some(*floor),
-        SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
-    });
+    let floor = log.iter().rev().find_map(|(_, slot)| slot.record.floor());
     let retained = log.iter().filter(|(number, _)| Some(*number) >= floor);
     retained
         .filter_map(|(_, slot)| match &slot.record {
             SlotRecord::Completed { manifest, .. } => Some(manifest.clone()),
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
         })
         .collect()
 }

@@ -4,10 +4,13 @@
 //! of its predecessor fails, and the predecessor knows that it is deposed. No other consensus is needed.
 
 use super::{Kind, open, seal};
+use crate::codec;
 use crate::error::{Error, Result};
+use crate::graph::JobGraph;
 use crate::ids::{CheckpointId, Generation};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 const VERSION: u8 = 1;
 
@@ -20,8 +23,32 @@ pub struct Slot {
     pub token: u64,
     /// Every checkpoint id up to this one may have been used; a new leadership starts above it (order rule O1).
     pub ids_reserved: CheckpointId,
+    /// Whose log this is.
+    pub job: JobMark,
     /// What it says.
     pub record: SlotRecord,
+}
+
+/// What a job is recognised by.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobMark {
+    /// Its name.
+    pub name: String,
+    /// [`crate::graph::JobGraph::fingerprint`].
+    pub graph: u64,
+}
+
+impl JobMark {
+    /// Of a graph.
+    pub fn of(graph: &JobGraph) -> Self {
+        Self { name: graph.name.clone(), graph: graph.fingerprint() }
+    }
+}
+
+impl fmt::Display for JobMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {} with graph {:016x}", self.name, self.graph)
+    }
 }
 
 /// What a slot says.
@@ -40,11 +67,40 @@ pub enum SlotRecord {
     },
     /// More checkpoint ids were needed before any completed.
     IdsReserved,
-    /// The job is finished, all output committed; it ended with this checkpoint.
+    /// The job is over.
+    Ended {
+        /// How it ended.
+        how: Ended,
+        /// The oldest slot that still counts: this one, unless the retention policy keeps the checkpoints.
+        floor: u64,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Ended {
+    /// All input is processed and all output committed. Nothing follows.
     Finished {
         /// The final checkpoint.
         checkpoint: CheckpointId,
     },
+    /// It failed for good. Whoever submits it again goes on from the newest checkpoint that is still retained.
+    Failed {
+        /// Why.
+        cause: String,
+    },
+    /// Somebody wanted it to end. It can be submitted again as well.
+    Cancelled,
+}
+
+impl SlotRecord {
+    /// The oldest slot that still counts once this record is durable, if it says so.
+    pub fn floor(&self) -> Option<u64> {
+        match self {
+            Self::Completed { floor, .. } | Self::Ended { floor, .. } => Some(*floor),
+            Self::NewGeneration | Self::IdsReserved => None,
+        }
+    }
 }
 
 impl Slot {
@@ -56,7 +112,7 @@ impl Slot {
     /// A slot from its stored form; `path` names it in errors.
     pub fn decode(path: &str, bytes: &[u8]) -> Result<Self> {
         let payload = open(Kind::Slot, VERSION, path, bytes)?;
-        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
+        codec::decode(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
     }
 }
 

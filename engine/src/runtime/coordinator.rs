@@ -8,17 +8,18 @@
 //! ```
 //!
 //! 1. Listen. Unless told to lead at once, watch the leader's sign of life until it expires (`standby`).
-//! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log that ends in `Finished`
-//!    ends this process at once.
+//! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
+//!    left alone: the workers that still look for a coordinator are told (`farewell`), and that is all.
 //! 3. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
-//! 4. The job is over when the `Finished` slot is durable, or when it failed for good *and* this process still leads: a
-//!    deposed coordinator has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a
-//!    standby. Every leadership has a mailbox and requests of its own, so that no late reply reaches a later one.
+//! 4. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
+//!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a standby. Every
+//!    leadership has a mailbox and requests of its own, so that no late reply reaches a later one.
 //!
 //! A crash anywhere is harmless: the next incarnation runs the same function on the same storage. Nothing here decides
 //! anything; what must never happen in which order is written in the cores ([`crate::cores`]).
 
 mod connections;
+mod farewell;
 mod leader;
 mod requests;
 mod standby;
@@ -32,14 +33,17 @@ use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::{RestoreFrom, ToCoordinator};
+use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use crate::runtime::patience;
 use bytes::Bytes;
+use farewell::Farewell;
 use requests::Requests;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use crate::cores::completed::Start;
 pub use crate::cores::failover::ConnectionId;
 
 /// How a coordinator runs.
@@ -48,6 +52,8 @@ pub struct CoordinatorOptions {
     pub listen: String,
     /// How many workers the job needs.
     pub workers: u16,
+    /// Whether it submits the job, or comes to lead on what others have begun.
+    pub start: Start,
     /// What to do about other coordinators of the same storage.
     pub rivalry: Rivalry,
     /// How long a leader may show no sign of life before a standby takes over. The same for all of them.
@@ -85,6 +91,8 @@ pub enum JobEnd {
         /// The final checkpoint.
         checkpoint: CheckpointId,
     },
+    /// It was cancelled, under this coordinator or before.
+    Cancelled,
 }
 
 /// Everything that can happen to a coordinator.
@@ -149,12 +157,15 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
     let address = listener.address();
     let task = Box::pin(accept(env.clone(), listener, reception.clone()));
     let acceptor = env.spawner.spawn(Site::new("coordinator.acceptor", 0), task);
+    let mut start = options.start;
     let mut watching = options.rivalry != Rivalry::Depose;
     let end = loop {
         if watching && let Err(error) = standby::watch(&env, &reception, options.lease).await {
             break Err(error);
         }
-        let end = lead(&env, &job, &options, &address, &reception).await;
+        let end = lead(&env, &job, &options, start, &address, &reception).await;
+        // Whatever was said meanwhile was said by others.
+        start = Start::Resume;
         match (&end, options.rivalry) {
             (Err(error), Rivalry::Standby) if error.reaction == Reaction::Fenced => watching = true,
             (_, Rivalry::Depose | Rivalry::Await | Rivalry::Standby) => break end,
@@ -169,25 +180,31 @@ async fn lead(
     env: &Env,
     job: &Job,
     options: &CoordinatorOptions,
+    start: Start,
     address: &str,
     reception: &Reception,
 ) -> Result<JobEnd> {
     let (inbox, mut mailbox) = Mailbox::new(env, Site::new("coordinator", 0));
     reception.lead_to(inbox.clone());
-    let mut requests = Requests::new(env.clone(), inbox);
+    let mut requests = Requests::new(env.clone(), inbox.clone());
     let mut early = Vec::new();
-    let store = match take_leadership(env, &mut requests, &mut mailbox, &mut early).await {
-        Ok(Leadership::Taken(store)) => store,
-        Ok(Leadership::Needless { checkpoint }) => {
-            // The predecessor may have died between writing this and saying it.
-            env.emit(Event::JobFinished { checkpoint });
-            return Ok(JobEnd::AlreadyFinished { checkpoint });
-        }
-        Err(error) => {
-            announce_failure(env, &error);
-            return Err(error);
-        }
-    };
+    let store =
+        match take_leadership(env, JobMark::of(&job.graph), start, &mut requests, &mut mailbox, &mut early).await {
+            Ok(Leadership::Taken(store)) => store,
+            Ok(Leadership::Needless { how }) => {
+                // The predecessor may have died between writing this and saying it.
+                env.emit(announcement(&how, None));
+                let mut farewell = Farewell::new(env, &job.config, options.workers, inbox);
+                early.into_iter().for_each(|connection| farewell.on_accepted(connection));
+                farewell.tell(&mut mailbox).await;
+                return match how {
+                    Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
+                    Ended::Failed { cause } => Err(Error::give_up(cause)),
+                    Ended::Cancelled => Ok(JobEnd::Cancelled),
+                };
+            }
+            Err(error) => return Err(error),
+        };
     let beat = Beat::new(env.clock.now(), options.lease);
     let mut leader = leader::Leader::new(requests, job.clone(), options.workers, store, beat, address.to_owned());
     early.into_iter().for_each(|connection| leader.on_accepted(connection));
@@ -204,19 +221,30 @@ const EARLY_MAX: usize = 64;
 
 enum Leadership {
     Taken(Completed),
-    /// The job has finished.
+    /// The job is over.
     Needless {
-        checkpoint: CheckpointId,
+        how: Ended,
     },
+}
+
+/// What is announced of the end of a job; `kept` is the newest checkpoint that stays.
+fn announcement(how: &Ended, kept: Option<CheckpointId>) -> Event {
+    match how {
+        Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
+        Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
+        Ended::Cancelled => Event::JobCancelled { checkpoint: kept },
+    }
 }
 
 async fn take_leadership(
     env: &Env,
+    job: JobMark,
+    start: Start,
     requests: &mut Requests,
     mailbox: &mut Mailbox<Input>,
     early: &mut Vec<Connection>,
 ) -> Result<Leadership> {
-    let mut store = Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)));
+    let mut store = Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)), job, start);
     let mut out = Vec::new();
     store.start(&mut out);
     loop {
@@ -229,7 +257,7 @@ async fn take_leadership(
                     env.emit(Event::LeadershipTaken { generation, slot: number });
                     return Ok(Leadership::Taken(store));
                 }
-                Effect::Finish { checkpoint } => return Ok(Leadership::Needless { checkpoint }),
+                Effect::Over { how } => return Ok(Leadership::Needless { how }),
                 Effect::Fail { error } => return Err(error),
                 Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::Doubt | Effect::StepDown => {
                     panic!("only a leader proposes")
@@ -277,14 +305,6 @@ async fn accept(env: Env, mut listener: Box<dyn Listener>, reception: Reception)
                 env.sleep(crate::cores::backoff::backoff(tries)).await;
             }
         }
-    }
-}
-
-/// A failure for good is announced; one of this process alone is not the job's.
-fn announce_failure(env: &Env, error: &Error) {
-    match error.reaction {
-        Reaction::GiveUp | Reaction::Corrupt => env.emit(Event::JobFailed { cause: error.message.clone() }),
-        Reaction::Restart | Reaction::Fenced => {}
     }
 }
 

@@ -74,6 +74,8 @@ pub struct SubtaskShell {
     pub cancelled: Arc<AtomicBool>,
     /// Who waits for uploads.
     pub snapshot_mode: SnapshotMode,
+    /// Snapshots that are larger are uploaded in parts of this size.
+    pub part_bytes: usize,
     /// What to restore.
     pub restore: Option<(Completion, SnapshotHandle)>,
 }
@@ -105,6 +107,7 @@ struct Running {
     reports: Postbox<ToCoordinator>,
     cancelled: Arc<AtomicBool>,
     snapshot_mode: SnapshotMode,
+    part_bytes: usize,
     alignment: Alignment,
     /// Whether all input has been processed, now or before the restored checkpoint.
     ended: bool,
@@ -161,6 +164,7 @@ impl Running {
             reports: shell.reports,
             cancelled: shell.cancelled,
             snapshot_mode: shell.snapshot_mode,
+            part_bytes: shell.part_bytes,
             ended: false,
             end_announced: false,
             end_held_by: None,
@@ -332,6 +336,7 @@ impl Running {
             uid: self.context.uid.clone(),
             checkpoint,
             ended: self.ended,
+            part_bytes: self.part_bytes,
             reports: self.reports.clone(),
             cancelled: self.cancelled.clone(),
             decision: self.parts.start(checkpoint),

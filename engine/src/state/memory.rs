@@ -16,6 +16,7 @@
 
 use super::backend::{Key, KeyedBackend, Ownership, Value};
 use super::{Pages, Section, SectionKind, decode_entries};
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::hash::{key_group, stable_hash};
 use crate::ids::KeyGroup;
@@ -192,8 +193,8 @@ impl<K: Key, V: Value> MemoryBackend<K, V> {
         };
         let entries = decode_entries(&section.bytes).ok_or_else(|| bad("the entries are cut off"))?;
         for (key, value) in entries {
-            let key: K = bincode::deserialize(key).map_err(|e| bad(&format!("a key cannot be decoded: {e}")))?;
-            let value: V = bincode::deserialize(value).map_err(|e| bad(&format!("a value cannot be decoded: {e}")))?;
+            let key: K = codec::decode(key).map_err(|e| bad(&format!("a key cannot be decoded: {e}")))?;
+            let value: V = codec::decode(value).map_err(|e| bad(&format!("a value cannot be decoded: {e}")))?;
             let hash = stable_hash(&key);
             if key_group(hash, max_parallelism) != group {
                 return Err(bad(&format!("a key belongs to {}", key_group(hash, max_parallelism))));

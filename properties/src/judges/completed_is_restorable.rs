@@ -5,7 +5,7 @@
 //!
 //! 1. When a `Completed` slot becomes durable, its manifest and all snapshots exist, can be decoded and are what their
 //!    handles say; the manifest is of this checkpoint and names a snapshot for every subtask of the job.
-//! 2. Until a later slot's floor passes it, none of these objects is deleted or overwritten with something else.
+//! 2. Until a later slot's floor passes it (of a checkpoint, or of the end of the job), none of these objects is deleted or overwritten with something else.
 //! 3. Neither is any slot at or above the floor.
 //!
 //! Judged on facts alone. Does not check that the state is right: that is the oracle's business.
@@ -56,6 +56,10 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
                 return Some(Violation::new(NAME, at, path, error.to_string()));
             }
             protected.insert(path, written.number);
+            let floor = written.slot.as_ref().ok().and_then(|slot| slot.record.floor());
+            if let Some(floor) = floor {
+                protected.retain(|path, needed_by| slot::number(path).unwrap_or(*needed_by) >= floor);
+            }
         }
         if let Some(completed) = completed.next_if(|completed| completed.at == at) {
             if let Some(message) = unreadable(ledger, &case.job.graph, completed) {
@@ -100,7 +104,6 @@ fn protect<'a>(protected: &mut Protected<'a>, completed: &'a Completed) {
     for path in blobs.chain([completed.path.as_str()]) {
         protected.insert(path, completed.slot);
     }
-    protected.retain(|path, needed_by| slot::number(path).unwrap_or(*needed_by) >= completed.floor);
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ mod tests {
     use crate::history::{Fact, What};
     use crate::story::Story;
     use cofferdam_engine::event::Event;
-    use cofferdam_engine::persist::blob::{self, BlobBuilder};
+    use cofferdam_engine::persist::blob::{self, BlobBuilder, Finished};
 
     #[test]
     fn a_run_that_restores_what_it_stored_passes() {
@@ -220,7 +220,7 @@ mod tests {
                     blob::decode(&path, bytes).expect("a blob").iter().skip(1).for_each(|section| {
                         blob.add(section);
                     });
-                    let (forgery, digest) = blob.finish();
+                    let Finished { rest: forgery, digest, .. } = blob.finish();
                     (*bytes, forged) = (forgery, Some(digest));
                 }
                 What::Claim(Event::UploadEnded { path: p, digest, .. }) if *p == path => {

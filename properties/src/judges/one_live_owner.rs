@@ -242,7 +242,8 @@ mod tests {
         let mut story = Story::begun();
         story.lead();
         let record = SlotRecord::IdsReserved;
-        let slot = Slot { generation: Generation(1), token: 9, ids_reserved: CheckpointId(2000), record };
+        let slot =
+            Slot { generation: Generation(1), token: 9, ids_reserved: CheckpointId(2000), job: story.mark(), record };
         story.wrote(Process::COORDINATOR, &slot::path(3), slot.encode());
         assert_eq!(message(&story), "is written by g1, which g2 has deposed");
     }

@@ -8,14 +8,17 @@
 //! stuck: what failed it, which subtasks have not restored, which acks are missing, who has not reached the end of its
 //! input.
 //!
+//! A job that failed for good because its restarts were used up ([`super::clean_failure`]) has ended as well.
+//!
 //! Does not bound time: the run does, by ending. Not judged if the history has no `Healed`.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Process, What};
+use crate::judges::clean_failure::failed_legitimately;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
-use cofferdam_engine::persist::slot::{Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "progress-after-healing";
@@ -27,6 +30,9 @@ pub const PROPERTY: Property =
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let healed = case.history.entries.iter().any(|entry| entry.what == What::Fact(Fact::Healed));
     if !healed {
+        return None;
+    }
+    if failed_legitimately(case) {
         return None;
     }
     let where_it_stands = Standing::of(case);
@@ -62,7 +68,7 @@ struct Standing<'a> {
 impl<'a> Standing<'a> {
     fn of(case: &Case<'a>) -> Self {
         let slots = &case.ledger().slots;
-        let says_finished = |slot: &Slot| matches!(slot.record, SlotRecord::Finished { .. });
+        let says_finished = |slot: &Slot| matches!(slot.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
         let mut standing =
             Self { finished: slots.iter().any(|fact| fact.slot.as_ref().is_ok_and(says_finished)), ..Self::default() };
         for &at in &case.ledger().protocol {

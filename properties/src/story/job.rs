@@ -5,7 +5,7 @@
 //! ```
 
 use bytes::Bytes;
-use cofferdam_engine::config::JobConfig;
+use cofferdam_engine::config::{JobConfig, RetentionPolicy};
 use cofferdam_engine::door::{BoxFuture, Env, WriteMode, whole};
 use cofferdam_engine::element::{Batch, RecordCodec};
 use cofferdam_engine::error::{Error, Result};
@@ -47,7 +47,9 @@ pub fn job() -> Job {
         ],
         edges: vec![edge(0, Exchange::Hash), edge(1, Exchange::Rebalance)],
     };
-    Job { graph: Arc::new(graph), config: JobConfig { batch_records: BATCH, ..JobConfig::default() } }
+    let mut config = JobConfig { batch_records: BATCH, ..JobConfig::default() };
+    config.checkpoints.retention = RetentionPolicy::Always;
+    Job { graph: Arc::new(graph), config }
 }
 
 fn node(

@@ -4,6 +4,7 @@
 use super::split::Split;
 use super::window::{Step, Window};
 use super::{TAIL_BYTES, TextLines};
+use crate::codec;
 use crate::connectors::retry::{self, Found};
 use crate::connectors::text::Text;
 use crate::door::{BoxFuture, Env};
@@ -170,7 +171,7 @@ impl SourceReader for LineReader {
     async fn restore(&mut self, positions: &[u8]) -> Result<()> {
         assert!(self.splits.is_none(), "restored at most once, before any batch");
         let path = &self.source.path;
-        let splits: Option<Vec<Split>> = bincode::deserialize(positions)
+        let splits: Option<Vec<Split>> = codec::decode(positions)
             .map_err(|e| Error::corrupt(format!("the positions in input {path:?} cannot be decoded: {e}")))?;
         for split in splits.iter().flatten() {
             if !split.is_sound() {

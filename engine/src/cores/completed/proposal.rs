@@ -5,7 +5,7 @@
 
 use super::Effect;
 use crate::cores::backoff::backoff;
-use crate::door::StorageError;
+use crate::door::{LISTING_AGE_MAX, StorageError};
 use crate::error::Error;
 use crate::persist::slot::{self, Slot};
 use bytes::Bytes;
@@ -14,13 +14,30 @@ use std::time::Duration;
 /// Definite failures in a row after which a proposal counts as not added.
 pub(super) const CREATE_TRIES: u32 = 5;
 
+/// Listings without our own slot after which storage counts as one that does not list what it stores.
+pub(super) const LIST_TRIES: u32 = 60;
+
+/// The slot below the one being decided, as its writer or reader knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Below {
+    pub token: u64,
+    /// Whether a copy of it may still land, after its number has been freed. Then that it is there proves nothing.
+    pub doubtful: bool,
+}
+
 /// One slot being decided.
 #[derive(Debug)]
 pub(super) struct Proposal {
     pub number: u64,
     pub slot: Slot,
+    /// The slot below; none below the first.
+    below: Option<Below>,
     /// Whether some try may have landed or may land yet.
     pub may_land: bool,
+    /// Tries whose outcome is unknown.
+    unknown: u32,
+    /// Whether one of those has been found: it will not land again.
+    found: bool,
     /// Tries of the current step that went wrong in a row.
     pub tries: u32,
     step: Step,
@@ -33,7 +50,10 @@ enum Step {
     ReadingBack {
         seen: bool,
     },
-    Verifying,
+    /// Is the slot below still there?
+    ReadingBelow,
+    /// Is there one above?
+    Listing,
 }
 
 /// What became of a slot being decided.
@@ -46,8 +66,10 @@ pub(super) enum Decision {
 }
 
 impl Proposal {
-    pub fn new(number: u64, slot: Slot, out: &mut Vec<Effect>) -> Self {
-        let mut proposal = Self { number, slot, may_land: false, tries: 0, step: Step::Creating };
+    pub fn new(number: u64, slot: Slot, below: Option<Below>, out: &mut Vec<Effect>) -> Self {
+        assert_eq!(below.is_none(), number == 1, "every slot but the first has one below");
+        let (may_land, unknown, found) = (false, 0, false);
+        let mut proposal = Self { number, slot, below, may_land, unknown, found, tries: 0, step: Step::Creating };
         proposal.create(Duration::ZERO, out);
         proposal
     }
@@ -63,6 +85,7 @@ impl Proposal {
             Ok(()) => self.verify(out),
             Err(StorageError::Exists(_)) => self.read_back(true, out),
             Err(StorageError::Unknown(_)) => {
+                self.unknown += 1;
                 self.may_land = true;
                 self.read_back(false, out)
             }
@@ -78,13 +101,32 @@ impl Proposal {
         }
     }
 
+    /// Whether a copy of the slot may land yet, although it is decided.
+    pub fn doubtful(&self) -> bool {
+        self.unknown > u32::from(self.found)
+    }
+
     pub fn on_read(&mut self, number: u64, reply: Result<Bytes, StorageError>, out: &mut Vec<Effect>) -> Decision {
-        let Step::ReadingBack { seen } = self.step else { panic!("no slot was being read back") };
+        match self.step {
+            Step::ReadingBack { seen } => self.on_read_back(seen, number, reply, out),
+            Step::ReadingBelow => self.on_read_below(number, reply, out),
+            Step::Creating | Step::Listing => panic!("no slot was being read"),
+        }
+    }
+
+    fn on_read_back(
+        &mut self,
+        seen: bool,
+        number: u64,
+        reply: Result<Bytes, StorageError>,
+        out: &mut Vec<Effect>,
+    ) -> Decision {
         assert_eq!(number, self.number, "the reply fits the request");
         match reply {
             Ok(bytes) => match Slot::decode(&slot::path(number), &bytes) {
                 Ok(found) if found.token == self.slot.token => {
                     assert_eq!(found, self.slot, "one token, one slot");
+                    self.found = true;
                     self.verify(out)
                 }
                 Ok(_) => Decision::Theirs,
@@ -106,28 +148,61 @@ impl Proposal {
         }
     }
 
-    pub fn on_listed(&mut self, reply: Result<Vec<u64>, StorageError>, out: &mut Vec<Effect>) -> Decision {
-        assert_eq!(self.step, Step::Verifying, "a listing was asked for");
-        let path = slot::path(self.number);
-        match reply.map(|numbers| numbers.into_iter().max()) {
-            Ok(Some(top)) if top > self.number => Decision::Theirs,
-            Ok(Some(top)) if top == self.number => Decision::Ours,
-            Ok(_) => Decision::Broken(Error::corrupt(format!(
-                "{path} was created but is not listed: this storage cannot hold the log of completed checkpoints"
-            ))),
+    /// Slots are freed one after the other, the lowest first: if the one below is there, ours never was free again.
+    fn on_read_below(&mut self, number: u64, reply: Result<Bytes, StorageError>, out: &mut Vec<Effect>) -> Decision {
+        let below = self.below.expect("a slot below was read");
+        assert_eq!(number, self.number - 1, "the reply fits the request");
+        match reply {
+            Ok(bytes) => match Slot::decode(&slot::path(number), &bytes) {
+                Ok(found) if found.token != below.token => Decision::Theirs,
+                Ok(_) if below.doubtful => self.list(out),
+                Ok(_) => Decision::Ours,
+                Err(error) => Decision::Broken(error),
+            },
+            Err(StorageError::NotFound(_)) => Decision::Theirs,
             Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
-            Err(_) => {
+            Err(StorageError::Failed(_) | StorageError::Unknown(_) | StorageError::Exists(_)) => {
                 self.tries += 1;
-                out.push(Effect::List { delay: backoff(self.tries) });
+                out.push(Effect::Read { number, delay: backoff(self.tries) });
                 Decision::Open
             }
         }
     }
 
+    /// The listing is of an instant after our slot was created, for it was waited so long: it shows the top of the log.
+    pub fn on_listed(&mut self, reply: Result<Vec<u64>, StorageError>, out: &mut Vec<Effect>) -> Decision {
+        assert_eq!(self.step, Step::Listing, "a listing was asked for");
+        self.tries += 1;
+        match reply {
+            Ok(numbers) if numbers.iter().any(|number| *number > self.number) => return Decision::Theirs,
+            Ok(numbers) if numbers.contains(&self.number) => return Decision::Ours,
+            Ok(_) if self.tries >= LIST_TRIES => {
+                let path = slot::path(self.number);
+                return Decision::Broken(Error::corrupt(format!(
+                    "{path} was created but is not listed: this storage cannot hold the log of completed checkpoints"
+                )));
+            }
+            Err(StorageError::Fenced) => return Decision::Broken(StorageError::Fenced.into()),
+            Ok(_) | Err(_) => {}
+        }
+        out.push(Effect::List { delay: LISTING_AGE_MAX + backoff(self.tries) });
+        Decision::Open
+    }
+
     fn verify(&mut self, out: &mut Vec<Effect>) -> Decision {
-        self.step = Step::Verifying;
+        if self.below.is_none() {
+            return self.list(out);
+        }
+        self.step = Step::ReadingBelow;
         self.tries = 0;
-        out.push(Effect::List { delay: Duration::ZERO });
+        out.push(Effect::Read { number: self.number - 1, delay: Duration::ZERO });
+        Decision::Open
+    }
+
+    fn list(&mut self, out: &mut Vec<Effect>) -> Decision {
+        self.step = Step::Listing;
+        self.tries = 0;
+        out.push(Effect::List { delay: LISTING_AGE_MAX });
         Decision::Open
     }
 

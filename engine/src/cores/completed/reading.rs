@@ -1,14 +1,15 @@
 //! Reading the log of slots: from its top down to its floor, all of it or not at all.
 //!
-//! A slot can disappear while we read only because somebody newer raised the floor, and then the log has a higher top:
-//! so when a slot is missing the log is listed again, and read afresh if it has grown. If it has not, the slot is
-//! simply lost, and that is an error, never a shorter log.
+//! The listing is a hint, for it may be out of date: what was created since is found by reading on above its top, and
+//! what was deleted since is not there when it is read. A slot can disappear only because somebody newer raised the
+//! floor, and then the log has a higher top: so when a slot is missing the log is listed again, and read afresh once
+//! the listing shows that it has grown. If it never does, the slot is simply lost, and that is an error, never a shorter log.
 
 use super::{Effect, READ_TRIES, floor};
 use crate::cores::backoff::backoff;
 use crate::door::StorageError;
 use crate::error::Error;
-use crate::persist::slot::{self, Slot, SlotRecord};
+use crate::persist::slot::{self, Ended, Slot, SlotRecord};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,6 +57,10 @@ impl Reading {
         if let Some(missing) = missing
             && top <= self.known_top()
         {
+            self.tries += 1;
+            if self.tries < READ_TRIES {
+                return Progress::Ask(Effect::List { delay: backoff(self.tries) });
+            }
             let path = slot::path(missing);
             let floor = floor(&self.slots);
             return Progress::Broken(Error::corrupt(format!("{path} is missing; the log counts from slot {floor} on")));
@@ -93,6 +98,7 @@ impl Reading {
                 self.descend(number - 1)
             }
             (Step::Descending(_), None) => {
+                self.tries = 0;
                 self.step = Step::Listing { missing: Some(number) };
                 Progress::Ask(Effect::List { delay: Duration::ZERO })
             }
@@ -143,8 +149,20 @@ fn check(slots: &BTreeMap<u64, Slot>) -> Result<(), Error> {
             if slot.ids_reserved < before.ids_reserved {
                 return broken(format!("{} reserved after {}", slot.ids_reserved, before.ids_reserved));
             }
-            if let SlotRecord::Finished { checkpoint } = before.record {
-                return broken(format!("the job had finished with {checkpoint}"));
+            if slot.job != before.job {
+                return broken(format!("it belongs to {}, they to {}", slot.job, before.job));
+            }
+            match &before.record {
+                SlotRecord::Ended { how: Ended::Finished { checkpoint }, .. } => {
+                    return broken(format!("the job had finished with {checkpoint}"));
+                }
+                SlotRecord::Ended { .. } if slot.record != SlotRecord::NewGeneration => {
+                    return broken("the job was over, and nobody has submitted it again".to_owned());
+                }
+                SlotRecord::Ended { .. }
+                | SlotRecord::NewGeneration
+                | SlotRecord::IdsReserved
+                | SlotRecord::Completed { .. } => {}
             }
         }
         if let SlotRecord::Completed { checkpoint, .. } = slot.record {

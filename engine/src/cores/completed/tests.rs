@@ -4,6 +4,7 @@ mod model;
 
 use super::proposal::CREATE_TRIES;
 use super::*;
+use crate::door::LISTING_AGE_MAX;
 use crate::ids::Attempt;
 use crate::persist::manifest::Manifest;
 
@@ -25,8 +26,12 @@ fn absent() -> Result<Bytes, StorageError> {
     Err(StorageError::NotFound("slot".into()))
 }
 
+fn mark() -> JobMark {
+    JobMark { name: "count".into(), graph: 7 }
+}
+
 fn slot(generation: u64, token: u64, ids_reserved: u64, record: SlotRecord) -> Slot {
-    Slot { generation: Generation(generation), token, ids_reserved: CheckpointId(ids_reserved), record }
+    Slot { generation: Generation(generation), token, ids_reserved: CheckpointId(ids_reserved), job: mark(), record }
 }
 
 fn manifest(checkpoint: u64) -> String {
@@ -44,7 +49,7 @@ fn asked(out: &mut Vec<Effect>) -> Vec<Effect> {
 
 fn started() -> (Completed, Vec<Effect>) {
     let mut out = Vec::new();
-    let mut store = Completed::new(7);
+    let mut store = Completed::new(7, mark(), Start::Submit);
     store.start(&mut out);
     assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
     (store, out)
@@ -76,6 +81,11 @@ fn leading() -> (Completed, Vec<Effect>) {
     (store, out)
 }
 
+/// The slot of [`leading`].
+fn first() -> Slot {
+    slot(1, 7, 100, SlotRecord::NewGeneration)
+}
+
 /// A leader that proposes checkpoint 1 in slot 2.
 fn proposing() -> (Completed, Vec<Effect>) {
     let (mut store, mut out) = leading();
@@ -85,13 +95,23 @@ fn proposing() -> (Completed, Vec<Effect>) {
     (store, out)
 }
 
+/// The slot below is the one that the store knows.
+fn below_is(store: &mut Completed, number: u64, slot: &Slot, out: &mut Vec<Effect>) {
+    assert_eq!(asked(out), [Effect::Read { number, delay: NOW }], "the slot below is looked at");
+    store.on_read(number, Ok(slot.encode()), out);
+}
+
 #[test]
 fn the_first_leader_of_all_occupies_slot_one_and_makes_sure_that_it_is_the_top() {
     let (mut store, mut out) = claiming(1, &[]);
     let claim = slot(1, 7, 100, SlotRecord::NewGeneration);
     assert_eq!(asked(&mut out), [Effect::Create { number: 1, slot: claim, delay: NOW }]);
     store.on_created(1, Ok(()), &mut out);
-    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
+    assert_eq!(
+        asked(&mut out),
+        [Effect::List { delay: LISTING_AGE_MAX }],
+        "a listing of before would be worth nothing"
+    );
     store.on_listed(Ok(vec![1]), &mut out);
     assert_eq!(asked(&mut out), [Effect::Lead { generation: Generation(1), number: 1 }]);
     assert!(store.is_idle());
@@ -109,6 +129,12 @@ fn a_later_leader_starts_above_every_id_that_may_have_been_used() {
     let claim = slot(2, 7, 300, SlotRecord::NewGeneration);
     assert_eq!(asked(&mut out), [Effect::Create { number: 4, slot: claim, delay: NOW }]);
     store.on_created(4, Ok(()), &mut out);
+    below_is(&mut store, 3, &log[2], &mut out);
+    assert_eq!(
+        asked(&mut out),
+        [Effect::List { delay: LISTING_AGE_MAX }],
+        "how often others tried to write it is not known"
+    );
     store.on_listed(Ok(vec![1, 2, 3, 4]), &mut out);
     assert_eq!(store.allocate(), Some(CheckpointId(201)));
     assert_eq!(store.latest().map(|latest| latest.checkpoint), Some(CheckpointId(1)));
@@ -149,10 +175,10 @@ fn a_log_that_ends_in_finished_has_nothing_to_lead() {
     let log = [
         slot(1, 1, 100, SlotRecord::NewGeneration),
         slot(1, 2, 100, completed(1, 2)),
-        slot(1, 3, 100, SlotRecord::Finished { checkpoint: CheckpointId(1) }),
+        slot(1, 3, 100, SlotRecord::Ended { how: Ended::Finished { checkpoint: CheckpointId(1) }, floor: 3 }),
     ];
     let (_, mut out) = claiming(1, &log);
-    assert_eq!(asked(&mut out), [Effect::Finish { checkpoint: CheckpointId(1) }]);
+    assert_eq!(asked(&mut out), [Effect::Over { how: Ended::Finished { checkpoint: CheckpointId(1) } }]);
 }
 
 #[test]
@@ -175,6 +201,10 @@ fn a_slot_that_is_missing_fails_the_recovery_unless_the_log_has_grown() {
     out.clear();
     store.on_read(1, absent(), &mut out);
     assert_eq!(asked(&mut out), [Effect::List { delay: NOW }], "somebody newer may have raised the floor");
+    for tries in 1..READ_TRIES {
+        store.on_listed(Ok(vec![2]), &mut out);
+        assert_eq!(asked(&mut out), [Effect::List { delay: backoff(tries) }], "the listing may be out of date");
+    }
     store.on_listed(Ok(vec![2]), &mut out);
     let error = Error::corrupt("checkpoints/log/0000000001 is missing; the log counts from slot 1 on");
     assert_eq!(asked(&mut out), [Effect::Fail { error }]);
@@ -236,11 +266,10 @@ fn a_claim_that_finds_the_slot_taken_reads_again_and_tries_the_next() {
 }
 
 #[test]
-fn a_proposal_that_is_done_and_on_top_is_accepted() {
+fn a_proposal_that_is_done_while_the_slot_below_is_there_is_accepted() {
     let (mut store, mut out) = proposing();
     store.on_created(2, Ok(()), &mut out);
-    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
-    store.on_listed(Ok(vec![1, 2]), &mut out);
+    below_is(&mut store, 1, &first(), &mut out);
     assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: completed(1, 2) }]);
     let retained = Retained { number: 2, checkpoint: CheckpointId(1), manifest: manifest(1) };
     assert_eq!((store.retained(), store.floor(), store.next_number()), (vec![retained], 2, 3));
@@ -252,8 +281,7 @@ fn a_create_that_finds_its_own_slot_is_accepted() {
     store.on_created(2, exists(), &mut out);
     assert_eq!(asked(&mut out), [Effect::Read { number: 2, delay: NOW }]);
     store.on_read(2, Ok(slot(1, 8, 100, completed(1, 2)).encode()), &mut out);
-    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
-    store.on_listed(Ok(vec![1, 2]), &mut out);
+    below_is(&mut store, 1, &first(), &mut out);
     assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: completed(1, 2) }]);
 }
 
@@ -272,7 +300,37 @@ fn a_create_that_succeeds_on_the_number_of_a_deleted_slot_means_deposed() {
     let (mut store, mut out) = proposing();
     store.on_created(2, Ok(()), &mut out);
     out.clear();
-    store.on_listed(Ok(vec![2, 8, 9]), &mut out);
+    store.on_read(1, absent(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::StepDown]);
+}
+
+#[test]
+fn a_slot_below_that_somebody_else_wrote_late_is_not_the_one_we_know() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, Ok(()), &mut out);
+    out.clear();
+    store.on_read(1, Ok(slot(1, 99, 100, SlotRecord::NewGeneration).encode()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::StepDown]);
+}
+
+#[test]
+fn after_a_slot_of_which_a_copy_may_land_late_a_listing_must_show_the_next_on_top() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, unknown(), &mut out);
+    store.on_read(2, absent(), &mut out);
+    store.on_created(2, Ok(()), &mut out);
+    out.clear();
+    store.on_read(1, Ok(first().encode()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: completed(1, 2) }]);
+    assert_eq!(store.allocate(), Some(CheckpointId(2)));
+    store.propose(9, completed(2, 3), &mut out);
+    store.on_created(3, Ok(()), &mut out);
+    out.clear();
+    store.on_read(2, Ok(slot(1, 8, 100, completed(1, 2)).encode()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: LISTING_AGE_MAX }], "slot 2 may be a late copy of itself");
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: LISTING_AGE_MAX + backoff(1) }]);
+    store.on_listed(Ok(vec![2, 3, 9]), &mut out);
     assert_eq!(asked(&mut out), [Effect::StepDown]);
 }
 
@@ -299,7 +357,7 @@ fn an_unknown_outcome_is_read_back_and_the_same_bytes_are_created_until_it_is_de
     store.on_created(2, unknown(), &mut out);
     out.clear();
     store.on_read(2, Ok(proposed.encode()), &mut out);
-    store.on_listed(Ok(vec![1, 2]), &mut out);
+    store.on_read(1, Ok(first().encode()), &mut out);
     assert_eq!(out.last(), Some(&Effect::Accept { number: 2, record: completed(1, 2) }));
 }
 
@@ -331,23 +389,29 @@ fn a_definite_failure_after_an_unknown_outcome_decides_nothing() {
 }
 
 #[test]
-fn a_listing_that_fails_is_repeated_before_the_proposal_counts() {
+fn a_slot_below_that_cannot_be_read_is_read_again_before_the_proposal_counts() {
     let (mut store, mut out) = proposing();
     store.on_created(2, Ok(()), &mut out);
     out.clear();
-    store.on_listed(failed(), &mut out);
-    assert_eq!(asked(&mut out), [Effect::List { delay: backoff(1) }]);
-    store.on_listed(Ok(vec![1, 2]), &mut out);
+    store.on_read(1, failed(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 1, delay: backoff(1) }]);
+    store.on_read(1, Ok(first().encode()), &mut out);
     assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: completed(1, 2) }]);
 }
 
 #[test]
-fn storage_that_does_not_list_what_it_stored_is_refused() {
-    let (mut store, mut out) = proposing();
-    store.on_created(2, Ok(()), &mut out);
+fn storage_that_never_lists_what_it_stored_is_refused() {
+    let (mut store, mut out) = claiming(1, &[]);
     out.clear();
-    store.on_listed(Ok(vec![1]), &mut out);
-    let message = "checkpoints/log/0000000002 was created but is not listed: this storage cannot hold the log of completed checkpoints";
+    store.on_created(1, Ok(()), &mut out);
+    for tries in 1..proposal::LIST_TRIES {
+        out.clear();
+        store.on_listed(if tries % 2 == 0 { failed() } else { Ok(vec![]) }, &mut out);
+        assert_eq!(out, [Effect::List { delay: LISTING_AGE_MAX + backoff(tries) }]);
+    }
+    out.clear();
+    store.on_listed(Ok(vec![]), &mut out);
+    let message = "checkpoints/log/0000000001 was created but is not listed: this storage cannot hold the log of completed checkpoints";
     assert_eq!(asked(&mut out), [Effect::Fail { error: Error::corrupt(message) }]);
 }
 
@@ -363,7 +427,7 @@ fn ids_run_out_until_more_are_reserved() {
     assert_eq!(asked(&mut out), [Effect::Create { number: 2, slot: reserved, delay: NOW }]);
     assert_eq!(store.allocate(), None, "not before that is durable");
     store.on_created(2, Ok(()), &mut out);
-    store.on_listed(Ok(vec![1, 2]), &mut out);
+    below_is(&mut store, 1, &first(), &mut out);
     assert_eq!(store.allocate(), Some(CheckpointId(101)));
 }
 
@@ -380,13 +444,38 @@ fn a_completed_checkpoint_brings_the_next_block_of_ids_along() {
 fn a_leader_that_asks_learns_whether_it_still_leads() {
     let (mut store, mut out) = leading();
     store.confirm(&mut out);
-    assert_eq!(asked(&mut out), [Effect::List { delay: NOW }]);
-    store.on_listed(Ok(vec![1]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 2, delay: NOW }]);
+    store.on_read(2, absent(), &mut out);
+    below_is(&mut store, 1, &first(), &mut out);
     assert_eq!(asked(&mut out), [Effect::Confirm]);
     store.confirm(&mut out);
     out.clear();
-    store.on_listed(Ok(vec![1, 2]), &mut out);
+    store.on_read(2, Ok(slot(2, 99, 200, SlotRecord::NewGeneration).encode()), &mut out);
     assert_eq!(asked(&mut out), [Effect::StepDown]);
+}
+
+#[test]
+fn a_leader_whose_slots_have_been_freed_learns_that_it_is_deposed() {
+    let (mut store, mut out) = leading();
+    store.confirm(&mut out);
+    store.on_read(2, absent(), &mut out);
+    out.clear();
+    store.on_read(1, absent(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::StepDown], "the successor's slots are far above by now");
+}
+
+#[test]
+fn a_leader_that_gets_no_answer_stays_in_doubt() {
+    let (mut store, mut out) = leading();
+    store.confirm(&mut out);
+    for tries in 1..CONFIRM_TRIES {
+        out.clear();
+        store.on_read(2, failed(), &mut out);
+        assert_eq!(out, [Effect::Read { number: 2, delay: backoff(tries) }]);
+    }
+    out.clear();
+    store.on_read(2, failed(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Doubt]);
 }
 
 #[test]
@@ -398,9 +487,10 @@ fn a_proposal_made_while_leadership_is_confirmed_waits_for_the_answer() {
     store.propose(8, completed(1, 2), &mut out);
     assert_eq!(asked(&mut out), []);
     assert!(!store.accepts_proposals());
-    store.on_listed(failed(), &mut out);
-    assert_eq!(asked(&mut out), [Effect::List { delay: backoff(1) }]);
-    store.on_listed(Ok(vec![1]), &mut out);
+    store.on_read(2, failed(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 2, delay: backoff(1) }]);
+    store.on_read(2, absent(), &mut out);
+    below_is(&mut store, 1, &first(), &mut out);
     let create = Effect::Create { number: 2, slot: slot(1, 8, 100, completed(1, 2)), delay: NOW };
     assert_eq!(asked(&mut out), [Effect::Confirm, create]);
 }

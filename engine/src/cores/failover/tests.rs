@@ -150,8 +150,9 @@ fn a_job_that_keeps_failing_is_given_up() {
     }
     bench.fail(40_000, 3, Error::restart("out of luck"));
     let message = "gave up after 2 restarts in a row; the last failure: count[1] on worker-1: out of luck";
-    let end = Effect::End { error: Error::give_up(message) };
-    bench.expect(&[cancel(3, "count[1] on worker-1: out of luck"), end]);
+    bench.expect(&[cancel(3, "count[1] on worker-1: out of luck")]);
+    bench.core.on_settled(at_ms(40_001), &mut bench.out);
+    bench.expect(&[Effect::Record { end: End::Failed(Error::give_up(message)) }]);
 }
 
 #[test]
@@ -171,15 +172,70 @@ fn a_completed_checkpoint_starts_the_count_of_restarts_afresh() {
 
 #[test]
 fn an_error_that_no_restart_can_cure_ends_the_job() {
-    for error in [Error::give_up("no input"), Error::corrupt("bad blob"), Error::fenced("somebody newer")] {
+    for error in [Error::give_up("no input"), Error::corrupt("bad blob")] {
         let mut bench = Bench::running();
         bench.fail(100, 1, error.clone());
         let told = error.while_doing("count[1] on worker-1");
-        bench.expect(&[cancel(1, &told.message), Effect::End { error: told }]);
+        bench.expect(&[cancel(1, &told.message)]);
         bench.core.on_settled(at_ms(100), &mut bench.out);
+        bench.expect(&[Effect::Record { end: End::Failed(told) }]);
         bench.core.on_alarm(at_ms(100_000), &mut bench.out);
         bench.expect(&[]);
     }
+}
+
+#[test]
+fn a_fenced_coordinator_stops_and_ends_nothing() {
+    let mut bench = Bench::running();
+    let error = Error::fenced("somebody newer");
+    bench.fail(100, 1, error.clone());
+    bench.expect(&[Effect::Stop { error: error.while_doing("count[1] on worker-1") }]);
+}
+
+#[test]
+fn a_job_is_cancelled_once_what_was_completing_is_decided() {
+    let mut bench = Bench::running();
+    bench.core.on_cancel(&mut bench.out);
+    bench.core.on_cancel(&mut bench.out);
+    bench.expect(&[cancel(1, "the job is cancelled")]);
+    bench.fail(100, 1, Error::restart("late news"));
+    bench.expect(&[]);
+    bench.core.on_settled(at_ms(200), &mut bench.out);
+    bench.expect(&[Effect::Record { end: End::Cancelled }]);
+    bench.core.on_alarm(at_ms(100_000), &mut bench.out);
+    bench.expect(&[]);
+}
+
+#[test]
+fn a_job_that_waits_for_workers_is_cancelled_at_once() {
+    let mut bench = Bench::new();
+    bench.core.on_cancel(&mut bench.out);
+    bench.expect(&[Effect::Record { end: End::Cancelled }]);
+    bench.register(0, 0, 1);
+    bench.register(0, 1, 2);
+    bench.expect(&[]);
+}
+
+#[test]
+fn a_delay_with_jitter_is_drawn_from_outside_and_counts_from_the_failure() {
+    let strategy = RestartStrategy::ExponentialDelay {
+        initial: Duration::from_secs(10),
+        max: Duration::from_secs(60),
+        multiplier_percent: 200,
+        jitter_percent: 10,
+        reset_after: Duration::from_secs(3600),
+        attempts: None,
+    };
+    let core = Failover::new(Generation(1), 2, strategy, vec![SOURCE, COUNT_0, COUNT_1]);
+    let mut bench = Bench { core, out: Vec::new() };
+    bench.register(0, 0, 1);
+    bench.register(0, 1, 2);
+    bench.run(0, 1);
+    bench.fail(100, 1, Error::restart("out of luck"));
+    bench.expect(&[cancel(1, "count[1] on worker-1: out of luck"), Effect::Draw { attempt: attempt(1) }]);
+    bench.core.on_drawn(0);
+    bench.core.on_settled(at_ms(200), &mut bench.out);
+    assert_eq!(bench.core.deadline(), Some(at_ms(9100)));
 }
 
 #[test]
@@ -254,7 +310,7 @@ fn a_checkpoint_that_cannot_be_restored_ends_the_job_and_one_that_cannot_be_read
     bench.expect(&[Effect::ReadRestore { attempt: attempt(2) }]);
     let corrupt = Error::corrupt("the manifest is gone");
     bench.core.on_restore_read(at_ms(1003), attempt(2), Err(corrupt.clone()), &mut bench.out);
-    bench.expect(&[Effect::End { error: corrupt }]);
+    bench.expect(&[Effect::Record { end: End::Failed(corrupt) }]);
 }
 
 #[test]
@@ -267,7 +323,7 @@ fn subtasks_finish_one_by_one_and_the_job_is_recorded_once_all_have() {
     }
     bench.expect(&[]);
     bench.core.on_finished(attempt(1), COUNT_1, &mut bench.out);
-    bench.expect(&[Effect::Record]);
+    bench.expect(&[Effect::Record { end: End::Finished }]);
     bench.lose(500, 1);
     bench.expect(&[]);
     bench.core.on_recorded();

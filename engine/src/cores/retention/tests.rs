@@ -106,7 +106,8 @@ fn a_completion_subsumes_and_then_deletes_the_manifest_before_blobs_and_frees_sl
     );
     assert_eq!(keep.core.backlog(), 1);
     let listed = [blob(1), manifest(1), blob(2), manifest(2), blob(3), slot::path(2), slot::path(3), slot::path(4)];
-    assert_eq!(keep.listed(&listed, 3), [delete(1, &[manifest(1), blob(1)])]);
+    assert_eq!(keep.listed(&listed, 3), [delete(1, &[manifest(1)])]);
+    assert_eq!(keep.deleted(1), [delete(1, &[blob(1)])]);
     assert_eq!(keep.deleted(1), [Effect::Free { slots: vec![2, 3] }]);
     keep.core.on_freed(true, &mut keep.out);
     assert_eq!((keep.effects(), keep.core.is_idle(), keep.core.backlog()), (vec![], true, 0));
@@ -119,7 +120,8 @@ fn what_a_stale_listing_misses_of_a_fallen_checkpoint_is_deleted_all_the_same() 
     keep.listed(&[], 2);
     keep.complete(2, &[blob(2)], &[(2, 1)], 3);
     keep.effects();
-    assert_eq!(keep.listed(&[], 3), [delete(1, &[manifest(1), blob(1)])]);
+    assert_eq!(keep.listed(&[], 3), [delete(1, &[manifest(1)])]);
+    assert_eq!(keep.deleted(1), [delete(1, &[blob(1)])]);
 }
 
 #[test]
@@ -130,7 +132,8 @@ fn a_blob_that_a_retained_manifest_carries_on_from_an_older_checkpoint_stays() {
     keep.complete(2, &[blob(2), "checkpoints/chk-1/source-0-a1.1".to_owned()], &[(2, 1)], 1);
     keep.effects();
     let listed = [blob(1), manifest(1), "checkpoints/chk-1/source-0-a1.1".to_owned()];
-    assert_eq!(keep.listed(&listed, 3), [delete(1, &[manifest(1), blob(1)])]);
+    assert_eq!(keep.listed(&listed, 3), [delete(1, &[manifest(1)])]);
+    assert_eq!(keep.deleted(1), [delete(1, &[blob(1)])]);
 }
 
 #[test]
@@ -143,7 +146,8 @@ fn what_a_pending_checkpoint_carries_on_stays_although_the_manifest_that_named_i
     keep.effects();
     let reachable = Reachable { bound: id(3), carried: BTreeSet::from([carried.clone()]) };
     keep.core.on_listed(Some(&[blob(1), carried]), &reachable, &mut keep.out);
-    assert_eq!(keep.effects(), [delete(1, &[manifest(1), blob(1)])]);
+    keep.effects();
+    assert_eq!(keep.deleted(1), [delete(1, &[blob(1)])]);
 }
 
 #[test]
@@ -160,10 +164,10 @@ fn a_new_leader_reads_what_is_retained_and_finds_the_lowest_slot_before_it_delet
     let listed = [carried, manifest(4), blob(5), manifest(5), blob(6), blob(101)];
     assert_eq!(
         keep.listed(&listed, 101),
-        [delete(4, &[manifest(4)]), delete(6, &[blob(6)])],
+        [delete(4, &[manifest(4)])],
         "what older leaderships left, but neither what is retained or named, nor its own"
     );
-    keep.deleted(4);
+    assert_eq!(keep.deleted(4), [delete(6, &[blob(6)])]);
     assert_eq!(keep.deleted(6), [Effect::Free { slots: vec![6] }]);
 }
 
@@ -265,4 +269,18 @@ fn what_cannot_be_deleted_at_all_holds_nobody_up() {
         }
     }
     assert_eq!((held_up, keep.core.backlog()), (true, 0));
+}
+
+#[test]
+fn a_blob_that_several_fallen_manifests_name_waits_for_all_of_them() {
+    let mut keep = Keeping::new(1);
+    let shared = blob(1);
+    keep.complete(1, &[shared.clone()], &[], 1);
+    keep.listed(&[], 2);
+    keep.complete(2, &[shared.clone()], &[(2, 1)], 1);
+    keep.complete(3, &[blob(3)], &[(3, 2)], 1);
+    keep.effects();
+    assert_eq!(keep.listed(&[], 4), [delete(1, &[manifest(1)]), delete(2, &[manifest(2)])]);
+    assert_eq!(keep.deleted(1), []);
+    assert_eq!(keep.deleted(2), [delete(1, &[shared]), delete(2, &[])]);
 }

@@ -181,7 +181,7 @@ impl Report {
 
 impl SlotReport {
     fn of((slot, content): (u64, Slot)) -> Self {
-        let Slot { generation, ids_reserved, record, token: _ } = content;
+        let Slot { generation, ids_reserved, record, token: _, job: _ } = content;
         Self { slot, generation: generation.0, ids_reserved, record }
     }
 }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::ids::{Attempt, CheckpointId, Generation, KeyGroup};
 use crate::messages::SnapshotHandle;
-use crate::persist::blob::{self, BlobBuilder};
+use crate::persist::blob::{self, BlobBuilder, Finished};
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
-use crate::persist::slot::{self, Slot, SlotRecord};
+use crate::persist::slot::{self, JobMark, Slot, SlotRecord};
 use crate::state::{Section, SectionKind, encode_entries};
 use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
@@ -30,7 +30,7 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
         let bytes = encode_entries(entries);
         builder.add(&Section { kind: SectionKind::Keyed, name: "count".into(), group: Some(KeyGroup(group)), bytes });
     }
-    let (bytes, digest) = builder.finish();
+    let Finished { rest: bytes, digest, .. } = builder.finish();
     let path = blob::path(id, "counter", 0, ATTEMPT);
     let handle = SnapshotHandle {
         path: path.clone(),
@@ -56,7 +56,8 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
     let path = Manifest::path(id, ATTEMPT);
     let file = put(&folder, &path, &manifest.encode());
     let record = SlotRecord::Completed { checkpoint: id, manifest: path, floor: 2 };
-    let slot = Slot { generation: Generation(1), token: 1, ids_reserved: CheckpointId(100), record };
+    let job = JobMark { name: "count".into(), graph: 7 };
+    let slot = Slot { generation: Generation(1), token: 1, ids_reserved: CheckpointId(100), job, record };
     let slot = put(&folder, &slot::path(2), &slot.encode());
     (folder, [slot, file, blob])
 }

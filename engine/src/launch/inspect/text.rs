@@ -1,7 +1,7 @@
 //! A report as text for people.
 
 use super::report::{CheckpointReport, OperatorReport, Report, SectionReport, SlotReport, SubtaskReport};
-use crate::persist::slot::SlotRecord;
+use crate::persist::slot::{Ended, SlotRecord};
 use crate::state::SectionKind;
 use crate::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount};
@@ -41,7 +41,15 @@ fn record(slot: &SlotReport) -> String {
         SlotRecord::Completed { checkpoint, floor, .. } => {
             format!("{checkpoint} completed, slots below {floor} no longer count")
         }
-        SlotRecord::Finished { checkpoint } => format!("the job is finished, with {checkpoint}"),
+        SlotRecord::Ended { how: Ended::Finished { checkpoint }, floor } => {
+            format!("the job is finished, with {checkpoint}, slots from {floor} on count")
+        }
+        SlotRecord::Ended { how: Ended::Failed { cause }, floor } => {
+            format!("the job failed: {cause}; slots from {floor} on count")
+        }
+        SlotRecord::Ended { how: Ended::Cancelled, floor } => {
+            format!("the job was cancelled, slots from {floor} on count")
+        }
     }
 }
 

@@ -6,19 +6,20 @@ mod perform;
 
 use super::connections::Connections;
 use super::requests::Requests;
-use super::{Input, JobEnd, announce_failure};
+use super::{Input, JobEnd};
 use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
-use crate::cores::failover::{ConnectionId, Failover, Registration};
+use crate::cores::failover::{ConnectionId, End, Failover, Registration};
 use crate::cores::lease::Beat;
 use crate::cores::retention::{Reachable, Retention};
 use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Connection, Time};
-use crate::error::{Error, Reaction, Result};
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
+use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::mailbox::Mailbox;
 use checkpoints::{Ack, Proposal};
 use std::collections::VecDeque;
@@ -55,8 +56,8 @@ pub(super) struct Leader {
 enum Ending {
     /// Not in sight.
     No,
-    /// The job has failed for good, if this process still leads.
-    Confirming(Error),
+    /// How the job ended is being recorded, which went wrong so many times.
+    Recording { end: End, tries: u32 },
     /// The job is over; workers are told, and given time to leave.
     Lingering { end: Result<JobEnd>, until: Time },
     /// Nothing more to do.
@@ -149,13 +150,13 @@ impl Leader {
         match &self.ending {
             Ending::Lingering { until, .. } if self.now() < *until => deadline.min(*until),
             Ending::Lingering { until, .. } => deadline.min(*until + SWEEP_TIME_MAX),
-            Ending::No | Ending::Confirming(_) | Ending::Now(_) => deadline,
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => deadline,
         }
     }
 
     fn ended(&mut self) -> Option<Result<JobEnd>> {
         let over = match &self.ending {
-            Ending::No | Ending::Confirming(_) => false,
+            Ending::No | Ending::Recording { .. } => false,
             Ending::Lingering { until, .. } => {
                 let told = self.connections.is_empty() || self.now() >= *until;
                 let clean = self.retention.is_idle() || self.now() >= *until + SWEEP_TIME_MAX;
@@ -168,7 +169,7 @@ impl Leader {
         }
         match std::mem::replace(&mut self.ending, Ending::No) {
             Ending::Lingering { end, .. } | Ending::Now(end) => Some(end),
-            Ending::No | Ending::Confirming(_) => None,
+            Ending::No | Ending::Recording { .. } => None,
         }
     }
 
@@ -289,8 +290,15 @@ impl Leader {
                 self.on_register(connection, protocol, graph, worker, data_address);
             }
             (Some(_), ToCoordinator::Heartbeat) => {}
+            // A client says nothing else, and reads from the end of its connection that the job is over.
+            (None, ToCoordinator::CancelJob) => {
+                let mut out = Vec::new();
+                self.failover.on_cancel(&mut out);
+                self.perform_failover(out);
+            }
             (None, _) => self.on_broken(connection, "the first frame is not a registration"),
             (Some(_), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
+            (Some(_), ToCoordinator::CancelJob) => self.on_broken(connection, "a worker does not cancel jobs"),
             (Some(worker), message) => {
                 if matches!(self.ending, Ending::No) {
                     self.on_report(worker, message);
@@ -363,7 +371,9 @@ impl Leader {
                 };
                 self.failover.on_failed(now, attempt, &who, error, &mut failing);
             }
-            ToCoordinator::Register { .. } | ToCoordinator::Heartbeat => panic!("handled before"),
+            ToCoordinator::Register { .. } | ToCoordinator::CancelJob | ToCoordinator::Heartbeat => {
+                panic!("handled before")
+            }
         }
         self.perform_checkpointing(asked);
         self.perform_failover(failing);
@@ -371,7 +381,6 @@ impl Leader {
 
     /// Ends this process at once.
     fn stop(&mut self, error: Error) {
-        announce_failure(&self.requests.env, &error);
         self.ending = Ending::Now(Err(error));
     }
 
@@ -382,21 +391,20 @@ impl Leader {
         self.ending = Ending::Lingering { end, until: self.now() + self.connections.timeout() };
     }
 
-    /// The job has failed for good, unless this process was deposed and does not know it: then it is not its to say.
-    fn give_up(&mut self, error: Error) {
-        if error.reaction == Reaction::Fenced {
-            return self.stop(error);
-        }
-        self.ending = Ending::Confirming(error);
-        self.confirm_if_idle();
-    }
-
-    fn confirm_if_idle(&mut self) {
-        if matches!(self.ending, Ending::Confirming(_)) && self.store.is_idle() {
-            let mut out = Vec::new();
-            self.store.confirm(&mut out);
-            self.perform_store(out);
-        }
+    /// What the log shall say of the end. It says so once no other slot is being decided; a deposed coordinator learns from it
+    /// that the end is not its to say.
+    fn ending_record(&mut self) -> SlotRecord {
+        let Ending::Recording { end, .. } = &self.ending else { panic!("the end is being recorded") };
+        let latest = self.store.latest().map(|latest| latest.checkpoint);
+        let how = match end {
+            End::Finished => Ended::Finished { checkpoint: latest.expect("the final checkpoint is retained") },
+            End::Failed(error) => Ended::Failed { cause: error.message.clone() },
+            End::Cancelled => Ended::Cancelled,
+        };
+        let keeps = self.job.config.checkpoints.retention.keeps(&how);
+        let floor = if keeps { self.store.floor() } else { self.store.next_number() };
+        self.falling = self.store.retained().into_iter().filter(|retained| retained.number < floor).collect();
+        SlotRecord::Ended { how, floor }
     }
 
     fn send(&self, worker: WorkerId, message: &ToWorker) {

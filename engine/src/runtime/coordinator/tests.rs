@@ -9,6 +9,7 @@ use crate::config::{JobConfig, RestartStrategy};
 use crate::cores::retention::ROOT;
 use crate::door::Time;
 use crate::element::RecordCodec;
+use crate::error::Reaction;
 use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNode};
 use crate::ids::{EdgeId, Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
@@ -60,21 +61,24 @@ struct Coordinator {
 impl Coordinator {
     /// Process `number` starts and listens on an address of its own.
     fn start(room: &Room, number: u32) -> Self {
-        Self::start_as(room, number, Rivalry::Depose)
+        Self::start_job(room, number, job(), Start::Submit, Rivalry::Depose)
     }
 
     fn start_as(room: &Room, number: u32, rivalry: Rivalry) -> Self {
+        Self::start_job(room, number, job(), Start::Submit, rivalry)
+    }
+
+    /// The same, but it only leads on.
+    fn resume(room: &Room, number: u32) -> Self {
+        Self::start_job(room, number, job(), Start::Resume, Rivalry::Depose)
+    }
+
+    fn start_job(room: &Room, number: u32, job: Job, start: Start, rivalry: Rivalry) -> Self {
         let env = room.env(number);
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
-        let options = CoordinatorOptions {
-            listen: address(number),
-            workers: 2,
-            rivalry,
-            lease: LEASE,
-            ready: None,
-            statistics: None,
-        };
-        let running = run(env.clone(), job(), options);
+        let (listen, lease) = (address(number), LEASE);
+        let options = CoordinatorOptions { listen, workers: 2, start, rivalry, lease, ready: None, statistics: None };
+        let running = run(env.clone(), job, options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }
     }
@@ -300,15 +304,7 @@ fn a_job_runs_from_registration_to_its_last_checkpoint_and_is_not_run_again() {
         assert_eq!(coordinator.end().await, Ok(JobEnd::Finished { checkpoint }));
         let again = Coordinator::start(&room, 2).end().await;
         assert_eq!(again, Ok(JobEnd::AlreadyFinished { checkpoint }));
-        let expected = [
-            "checkpoints/chk-2/manifest-a1.1",
-            "checkpoints/chk-2/numbers-0-a1.1",
-            "checkpoints/chk-2/out-0-a1.1",
-            "checkpoints/chk-2/out-1-a1.1",
-            "checkpoints/log/0000000003",
-            "checkpoints/log/0000000004",
-        ];
-        assert!(room.paths().iter().eq(expected), "only what is retained is left: {:#?}", room.paths());
+        assert!(room.paths().iter().eq(["checkpoints/log/0000000004"]), "a finished job needs no checkpoint");
     });
 }
 
@@ -559,6 +555,61 @@ fn a_job_that_fails_too_often_ends_and_lets_its_workers_go() {
         drop(crew);
         let message = "gave up after 1 restarts in a row; the last failure: out[1] on worker-1: division by zero";
         assert_eq!(coordinator.end().await, Err(Error::give_up(message)));
+        position(&room, |e| matches!(e, Event::JobFailed { cause } if cause == message));
+        let again = Coordinator::resume(&room, 2).end().await;
+        assert_eq!(again, Err(Error::give_up(message)), "what is over stays over");
+        let _submitted = Coordinator::start(&room, 3);
+        assert_eq!(Crew::join(&room, 3).await.run().await.attempt, attempt(2, 1));
+    });
+}
+
+#[test]
+fn a_cancelled_job_ends_once_its_slot_is_durable_and_keeps_its_checkpoint() {
+    play(async |room| {
+        let mut coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        crew.checkpoint().await;
+        let mut client = room.env(TEST).network.connect(address(1)).await.expect("the coordinator listens");
+        client.sender.send(messages::encode(&ToCoordinator::CancelJob)).await.expect("the coordinator is there");
+        for worker in [&mut crew.first, &mut crew.second] {
+            assert_eq!(worker.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
+            assert_eq!(worker.hear().await, ToWorker::JobDone);
+        }
+        drop(crew);
+        assert_eq!(coordinator.end().await, Ok(JobEnd::Cancelled));
+        position(&room, |e| matches!(e, Event::JobCancelled { checkpoint: Some(CheckpointId(1)) }));
+        assert!(room.paths().contains("checkpoints/chk-1/manifest-a1.1"));
+    });
+}
+
+#[test]
+fn workers_that_still_look_for_a_coordinator_after_the_end_are_told() {
+    play(async |room| {
+        let _first = Coordinator::start(&room, 1);
+        Crew::running(&room, 1).await.finish().await;
+        room.crash(1);
+        let mut second = Coordinator::resume(&room, 2);
+        for id in [0, 1] {
+            let mut worker = Worker::connect(&room, 2, id, job().graph.fingerprint()).await;
+            assert_eq!(worker.hear().await, ToWorker::JobDone);
+        }
+        assert!(matches!(second.end().await, Ok(JobEnd::AlreadyFinished { .. })));
+    });
+}
+
+#[test]
+fn the_log_of_another_job_is_refused_before_anything_is_written() {
+    play(async |room| {
+        let _first = Coordinator::start(&room, 1);
+        Crew::running(&room, 1).await.checkpoint().await;
+        room.crash(1);
+        let before = room.paths();
+        let mut other = job();
+        Arc::get_mut(&mut other.graph).expect("nobody else has it").name = "fail".into();
+        let end = Coordinator::start_job(&room, 2, other, Start::Submit, Rivalry::Depose).end().await;
+        let error = end.expect_err("the log is another job's");
+        assert!(error.message.starts_with("these checkpoints belong to job pass with graph "), "{error}");
+        assert_eq!(room.paths(), before);
     });
 }
 

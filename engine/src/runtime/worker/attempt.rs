@@ -154,6 +154,7 @@ impl RunningAttempt {
             reports: self.reports.clone(),
             cancelled: self.cancelled.clone(),
             snapshot_mode: job.config.checkpoints.snapshot,
+            part_bytes: job.config.checkpoints.part_bytes,
             restore,
             context,
         };

@@ -1,7 +1,7 @@
 //! The coordinator's policy: what it puts up with, and how.
 //!
-//! No plan may exhaust the restarts of its job legitimately, nor fail it by its own impatience: after healing
-//! every job must be able to finish.
+//! Most plans cannot exhaust the restarts of their job, and none fails it by its own impatience: after healing the job must
+//! be able to finish. A few allow so few restarts that failing for good is a legitimate end.
 
 use super::pace::Pace;
 use crate::plan::Policy;
@@ -12,18 +12,21 @@ use std::time::Duration;
 /// Restarts in a row that a plan allows.
 const RESTARTS: u32 = 10_000;
 
-/// Where failures fail the attempt, a checkpoint has this many times the length of the job: a barrier may wait for all that is
-/// queued before it at every operator on its way, and an attempt that never completes one would begin again for ever.
-const PATIENCE: u64 = 10;
-
 /// Every policy.
 pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
-    let patient_ms = slowest_upload_ms(pace) + pace.length_ms * PATIENCE;
-    let snapshots = (any::<bool>(), parts(), 1..=3_usize);
-    (timeout(pace), snapshots, restarts(), rhythm(pace), tolerance(), modes()).prop_map(
-        move |(timeout_ms, (asynchronous, part_bytes, retained), restart, rhythm, tolerable_failures, mode)| Policy {
+    let snapshots = (any::<bool>(), parts(), 1..=3_usize, retention());
+    let slower_ms = SLOWER_IN_PARTS_MS * pace.storage;
+    (patience(pace), snapshots, restarts(), rhythm(pace), modes()).prop_map(
+        move |(
+            (timeout_ms, tolerable_failures),
+            (asynchronous, part_bytes, retained, retention),
+            restart,
+            rhythm,
+            mode,
+        )| Policy {
             interval_ms: rhythm.interval_ms,
-            timeout_ms: if tolerable_failures == u32::MAX { timeout_ms } else { timeout_ms.max(patient_ms) },
+            // Several at a time share the subtasks that encode them, and parts take their time.
+            timeout_ms: (timeout_ms + if part_bytes < WHOLE { slower_ms } else { 0 }) * rhythm.max_concurrent as u64,
             min_pause_ms: rhythm.min_pause_ms,
             max_concurrent: rhythm.max_concurrent,
             tolerable_failures,
@@ -31,7 +34,7 @@ pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
             snapshot: if asynchronous { SnapshotMode::Async } else { SnapshotMode::Sync },
             part_bytes,
             retained,
-            retention: RetentionPolicy::OnCancellation,
+            retention,
             restart,
             manual_triggers_ms: Vec::new(),
         },
@@ -66,19 +69,21 @@ fn rhythm(pace: &Pace) -> impl Strategy<Value = Rhythm> + use<> {
     ]
 }
 
-/// Failed checkpoints in a row. One too many fails the attempt, and the restart strategy puts up with that.
-fn tolerance() -> impl Strategy<Value = u32> {
-    prop_oneof![4 => Just(u32::MAX), 1 => 0..=3_u32]
-}
-
-fn slowest_upload_ms(pace: &Pace) -> u64 {
-    300 + 150 * pace.storage
+/// When a checkpoint expires, and how many may fail in a row; one more fails the attempt, and the restart strategy puts up
+/// with that. Expired checkpoints are put up with only where none needs to expire: a barrier may have to wait for all the
+/// records there are, and a job whose every attempt ends before its first checkpoint never comes to an end.
+fn patience(pace: &Pace) -> impl Strategy<Value = (u64, u32)> + use<> {
+    let long_ms = 1_000 + pace.length_ms * 16;
+    prop_oneof![
+        4 => timeout(pace).prop_map(|timeout_ms| (timeout_ms, u32::MAX)),
+        1 => (0..=3_u32).prop_map(move |failures| (long_ms, failures)),
+    ]
 }
 
 /// Time for the slowest upload there is without a fault, or for the whole job as well. Faults make checkpoints expire,
 /// not the plan: after healing they must be able to complete.
 fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
-    let (slowest_ms, length_ms) = (slowest_upload_ms(pace), pace.length_ms);
+    let (slowest_ms, length_ms) = (300 + 150 * pace.storage, pace.length_ms);
     prop_oneof![
         2 => (0..200_u64).prop_map(move |more| slowest_ms + more),
         3 => (1..6_u64).prop_map(move |times| slowest_ms + length_ms * times),
@@ -90,13 +95,51 @@ fn modes() -> impl Strategy<Value = CheckpointMode> {
     prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)]
 }
 
+/// No snapshot of a plan is larger.
+const WHOLE: usize = 1 << 20;
+
+/// How much longer the slowest upload takes in parts, one after the other.
+const SLOWER_IN_PARTS_MS: u64 = 400;
+
 /// Snapshots are small here; every other plan uploads some of them in parts.
 fn parts() -> impl Strategy<Value = usize> {
-    prop_oneof![1 => Just(1 << 20), 1 => 64..400_usize]
+    prop_oneof![1 => Just(WHOLE), 1 => 200..2_000_usize]
 }
 
-/// How the job is restarted.
+/// What becomes of the retained checkpoints at the end.
+fn retention() -> impl Strategy<Value = RetentionPolicy> {
+    let policies =
+        [RetentionPolicy::Never, RetentionPolicy::OnFailure, RetentionPolicy::OnCancellation, RetentionPolicy::Always];
+    proptest::sample::select(policies.to_vec())
+}
+
+/// How the job is restarted: as often as it takes, or (one plan in twenty) hardly ever.
 fn restarts() -> impl Strategy<Value = RestartStrategy> {
-    (1..120_u64)
-        .prop_map(|delay_ms| RestartStrategy::FixedDelay { attempts: RESTARTS, delay: Duration::from_millis(delay_ms) })
+    prop_oneof![
+        38 => strategies(RESTARTS..=RESTARTS),
+        1 => strategies(1..=3),
+        1 => Just(RestartStrategy::None),
+    ]
+}
+
+fn strategies(attempts: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = RestartStrategy> {
+    let ms = Duration::from_millis;
+    let exponential = (attempts.clone(), 1..60_u64, 1..5_u64, 100..300_u32, 0..=50_u32, 200..5_000_u64);
+    prop_oneof![
+        4 => (attempts.clone(), 1..120_u64)
+            .prop_map(move |(attempts, delay)| RestartStrategy::FixedDelay { attempts, delay: ms(delay) }),
+        1 => (attempts, 100..5_000_u64, 1..120_u64).prop_map(move |(failures, interval, delay)| {
+            RestartStrategy::FailureRate { failures, interval: ms(interval), delay: ms(delay) }
+        }),
+        2 => exponential.prop_map(move |(attempts, first, longer, multiplier_percent, jitter_percent, reset_after)| {
+            RestartStrategy::ExponentialDelay {
+                initial: ms(first),
+                max: ms(first * longer),
+                multiplier_percent,
+                jitter_percent,
+                reset_after: ms(reset_after),
+                attempts: Some(attempts),
+            }
+        }),
+    ]
 }

@@ -3,6 +3,7 @@
 use super::trigger::any_trigger;
 use crate::plan::draw::pace::Pace;
 use crate::world::{Fault, FaultKind, Requests, Trigger};
+use cofferdam_engine::door::LISTING_AGE_MAX;
 use proptest::prelude::*;
 
 /// Any of them, at any time.
@@ -83,7 +84,16 @@ fn doubt() -> BoxedStrategy<FaultKind> {
 
 /// Answers that are allowed, but not what one would like to hear.
 fn distortion() -> BoxedStrategy<FaultKind> {
-    (prefix(), 100..2_000_u64).prop_map(|(prefix, for_ms)| FaultKind::ShortReads { prefix, for_ms }).boxed()
+    let listed = prop_oneof![2 => Just("checkpoints"), 1 => Just("checkpoints/log"), 1 => Just("output")];
+    // Not quite as old as a listing may be, for clocks drift.
+    let oldest_ms = LISTING_AGE_MAX.as_millis() as u64 - 1;
+    prop_oneof![
+        (prefix(), 100..2_000_u64).prop_map(|(prefix, for_ms)| FaultKind::ShortReads { prefix, for_ms }),
+        (listed, 1..=oldest_ms, 200..2_000_u64).prop_map(|(prefix, behind_ms, for_ms)| {
+            FaultKind::StaleListings { prefix: prefix.to_owned(), behind_ms, for_ms }
+        }),
+    ]
+    .boxed()
 }
 
 /// Storage that cannot be read while somebody recovers.

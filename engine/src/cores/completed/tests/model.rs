@@ -1,5 +1,5 @@
-//! Several candidates and leaders over one storage that loses replies, fails, applies late, and deletes what the floor
-//! allows: whatever happens, a slot has one owner, and a checkpoint that was added stays added.
+//! Several candidates and leaders over one storage that loses replies, fails, applies late, lists the past, and deletes
+//! what the floor allows, the lowest first: whatever happens, a slot has one owner, and a checkpoint that was added stays added.
 
 use super::*;
 use proptest::prelude::*;
@@ -18,8 +18,8 @@ enum Fate {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Storage answers the outstanding request of a process.
-    Answer { process: usize, fate: Fate },
+    /// Storage answers the outstanding request of a process; a listing is so many changes old.
+    Answer { process: usize, fate: Fate, age: usize },
     /// Storage fails a process several times in a row.
     Outage(usize),
     /// The n-th delayed request takes effect.
@@ -37,7 +37,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Fate::Lost),
     ];
     let step = prop_oneof![
-        30 => (0..3_usize, fate).prop_map(|(process, fate)| Step::Answer { process, fate }),
+        30 => (0..3_usize, fate, prop_oneof![2 => Just(0), 1 => 0..12_usize])
+            .prop_map(|(process, fate, age)| Step::Answer { process, fate, age }),
         1 => (0..3_usize).prop_map(Step::Outage),
         3 => (0..8_usize).prop_map(Step::Land),
         1 => (0..3_usize).prop_map(Step::Restart),
@@ -57,6 +58,13 @@ struct World {
     /// The first slot ever created at each number: that one decided it.
     decided: BTreeMap<u64, Slot>,
     delayed: Vec<Delayed>,
+    /// The slots that there were after each change.
+    past: Vec<Vec<u64>>,
+    /// Every slot up to this one has been freed.
+    freed: u64,
+    /// How old the next listing is, in changes.
+    age: usize,
+    stale: usize,
     rejected: BTreeSet<u64>,
     generations: BTreeSet<Generation>,
     tokens: u64,
@@ -67,6 +75,8 @@ struct World {
 struct Process {
     store: Completed,
     request: Option<Effect>,
+    /// Changes that there had been when it was made.
+    made: usize,
 }
 
 impl World {
@@ -76,7 +86,8 @@ impl World {
     }
 
     fn process(&mut self) -> Process {
-        let mut process = Process { store: Completed::new(self.token()), request: None };
+        let store = Completed::new(self.token(), super::mark(), Start::Submit);
+        let mut process = Process { store, request: None, made: 0 };
         let mut out = Vec::new();
         process.store.start(&mut out);
         self.perform(&mut process, out);
@@ -90,7 +101,32 @@ impl World {
         self.ghosts += usize::from(self.decided.contains_key(&number));
         self.decided.entry(number).or_insert_with(|| slot.clone());
         self.objects.insert(number, slot);
+        self.changed();
         Ok(())
+    }
+
+    fn changed(&mut self) {
+        self.past.push(self.objects.keys().copied().collect());
+    }
+
+    /// A listing that was waited for is not older than its request.
+    fn listed(&mut self, delay: Duration, made: usize) -> Vec<u64> {
+        let oldest = if delay >= LISTING_AGE_MAX { made } else { 0 };
+        let then = self.past.len().saturating_sub(self.age).max(oldest);
+        let listed = then.checked_sub(1).map(|then| self.past[then].clone()).unwrap_or_default();
+        self.stale += usize::from(!listed.iter().eq(self.objects.keys()));
+        listed
+    }
+
+    /// Nobody deletes a slot before all below it are gone for certain.
+    fn free(&mut self, number: u64) {
+        if number > self.freed + 1 {
+            return self.delayed.push(Delayed::Delete(number));
+        }
+        self.freed = self.freed.max(number);
+        if self.objects.remove(&number).is_some() {
+            self.changed();
+        }
     }
 
     fn land(&mut self, index: usize) {
@@ -99,16 +135,16 @@ impl World {
         }
         match self.delayed.remove(index) {
             Delayed::Create(number, slot) => drop(self.create(number, slot)),
-            Delayed::Delete(number) => drop(self.objects.remove(&number)),
+            Delayed::Delete(number) => self.free(number),
         }
     }
 
     fn answer(&mut self, process: &mut Process, fate: Fate) {
         let mut out = Vec::new();
         match process.request.take().expect("a process waits for storage or is over") {
-            Effect::List { .. } => {
-                let listed = || self.objects.keys().copied().collect();
-                process.store.on_listed(if let Fate::Served = fate { Ok(listed()) } else { failed() }, &mut out);
+            Effect::List { delay } => {
+                let reply = if let Fate::Served = fate { Ok(self.listed(delay, process.made)) } else { failed() };
+                process.store.on_listed(reply, &mut out);
             }
             Effect::Read { number, .. } => {
                 let found = || self.objects.get(&number).map_or_else(absent, |slot| Ok(slot.encode()));
@@ -137,6 +173,7 @@ impl World {
             match effect {
                 Effect::List { .. } | Effect::Read { .. } | Effect::Create { .. } => {
                     assert!(process.request.replace(effect).is_none(), "one request at a time");
+                    process.made = self.past.len();
                 }
                 Effect::Lead { generation, number } => self.led(process, generation, number),
                 Effect::Accept { number, record } => {
@@ -155,7 +192,7 @@ impl World {
                     assert!(top.generation > own, "whoever steps down has a successor");
                 }
                 Effect::Fail { error } => panic!("nothing here is corrupt: {error}"),
-                Effect::Confirm | Effect::Doubt | Effect::Finish { .. } => panic!("nobody asked, nothing finished"),
+                Effect::Confirm | Effect::Doubt | Effect::Over { .. } => panic!("nobody asked, nothing finished"),
             }
         }
     }
@@ -167,7 +204,7 @@ impl World {
         let before = self.decided.range(..number).rev();
         let newest = before.clone().find_map(|(_, slot)| match &slot.record {
             SlotRecord::Completed { checkpoint, .. } => Some(*checkpoint),
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
         });
         let latest = process.store.latest().map(|latest| latest.checkpoint);
         assert_eq!(latest, newest, "no added checkpoint is lost to a new leader");
@@ -207,7 +244,10 @@ fn play(steps: Vec<Step>) -> World {
     let mut processes: Vec<Process> = (0..3).map(|_| world.process()).collect();
     for step in steps {
         match step {
-            Step::Answer { process, fate } => world.answer_and_note(&mut processes[process], fate),
+            Step::Answer { process, fate, age } => {
+                world.age = age;
+                world.answer_and_note(&mut processes[process], fate);
+            }
             Step::Outage(process) => {
                 (0..CREATE_TRIES).for_each(|_| world.answer_and_note(&mut processes[process], Fate::Failed));
             }
@@ -265,7 +305,11 @@ proptest! {
     #[test]
     fn a_slot_has_one_owner_and_an_added_checkpoint_is_never_lost(steps in steps()) {
         let mut world = play(steps);
+        world.age = 0;
         // Whatever still travels lands, and a last candidate finds every checkpoint that was added.
+        world.delayed.sort_by_key(|delayed| match delayed {
+            Delayed::Create(number, _) | Delayed::Delete(number) => *number,
+        });
         while !world.delayed.is_empty() {
             world.land(0);
         }
@@ -280,7 +324,7 @@ proptest! {
 #[test]
 fn the_model_meets_what_it_is_for() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut accepted, mut rejected, mut ghosts, mut leaders) = (0, 0, 0, 0);
+    let (mut accepted, mut rejected, mut ghosts, mut leaders, mut stale) = (0, 0, 0, 0, 0);
     for _ in 0..300 {
         let steps = steps().new_tree(&mut runner).expect("steps are drawn").current();
         let world = play(steps);
@@ -288,7 +332,9 @@ fn the_model_meets_what_it_is_for() {
         rejected += world.rejected.len();
         ghosts += world.ghosts;
         leaders += world.generations.len();
+        stale += world.stale;
     }
+    assert!(stale > 100, "{stale} listings were out of date");
     assert!(accepted > 1000, "{accepted} proposals accepted");
     assert!(leaders > 1000, "{leaders} leaderships");
     assert!(ghosts > 10, "{ghosts} delayed creates on the number of a deleted slot");

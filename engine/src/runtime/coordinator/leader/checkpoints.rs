@@ -26,8 +26,8 @@ pub(super) enum Proposal {
     Ids,
     /// The commit point of a checkpoint.
     Completion { checkpoint: CheckpointId, manifest: String },
-    /// Anything else.
-    Record(SlotRecord),
+    /// The end of the job.
+    End,
 }
 
 /// An ack as it arrives.
@@ -192,7 +192,7 @@ impl Leader {
         let record = match self.proposals.pop_front() {
             Some(Proposal::Ids) => SlotRecord::IdsReserved,
             Some(Proposal::Completion { checkpoint, manifest }) => self.completion(checkpoint, manifest),
-            Some(Proposal::Record(record)) => record,
+            Some(Proposal::End) => self.ending_record(),
             None => return,
         };
         let token = self.requests.env.schedule.token(Site::new("coordinator.slot", self.store.next_number()));

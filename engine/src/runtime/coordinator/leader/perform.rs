@@ -4,17 +4,21 @@ use super::checkpoints::Proposal;
 use super::{Ending, Leader};
 use crate::cores::checkpointing::Settlement;
 use crate::cores::completed::Effect as Store;
-use crate::cores::failover::Effect as Failover;
+use crate::cores::failover::{Effect as Failover, End};
 use crate::cores::lease::Effect as Lease;
+use crate::cores::restarting::DRAWS;
 use crate::cores::retention::Effect as Retention;
-use crate::door::Time;
+use crate::door::{Site, Time};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ids::{Attempt, SubtaskId, WorkerId};
 use crate::messages::{Deployment, RestoreFrom, ToWorker};
 use crate::persist::sign::Sign;
-use crate::persist::slot::SlotRecord;
-use crate::runtime::coordinator::JobEnd;
+use crate::persist::slot::{Ended, SlotRecord};
+use crate::runtime::coordinator::{JobEnd, announcement};
+
+/// Definite failures to record an end after which the user hears of it.
+const RECORD_TRIES: u32 = 5;
 
 impl Leader {
     pub(super) fn perform_store(&mut self, effects: Vec<Store>) {
@@ -25,19 +29,17 @@ impl Leader {
                 Store::Create { number, slot, delay } => self.requests.create_slot(number, &slot, delay),
                 Store::Accept { number, record } => self.accepted(number, record),
                 Store::Reject { record, cause } => self.rejected(record, &cause),
-                Store::Confirm => self.confirmed(),
-                Store::Doubt => self.doubted(),
+                Store::Confirm | Store::Doubt => self.confirmed = self.now(),
                 Store::StepDown => {
                     let generation = self.store.generation();
                     self.emit(Event::Deposed { generation });
                     self.stop(Error::fenced(format!("leadership {generation} is over: somebody newer leads")));
                 }
                 Store::Fail { error } => self.stop(error),
-                Store::Lead { .. } | Store::Finish { .. } => panic!("leadership was taken before"),
+                Store::Lead { .. } | Store::Over { .. } => panic!("leadership was taken before"),
             }
         }
         self.propose_next();
-        self.confirm_if_idle();
     }
 
     fn accepted(&mut self, number: u64, record: SlotRecord) {
@@ -45,14 +47,7 @@ impl Leader {
         match record {
             SlotRecord::Completed { checkpoint, .. } => self.added(number, checkpoint),
             SlotRecord::IdsReserved => self.allocate(),
-            SlotRecord::Finished { checkpoint } => {
-                self.failover.on_recorded();
-                self.emit(Event::JobFinished { checkpoint });
-                self.finish(Ok(JobEnd::Finished { checkpoint }));
-                let mut out = Vec::new();
-                self.retention.sweep(&mut out);
-                self.perform_retention(out);
-            }
+            SlotRecord::Ended { how, floor } => self.ended_durably(&how, floor),
             SlotRecord::NewGeneration => panic!("leadership was taken before"),
         }
     }
@@ -61,32 +56,42 @@ impl Leader {
         match record {
             SlotRecord::Completed { checkpoint, .. } => self.not_added(checkpoint, cause),
             SlotRecord::IdsReserved => self.not_reserved(cause),
-            // Nothing else is left to do, so it is tried until storage takes it.
-            SlotRecord::Finished { .. } => self.propose(Proposal::Record(record)),
+            SlotRecord::Ended { .. } => self.not_recorded(cause),
             SlotRecord::NewGeneration => panic!("leadership was taken before"),
         }
     }
 
-    fn confirmed(&mut self) {
-        self.confirmed = self.now();
-        match std::mem::replace(&mut self.ending, Ending::No) {
-            Ending::Confirming(error) if self.store.is_idle() => {
-                self.emit(Event::JobFailed { cause: error.message.clone() });
-                self.finish(Err(error));
-            }
-            // A proposal waited for the answer; it is decided first.
-            ending => self.ending = ending,
-        }
+    /// How the job ended is durable: only now it is announced, and files follow their pointers.
+    fn ended_durably(&mut self, how: &Ended, floor: u64) {
+        self.failover.on_recorded();
+        let kept = self.store.latest().map(|latest| latest.checkpoint);
+        self.emit(announcement(how, kept));
+        let Ending::Recording { end, .. } = std::mem::replace(&mut self.ending, Ending::No) else {
+            panic!("the end was being recorded")
+        };
+        self.finish(match (end, how) {
+            (End::Finished, Ended::Finished { checkpoint }) => Ok(JobEnd::Finished { checkpoint: *checkpoint }),
+            (End::Failed(error), Ended::Failed { .. }) => Err(error),
+            (End::Cancelled, Ended::Cancelled) => Ok(JobEnd::Cancelled),
+            (end, how) => panic!("{how:?} was recorded for {end:?}"),
+        });
+        let mut out = Vec::new();
+        self.retention.on_fallen(&std::mem::take(&mut self.falling), floor, &mut out);
+        self.perform_retention(out);
     }
 
-    /// Whoever cannot ask does not know. A job that seems to have failed is left to the next leader, and so are the workers.
-    fn doubted(&mut self) {
-        self.confirmed = self.now();
-        if let Ending::Confirming(error) = &self.ending {
-            let message =
-                format!("storage does not say whether this coordinator still leads; the job's failure was: {error}");
-            self.stop(Error::restart(message));
-        }
+    /// A finished job has nothing else left to do, so that is tried until storage takes it. Of any other end the user has to
+    /// hear in time: whoever starts next finds the job as it was.
+    fn not_recorded(&mut self, cause: &str) {
+        self.falling.clear();
+        let Ending::Recording { end, tries } = &mut self.ending else { panic!("the end was being recorded") };
+        *tries += 1;
+        let why = match end {
+            End::Failed(error) if *tries >= RECORD_TRIES => error.message.clone(),
+            End::Cancelled if *tries >= RECORD_TRIES => "it was cancelled".to_owned(),
+            End::Finished | End::Failed(_) | End::Cancelled => return self.propose(Proposal::End),
+        };
+        self.stop(Error::restart(format!("the end of the job ({why}) could not be recorded: {cause}")));
     }
 
     pub(super) fn settled(&mut self) {
@@ -108,11 +113,15 @@ impl Leader {
                     self.perform_checkpointing(out);
                 }
                 Failover::Cancel { attempt, cause } => self.cancel(attempt, cause),
-                Failover::Record => {
-                    let latest = self.store.latest().expect("the last checkpoint is retained");
-                    self.propose(Proposal::Record(SlotRecord::Finished { checkpoint: latest.checkpoint }));
+                Failover::Draw { attempt } => {
+                    let site = Site::new("coordinator.restart", u64::from(attempt.number));
+                    self.failover.on_drawn(self.requests.env.schedule.pick(site, DRAWS));
                 }
-                Failover::End { error } => self.give_up(error),
+                Failover::Record { end } => {
+                    self.ending = Ending::Recording { end, tries: 0 };
+                    self.propose(Proposal::End);
+                }
+                Failover::Stop { error } => self.stop(error),
             }
         }
     }

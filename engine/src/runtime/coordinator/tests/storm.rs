@@ -7,8 +7,8 @@
 
 use super::room::{Room, Storm};
 use super::*;
+use crate::config::RetentionPolicy;
 use crate::persist::reader;
-use crate::persist::slot::SlotRecord;
 use crate::reason::FailureReason;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -26,6 +26,7 @@ fn storm_job() -> Job {
     config.checkpoints.interval = Duration::from_millis(300);
     config.checkpoints.timeout = Duration::from_millis(900);
     config.checkpoints.retained = 2;
+    config.checkpoints.retention = RetentionPolicy::Always;
     config.heartbeat_interval = Duration::from_millis(200);
     config.heartbeat_timeout = Duration::from_millis(900);
     config.restart = RestartStrategy::FixedDelay { attempts: 1000, delay: Duration::from_millis(50) };
@@ -95,10 +96,7 @@ impl Ledger {
             expected.extend(manifest.snapshots().map(|snapshot| snapshot.path.clone()));
             expected.insert(path);
         }
-        let floor = log.iter().rev().find_map(|(_, slot)| match slot.record {
-            SlotRecord::Completed { floor, .. } => Some(floor),
-            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Finished { .. } => None,
-        });
+        let floor = log.iter().rev().find_map(|(_, slot)| slot.record.floor());
         assert_eq!(log.first().map(|(number, _)| *number), floor, "slots below the floor are gone");
         assert!(room.paths() == expected, "{:?}\nis not what is retained\n{expected:?}", room.paths());
     }
@@ -264,6 +262,7 @@ async fn weather(room: Room, seed: u64, ledger: Arc<Mutex<Ledger>>) {
         let options = CoordinatorOptions {
             listen: address(1),
             workers: SUBTASKS,
+            start: Start::Resume,
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: None,

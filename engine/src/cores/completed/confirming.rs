@@ -1,0 +1,108 @@
+//! A leader asks storage whether it still leads.
+//!
+//! No slot above its top, and then its top is still there: so nobody took over before the first of these reads. If a copy
+//! of the top may land late, that it is there proves nothing, and a listing has to show it as the top.
+
+use super::{CONFIRM_TRIES, Completed, Effect, Stage};
+use crate::cores::backoff::backoff;
+use crate::door::{LISTING_AGE_MAX, StorageError};
+use crate::persist::slot::{self, Slot, SlotRecord};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// What storage is asked by a leader that is not sure of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Question {
+    /// Is there a slot above our top?
+    Above,
+    /// Is our top still there?
+    Top,
+    /// Is our top the highest that is listed?
+    Listed,
+}
+
+/// What an answer to a [`Question`] means.
+pub(super) enum Answer {
+    Next(Question),
+    Leading,
+    Deposed,
+    Fenced,
+    /// Nothing was learned.
+    Nothing,
+}
+
+impl Completed {
+    pub(super) fn ask(&self, question: Question, delay: Duration, out: &mut Vec<Effect>) {
+        let next = self.next_number();
+        out.push(match question {
+            Question::Above => Effect::Read { number: next, delay },
+            Question::Top => Effect::Read { number: next - 1, delay },
+            Question::Listed => Effect::List { delay: LISTING_AGE_MAX + delay },
+        });
+    }
+
+    /// What a slot that was read says about whether we lead.
+    pub(super) fn hear_slot(&self, step: Question, number: u64, reply: Result<Bytes, StorageError>) -> Answer {
+        let (top, slot) = self.log.last_key_value().expect("a leader's log has its claim");
+        match (step, reply) {
+            (_, Err(StorageError::Fenced)) => Answer::Fenced,
+            (_, Err(StorageError::Failed(_) | StorageError::Unknown(_) | StorageError::Exists(_))) => Answer::Nothing,
+            (Question::Above, reply) => {
+                assert_eq!(number, top + 1, "the reply fits the request");
+                if reply.is_ok() { Answer::Deposed } else { Answer::Next(Question::Top) }
+            }
+            // Gone: somebody newer freed it, so there was one above that is gone as well.
+            (Question::Top, Err(StorageError::NotFound(_))) => Answer::Deposed,
+            (Question::Top, Ok(bytes)) => {
+                assert_eq!(number, *top, "the reply fits the request");
+                match Slot::decode(&slot::path(number), &bytes) {
+                    Ok(found) if found.token == slot.token && self.doubtful => Answer::Next(Question::Listed),
+                    Ok(found) if found.token == slot.token => Answer::Leading,
+                    Ok(_) => Answer::Deposed,
+                    Err(_) => Answer::Nothing,
+                }
+            }
+            (Question::Listed, _) => panic!("no read was asked for"),
+        }
+    }
+
+    pub(super) fn hear_listing(&self, reply: Result<Vec<u64>, StorageError>) -> Answer {
+        let next = self.next_number();
+        match reply {
+            Ok(numbers) if numbers.iter().any(|number| *number >= next) => Answer::Deposed,
+            Ok(numbers) if numbers.contains(&(next - 1)) => Answer::Leading,
+            Err(StorageError::Fenced) => Answer::Fenced,
+            // Out of date, or failed.
+            Ok(_) | Err(_) => Answer::Nothing,
+        }
+    }
+
+    pub(super) fn confirming(
+        &mut self,
+        tries: u32,
+        step: Question,
+        then: Option<(u64, SlotRecord)>,
+        answer: Answer,
+        out: &mut Vec<Effect>,
+    ) {
+        let tries = if let Answer::Nothing = answer { tries + 1 } else { tries };
+        match answer {
+            Answer::Deposed => return out.push(Effect::StepDown),
+            Answer::Fenced => return out.push(Effect::Fail { error: StorageError::Fenced.into() }),
+            Answer::Next(step) => {
+                self.stage = Stage::Confirming { tries, step, then };
+                return self.ask(step, Duration::ZERO, out);
+            }
+            Answer::Nothing if tries < CONFIRM_TRIES => {
+                self.stage = Stage::Confirming { tries, step, then };
+                return self.ask(step, backoff(tries), out);
+            }
+            Answer::Leading => out.push(Effect::Confirm),
+            Answer::Nothing => out.push(Effect::Doubt),
+        }
+        self.stage = Stage::Leading;
+        if let Some((token, record)) = then {
+            self.propose(token, record, out);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Farewell: a coordinator that finds the job over tells the workers that still look for one, and leaves.
+//!
+//! Whoever wrote the end may have died before it told its workers; they would dial for ever. Nobody knows who is still
+//! there, so this lasts until as many workers as the job needs have been told and are gone, or until a worker must have
+//! noticed the loss of its coordinator and dialled again.
+//!
+//! Owns: nothing but open connections. Nothing is decided here: the log has said it.
+
+use super::connections::Connections;
+use super::{ConnectionId, Input};
+use crate::config::JobConfig;
+use crate::door::{Connection, Env, Time};
+use crate::ids::WorkerId;
+use crate::messages::{ToCoordinator, ToWorker};
+use crate::runtime::mailbox::{Mailbox, Postbox};
+use std::collections::BTreeSet;
+
+/// What is left to do once the job is over.
+pub(super) struct Farewell {
+    env: Env,
+    inbox: Postbox<Input>,
+    connections: Connections,
+    workers: usize,
+    told: BTreeSet<WorkerId>,
+    until: Time,
+}
+
+impl Farewell {
+    /// Nobody has been told yet.
+    pub fn new(env: &Env, config: &JobConfig, workers: u16, inbox: Postbox<Input>) -> Self {
+        let now = env.clock.now();
+        Self {
+            env: env.clone(),
+            inbox,
+            connections: Connections::new(now, config),
+            workers: usize::from(workers),
+            told: BTreeSet::new(),
+            // Silence is noticed after one timeout; dialling again may take another.
+            until: now + config.heartbeat_timeout * 2,
+        }
+    }
+
+    pub fn on_accepted(&mut self, connection: Connection) {
+        self.connections.open(&self.env, self.inbox.clone(), connection);
+    }
+
+    /// Answers every registration with the end of the job, for a while.
+    pub async fn tell(mut self, mailbox: &mut Mailbox<Input>) {
+        let clock = self.env.clock.clone();
+        while clock.now() < self.until && (self.told.len() < self.workers || !self.connections.is_empty()) {
+            let mut alarm = clock.sleep_until(self.connections.deadline().min(self.until));
+            match mailbox.take_before(&mut alarm).await {
+                Some(Input::Accepted(connection)) => self.on_accepted(connection),
+                Some(Input::Message(id, message)) => self.on_message(id, message),
+                Some(Input::Broken(id, _)) => self.connections.close(id),
+                Some(Input::NotListening(_)) => break,
+                // Nothing else was asked for, and the job is over already.
+                Some(_) => {}
+                None => {
+                    let silent = self.connections.on_alarm(clock.now());
+                    silent.into_iter().for_each(|id| self.connections.close(id));
+                }
+            }
+        }
+        self.connections.close_all();
+    }
+
+    fn on_message(&mut self, id: ConnectionId, message: ToCoordinator) {
+        let Some(open) = self.connections.heard(self.env.clock.now(), id) else { return };
+        if let ToCoordinator::Register { worker, data_address, .. } = message {
+            open.worker = Some((worker, data_address));
+            self.connections.send(id, &ToWorker::JobDone);
+            self.told.insert(worker);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Clean failure: a job fails for good only once its restarts are used up, says so only once that is durable, and then
+//! nothing follows.
+//!
+//! Source: Flink, *Task Failure Recovery*; order rule O12; FLINK-31041, FLINK-25486.
+//!
+//! 1. A `Failed` slot comes after more failures than the restart strategy puts up with. Failures are counted by attempts: one
+//!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
+//! 2. `JobFailed` is announced with the cause that a durable slot names.
+//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//!
+//! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
+//! and [`retention`](super::retention).
+
+use crate::case::{Case, Property, Violation};
+use crate::history::What;
+use crate::ledger::SlotFact;
+use cofferdam_engine::config::RestartStrategy;
+use cofferdam_engine::event::Event;
+use cofferdam_engine::ids::Generation;
+use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
+
+const NAME: &str = "clean-failure";
+
+/// The property.
+pub const PROPERTY: Property = Property {
+    name: NAME,
+    about: "a job fails only once its restarts are used up, durably, and then nothing follows",
+    source: "order rule O12; FLINK-31041, FLINK-25486",
+    judge,
+};
+
+/// Whether the job failed for good as it may: its restarts were used up.
+pub fn failed_legitimately(case: &Case<'_>) -> bool {
+    let mut failed = case.ledger().slots.iter().filter_map(|fact| Some((fact, failure(fact)?)));
+    failed.next().is_some_and(|(fact, (slot, cause))| too_early(case, fact.at, slot.generation, cause).is_none())
+}
+
+fn judge(case: &Case<'_>) -> Option<Violation> {
+    let mut over: Option<(u64, &Ended)> = None;
+    let mut slots = case.ledger().slots.iter().peekable();
+    for &at in &case.ledger().protocol {
+        if let Some(fact) = slots.next_if(|fact| fact.at == at) {
+            if let Some((number, _)) = over.filter(|(number, _)| fact.number > *number) {
+                let message = format!("follows slot {number}, with which the job was over");
+                return Some(Violation::new(NAME, at, format!("slot {}", fact.number), message));
+            }
+            if let Some((slot, cause)) = failure(fact)
+                && let Some(message) = too_early(case, at, slot.generation, cause)
+            {
+                return Some(Violation::new(NAME, at, slot.generation, message));
+            }
+            if let Ok(Slot { record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
+                over = Some((fact.number, how));
+            }
+        }
+        let What::Claim(event) = &case.history.entries[at].what else { continue };
+        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)) {
+            return Some(Violation::new(NAME, at, subject, message));
+        }
+    }
+    None
+}
+
+fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
+    match &fact.slot {
+        Ok(slot @ Slot { record: SlotRecord::Ended { how: Ended::Failed { cause }, .. }, .. }) => Some((slot, cause)),
+        _ => None,
+    }
+}
+
+/// What is wrong with a claim, given how the job ended before it.
+fn follows(event: &Event, over: Option<&Ended>) -> Option<(String, String)> {
+    match (event, over) {
+        (Event::JobFailed { cause }, Some(Ended::Failed { cause: recorded })) if cause == recorded => None,
+        (Event::JobFailed { cause }, _) => {
+            Some(("the job".to_owned(), format!("failed ({cause}), but no slot says so")))
+        }
+        (Event::AttemptDeployed { attempt, .. }, Some(how)) => {
+            Some((attempt.to_string(), format!("is deployed after the job was over: {how:?}")))
+        }
+        (Event::CheckpointTriggered { checkpoint, .. }, Some(how)) => {
+            Some((checkpoint.to_string(), format!("is triggered after the job was over: {how:?}")))
+        }
+        _ => None,
+    }
+}
+
+/// Why the job need not have failed yet.
+fn too_early(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> Option<String> {
+    let allowed = match case.job.config.restart {
+        RestartStrategy::None => 0,
+        RestartStrategy::FixedDelay { attempts, .. } => attempts,
+        RestartStrategy::FailureRate { failures, .. } => failures,
+        RestartStrategy::ExponentialDelay { attempts, .. } => attempts.unwrap_or(u32::MAX),
+    };
+    let counted = failures(case, at, generation, cause);
+    (counted <= allowed)
+        .then(|| format!("gives the job up at failure {counted}, of which {allowed} are put up with: {cause}"))
+}
+
+/// How many failures of a leadership may have counted at `at`. Attempts that failed before they were deployed leave
+/// nothing but a gap in the numbers; one that failed last, not even that.
+fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> u32 {
+    let in_a_row = matches!(case.job.config.restart, RestartStrategy::FixedDelay { .. });
+    let (mut newest, mut since, mut unseen) = (0, 1, 1);
+    for &entry in case.ledger().protocol.iter().take_while(|entry| **entry < at) {
+        match &case.history.entries[entry].what {
+            What::Claim(Event::AttemptDeployed { attempt, .. }) if attempt.generation == generation => {
+                newest = attempt.number;
+            }
+            What::Claim(Event::AttemptFailed { attempt, cause: why }) if attempt.generation == generation => {
+                unseen = u32::from(!cause.ends_with(why.as_str()));
+            }
+            What::Claim(Event::CompletionDurable { checkpoint, .. }) if in_a_row => {
+                let of_it = case.ledger().completed_at(*checkpoint, entry);
+                if of_it.is_some_and(|completed| completed.generation == generation) {
+                    // The attempt during which it completed may yet fail.
+                    since = newest.max(1);
+                }
+            }
+            _ => {}
+        }
+    }
+    (newest + unseen + 1).saturating_sub(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Process;
+    use crate::story::Story;
+
+    const CAUSE: &str = "no restart is allowed; the last failure: a worker is lost";
+
+    /// A job that fails once.
+    fn failed(strategy: RestartStrategy) -> Story {
+        let mut story = Story::begun();
+        story.job.config.restart = strategy;
+        story.checkpoint();
+        let attempt = story.attempt();
+        story.claim(Process::COORDINATOR, Event::AttemptFailed { attempt, cause: "a worker is lost".to_owned() });
+        story
+    }
+
+    fn record(story: &mut Story) {
+        story.write_slot(SlotRecord::Ended { how: Ended::Failed { cause: CAUSE.to_owned() }, floor: 1 });
+    }
+
+    fn announce(story: &mut Story) {
+        story.claim(Process::COORDINATOR, Event::JobFailed { cause: CAUSE.to_owned() });
+    }
+
+    #[test]
+    fn a_job_that_fails_when_it_may_passes() {
+        let mut story = failed(RestartStrategy::None);
+        record(&mut story);
+        announce(&mut story);
+        assert_eq!(story.judge_by(NAME), None);
+    }
+
+    #[test]
+    fn a_failure_announced_before_it_is_durable_convicts() {
+        let mut story = failed(RestartStrategy::None);
+        announce(&mut story);
+        assert!(story.judge_by(NAME).expect("a conviction").message.contains("no slot says so"));
+    }
+
+    #[test]
+    fn a_job_given_up_with_restarts_left_convicts() {
+        let delay = std::time::Duration::ZERO;
+        let mut story = failed(RestartStrategy::FixedDelay { attempts: 1, delay });
+        record(&mut story);
+        assert!(story.judge_by(NAME).expect("a conviction").message.contains("at failure 1, of which 1"));
+    }
+
+    #[test]
+    fn an_attempt_after_the_end_convicts() {
+        let mut story = failed(RestartStrategy::None);
+        record(&mut story);
+        story.deploy();
+        assert!(story.judge_by(NAME).expect("a conviction").message.contains("after the job was over"));
+    }
+
+    #[test]
+    fn leadership_over_a_job_that_is_over_convicts() {
+        let mut story = failed(RestartStrategy::None);
+        record(&mut story);
+        story.lead();
+        assert!(story.judge_by(NAME).expect("a conviction").message.contains("with which the job was over"));
+    }
+}
