@@ -134,4 +134,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0x2b06_bedc_3603_c0d9;
+const GENERATOR_DIGEST: u64 = 0xced8_7219_ff12_94cb;
