@@ -60,7 +60,10 @@ fn vacuous(tally: &Tally) -> Vec<&'static str> {
     let seen = [
         (history.checkpoints_completed > 0, "a completed checkpoint"),
         (history.checkpoints_aborted > 0, "an aborted checkpoint"),
-        (tally.crash_plans_with_state * 10 >= tally.crash_plans * 9, "state to restore in nine of ten runs that crash"),
+        (
+            tally.crash_plans_with_state * 10 >= tally.crash_plans * 8,
+            "state to restore in eight of ten runs that crash",
+        ),
         (history.coordinator_crashes > 0, "a crash of the coordinator"),
         (history.crashes.during_restore > 0, "a crash during a restore"),
         (history.crashes.checkpoint_pending > 0, "a crash with a checkpoint pending"),
@@ -73,6 +76,14 @@ fn vacuous(tally: &Tally) -> Vec<&'static str> {
         (struck("pause"), "a pause"),
         (struck("reset connections"), "reset connections"),
         (struck("slow links"), "slow links"),
+        (struck("long pause"), "a pause longer than every timeout"),
+        (struck("zombie"), "a process that goes on beside its successor"),
+        (struck("crash together"), "crashes at one instant"),
+        (struck("one-way partition"), "a one-way partition"),
+        (struck("half-open connections"), "half-open connections between the living"),
+        (struck("disconnect"), "connections broken between two processes only"),
+        (struck("stalled storage"), "storage held up for one process"),
+        (struck("wall clock jump"), "a wall clock that jumps"),
     ];
     seen.into_iter().filter(|(seen, _)| !seen).map(|(_, what)| what).collect()
 }
@@ -134,4 +145,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0xced8_7219_ff12_94cb;
+const GENERATOR_DIGEST: u64 = 0xe67a_1354_11e8_eca9;
