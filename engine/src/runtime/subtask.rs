@@ -117,8 +117,9 @@ struct Running {
     end_held_by: Option<CheckpointId>,
     parts: Parts,
     outbox: Outbox,
-    /// Scratch of [`steps`].
+    /// Scratch of [`steps`]: the channels to take from, and those to wait for.
     ready: Vec<usize>,
+    empty: Vec<usize>,
 }
 
 enum Body {
@@ -171,6 +172,7 @@ impl Running {
             parts: Parts::default(),
             outbox: Outbox::default(),
             ready: Vec::new(),
+            empty: Vec::new(),
         };
         running.restore(shell.restore).await?;
         loop {

@@ -4,7 +4,7 @@
 //! snapshots would never catch up. Among the channels that are ready the door picks. A batch needs credit on every output channel first, an event does
 //! not: it produces nothing but itself. Before waiting, buffered output goes out, so nothing sits in a buffer while idle.
 
-use super::{Body, InputChannel, Running, Step, send};
+use super::{Body, Running, Step, send};
 use crate::door::Site;
 use crate::error::Result;
 use crate::runtime::channel::Front;
@@ -77,32 +77,32 @@ impl Running {
         }
     }
 
+    /// Looks at every channel once: what may be taken, and what is empty and may be waited for. A second look before waiting
+    /// would be wrong: with several threads an element may arrive between the two, be no longer empty for the one and not
+    /// yet ready for the other, and nobody would ever be woken for it.
     fn collect_ready(&mut self, has_credit: bool) {
         self.ready.clear();
+        self.empty.clear();
         for (channel, input) in self.inputs.iter().enumerate() {
-            let takeable = match input.queue.front() {
-                Some(Front::Batch) => has_credit,
-                Some(Front::Event) => true,
-                None => false,
-            };
-            if takeable && !self.alignment.is_blocked(channel) {
-                self.ready.push(channel);
+            if self.alignment.is_blocked(channel) {
+                continue;
+            }
+            match input.queue.front() {
+                Some(Front::Batch) if has_credit => self.ready.push(channel),
+                Some(Front::Batch) => {}
+                Some(Front::Event) => self.ready.push(channel),
+                None => self.empty.push(channel),
             }
         }
     }
 
     async fn wait(&mut self, seen: u64, has_credit: bool) {
-        let Self { control, inputs, alignment, credit, .. } = self;
-        // Decided once: what arrives while waiting must end the wait, and what lies there already (a batch without
-        // credit) must not.
-        let empty = |(channel, input): &(usize, &InputChannel)| {
-            input.queue.front().is_none() && !alignment.is_blocked(*channel)
-        };
-        let awaited: Vec<&InputChannel> = inputs.iter().enumerate().filter(empty).map(|(_, input)| input).collect();
+        // What has arrived since the look ends the wait; what lay there already (a batch without credit) must not.
+        let Self { control, inputs, empty, credit, .. } = self;
         poll_fn(|task| {
             let mut ready = control.poll_arrived(task).is_ready();
-            for input in &awaited {
-                ready |= input.queue.poll_arrived(task).is_ready();
+            for channel in empty.iter() {
+                ready |= inputs[*channel].queue.poll_arrived(task).is_ready();
             }
             ready |= !has_credit && credit.poll_rung(seen, task).is_ready();
             if ready { Poll::Ready(()) } else { Poll::Pending }

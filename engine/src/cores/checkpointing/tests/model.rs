@@ -74,6 +74,8 @@ struct World {
     ended: BTreeSet<SubtaskId>,
     /// Whose end the last completed checkpoint holds.
     held: BTreeSet<SubtaskId>,
+    /// Whether it completed while the present attempt ran: before that nobody exits.
+    told: bool,
     finished: BTreeSet<SubtaskId>,
     over: bool,
     asked: u64,
@@ -105,6 +107,7 @@ impl World {
             completed_at: None,
             ended: BTreeSet::new(),
             held: BTreeSet::new(),
+            told: false,
             finished: BTreeSet::new(),
             over: false,
             asked: 0,
@@ -118,7 +121,7 @@ impl World {
 
     fn deploy(&mut self) {
         self.attempt += 1;
-        (self.live, self.wants_id, self.over) = (true, false, false);
+        (self.live, self.wants_id, self.over, self.told) = (true, false, false, false);
         self.finished.clear();
         self.ended.clear();
         let restore = self.completed.last().map(|checkpoint| RestoreFrom {
@@ -206,7 +209,7 @@ impl World {
         let ended = self.core.latest.iter().filter(|(_, handle)| handle.ended);
         self.held = ended.map(|(subtask, _)| *subtask).collect();
         assert_eq!(completion.last, self.held.len() == ALL.len());
-        self.over = completion.last;
+        (self.over, self.told) = (completion.last, self.live);
     }
 
     fn abort(&mut self, checkpoint: u64, reason: &FailureReason) {
@@ -273,7 +276,7 @@ impl World {
             // Only whoever's end is part of a completed checkpoint of this attempt may exit.
             Step::Finish(subtask) => {
                 let subtask = ALL[subtask];
-                if self.live && self.ended.contains(&subtask) && self.held.contains(&subtask) {
+                if self.live && self.told && self.ended.contains(&subtask) && self.held.contains(&subtask) {
                     self.finished.insert(subtask);
                     self.core.on_finished(self.now, attempt(self.attempt), subtask, &mut out);
                 }
