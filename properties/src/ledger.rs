@@ -180,6 +180,16 @@ impl<'a> Ledger<'a> {
         before.filter_map(|slot| slot.record.floor()).max()
     }
 
+    /// Every object that was written more than once, and the entries at which it was.
+    pub fn rewritten(&self) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
+        let several = self.objects.iter().filter(|(_, versions)| versions.len() > 1);
+        several.filter_map(|(path, versions)| {
+            let written = versions.iter().filter(|version| version.bytes.is_some());
+            let written: Vec<usize> = written.filter_map(|version| version.since).collect();
+            (written.len() > 1).then_some((*path, written))
+        })
+    }
+
     /// The entry at which an object got the bytes it has at the end; `None` if it has had them from before the run.
     pub fn last_written(&self, path: &str) -> Option<usize> {
         self.objects.get(path)?.last()?.since

@@ -20,7 +20,7 @@
 //! their subtasks.
 
 use crate::case::{Case, Property, Violation};
-use crate::history::{Fact, Incarnation, What};
+use crate::history::{Incarnation, What};
 use crate::ledger::{SlotFact, is_visible};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
@@ -179,17 +179,18 @@ fn judge_deposed(case: &Case<'_>) -> Option<Violation> {
 }
 
 fn judge_writers(case: &Case<'_>) -> Option<Violation> {
-    let mut writers: BTreeMap<&str, Incarnation> = BTreeMap::new();
-    case.ledger().protocol.iter().find_map(|&at| {
-        let entry = &case.history.entries[at];
-        let What::Fact(Fact::Written { path, .. }) = &entry.what else { return None };
-        if is_visible(path) || path == sign::PATH || slot::number(path).is_some() {
-            return None;
-        }
-        let writer = *writers.entry(path).or_insert(entry.by);
-        let message = format!("is written by {} {} as well", writer.process, writer.number);
-        (writer != entry.by).then(|| Violation::new(NAME, at, path, message))
-    })
+    let rewritten = case
+        .ledger()
+        .rewritten()
+        .filter(|(path, _)| !is_visible(path) && *path != sign::PATH && slot::number(path).is_none());
+    let second = rewritten.filter_map(|(path, writes)| {
+        let writer = |at: &usize| case.history.entries[*at].by;
+        let first = writer(writes.first()?);
+        let other = writes.into_iter().find(|at| writer(at) != first)?;
+        let message = format!("is written by {} {} as well", first.process, first.number);
+        Some(Violation::new(NAME, other, path, message))
+    });
+    second.min_by_key(|violation| violation.at)
 }
 
 fn judge_commits(case: &Case<'_>) -> Option<Violation> {
