@@ -123,12 +123,13 @@ impl Leader {
 
     /// The commit point of a checkpoint has passed.
     pub(super) fn added(&mut self, number: u64, checkpoint: CheckpointId) {
+        // Taken first: what the completion sets off may propose the next slot, which has a floor of its own.
+        let (falling, floor) = (std::mem::take(&mut self.falling), self.store.floor());
         let mut out = Vec::new();
         self.checkpoints.on_added(self.now(), checkpoint, number, &mut out);
         self.perform_checkpointing(out);
         let mut out = Vec::new();
-        let falling = std::mem::take(&mut self.falling);
-        self.retention.on_completed(checkpoint, &falling, self.store.floor(), &mut out);
+        self.retention.on_completed(checkpoint, &falling, floor, &mut out);
         self.perform_retention(out);
         self.tell_backlog();
     }
