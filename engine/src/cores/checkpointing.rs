@@ -10,11 +10,11 @@
 //! 1. A checkpoint is triggered every `interval`, when somebody asks for one, and at once when every subtask has ended its
 //!    input: the final one. A checkpoint all of whose snapshots are `ended` is the last. At most `max_concurrent` are
 //!    pending; no new one while more than that are still being deleted; a periodic one not before `min_pause` after the
-//!    last completion ([`triggering`]). Who takes part is the [`plan`] of the moment.
+//!    last completion (`triggering`). Who takes part is the `plan` of the moment.
 //! 2. While acks are collected a decline, the timeout, a subtask that finishes, a newer completion or the end of the
 //!    attempt aborts it: subtasks are told, what was acknowledged is discarded.
 //! 3. One checkpoint is *completing* at a time, the oldest that is ready; neither timeout nor decline nor the end of the
-//!    attempt aborts it any more ([`completing`]). The attempt's failure must wait for the outcome ([`Settlement`]) before
+//!    attempt aborts it any more (`completing`). The attempt's failure must wait for the outcome ([`Settlement`]) before
 //!    choosing what to restore:
 //!    ```text
 //!    Create(slot of 7) ............................. lands: 7 is durable
@@ -22,7 +22,7 @@
 //!    ```
 //! 4. Once it is durable, older pending ones are subsumed: the log holds ids in rising order only.
 //! 5. Only the definite failure of manifest or slot aborts a completing checkpoint (order rules O6, O7).
-//! 6. Too many failures in a row fail the attempt ([`tolerance`]).
+//! 6. Too many failures in a row fail the attempt (`tolerance`).
 //!
 //! Owns: the pending checkpoints, the requests for more. Does not own: ids and slots ([`super::completed`]), deletion
 //! ([`super::retention`]), statistics ([`super::statistics`]).

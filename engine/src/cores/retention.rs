@@ -24,7 +24,7 @@
 //! a number free knows that all lower ones are. So a new leader finds the lowest slot without a listing.
 //!
 //! Owns: when to sweep and what. Does not own: the slots themselves, and what a pending checkpoint has stored.
-//! Invariants: one sweep at a time, at most [`PARALLEL`] deletions; objects that are neither slots nor below `chk-N/` are
+//! Invariants: one sweep at a time, at most `PARALLEL` deletions; objects that are neither slots nor below `chk-N/` are
 //! never touched; a sweep that cannot do all is repeated, a bounded number of times, and again after the next completion.
 
 use crate::cores::backoff::backoff;

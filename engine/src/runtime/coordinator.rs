@@ -190,7 +190,7 @@ async fn lead(
     let mut early = Vec::new();
     let store =
         match take_leadership(env, JobMark::of(&job.graph), start, &mut requests, &mut mailbox, &mut early).await {
-            Ok(Leadership::Taken(store)) => store,
+            Ok(Leadership::Taken(store)) => *store,
             Ok(Leadership::Needless { how }) => {
                 // The predecessor may have died between writing this and saying it.
                 env.emit(announcement(&how, None));
@@ -220,7 +220,7 @@ async fn lead(
 const EARLY_MAX: usize = 64;
 
 enum Leadership {
-    Taken(Completed),
+    Taken(Box<Completed>),
     /// The job is over.
     Needless {
         how: Ended,
@@ -255,7 +255,7 @@ async fn take_leadership(
                 Effect::Create { number, slot, delay } => requests.create_slot(number, &slot, delay),
                 Effect::Lead { generation, number } => {
                     env.emit(Event::LeadershipTaken { generation, slot: number });
-                    return Ok(Leadership::Taken(store));
+                    return Ok(Leadership::Taken(Box::new(store)));
                 }
                 Effect::Over { how } => return Ok(Leadership::Needless { how }),
                 Effect::Fail { error } => return Err(error),

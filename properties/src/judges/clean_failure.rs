@@ -103,19 +103,26 @@ fn too_early(case: &Case<'_>, at: usize, generation: Generation, cause: &str) ->
 fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> u32 {
     let in_a_row = matches!(case.job.config.restart, RestartStrategy::FixedDelay { .. });
     let (mut newest, mut since, mut unseen) = (0, 1, 1);
+    // A checkpoint that completes after its attempt has failed forgives nothing of that failure, only of what was before it.
+    let (mut over, mut forgiven) = (false, None);
     for &entry in case.ledger().protocol.iter().take_while(|entry| **entry < at) {
         match &case.history.entries[entry].what {
             What::Claim(Event::AttemptDeployed { attempt, .. }) if attempt.generation == generation => {
                 newest = attempt.number;
+                over = false;
+                since = forgiven.take().unwrap_or(since);
             }
             What::Claim(Event::AttemptFailed { attempt, cause: why }) if attempt.generation == generation => {
                 unseen = u32::from(!cause.ends_with(why.as_str()));
+                over = true;
             }
             What::Claim(Event::CompletionDurable { checkpoint, .. }) if in_a_row => {
                 let of_it = case.ledger().completed_at(*checkpoint, entry);
-                if of_it.is_some_and(|completed| completed.generation == generation) {
+                match of_it.is_some_and(|completed| completed.generation == generation) {
+                    true if over => forgiven = Some(newest + 1),
                     // The attempt during which it completed may yet fail.
-                    since = newest.max(1);
+                    true => since = newest.max(1),
+                    false => {}
                 }
             }
             _ => {}
