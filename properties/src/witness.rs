@@ -426,7 +426,8 @@ impl<'a> Witness<'a> {
         let recognised = self.with(at, attempt, subtask, |_, run, number| {
             let taken = snapshots.get(&(checkpoint, attempt)).and_then(|snapshots| snapshots[number].as_ref());
             let Some(taken) = taken.filter(|taken| !taken.agrees_with(digest)) else { return Ok(None) };
-            let stored = ledger.object_at(path, at).and_then(|bytes| blob::decode(path, bytes).ok());
+            // What was written counts, though it may be gone: a process that slept meanwhile still says so.
+            let stored = ledger.written_before(path, at).last().and_then(|bytes| blob::decode(path, bytes).ok());
             let Some(stored) = stored.filter(|stored| state::digest(stored) == digest) else { return Ok(None) };
             // It may have finished meanwhile: the upload goes on beside it.
             let live = run.lives[number].as_ref().expect("it has taken this snapshot");
