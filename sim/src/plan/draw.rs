@@ -1,10 +1,10 @@
 //! Plans from seeds: proptest strategies, used as a library.
 //!
 //! 1. The job comes from a stream of its own, so that a hunt can pick seeds by job without drawing plans.
-//! 2. Shape and pace come next ([`pace`]): work per record is chosen so that the job lasts for several checkpoints,
+//! 2. Shape and pace come next (`pace`): work per record is chosen so that the job lasts for several checkpoints,
 //!    whatever its size; everything in time is then a fraction of that length.
-//! 3. The coordinator's policy is drawn to fit the pace ([`policy`]).
-//! 4. Faults are drawn as a *scenario* ([`scenario`], [`storage`]): a crash at a point, a second crash during the recovery
+//! 3. The coordinator's policy is drawn to fit the pace (`policy`).
+//! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
 //!    of the first, trouble with storage or links, … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    ([`trigger`]), so that what is restored is not empty.
 //!
