@@ -6,7 +6,7 @@
 //! 3. The coordinator's policy is drawn to fit the pace (`policy`).
 //! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
 //!    of the first, trouble with storage or links, … plus up to three more. Crashes mostly wait for a later checkpoint
-//!    ([`trigger`]), so that what is restored is not empty.
+//!    (`trigger`), so that what is restored is not empty.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 

@@ -2,10 +2,10 @@
 //!
 //! 1. [`draw`] makes one from a number: two to nine operators, connected, with several sources and sinks, unions, fan-out
 //!    and every exchange.
-//! 2. [`build`] makes it a job through the public API of the engine, one `match` over the operators.
-//! 3. [`reference`] says what must come out, as a plain evaluation over bags of records that shares no operator with the
+//! 2. `build` makes it a job through the public API of the engine, one `match` over the operators.
+//! 3. `reference` says what must come out, as a plain evaluation over bags of records that shares no operator with the
 //!    engine. It stays silent about whatever comes after an operator that depends on the order of records.
-//! 4. [`smaller`] takes a piece away from it, for shrinking.
+//! 4. `smaller` takes a piece away from it, for shrinking.
 //!
 //! Invariant ([`GraphSpec::validate`]): inputs come from earlier nodes, every node but a sink has a consumer, two-input
 //! operators have something on both ports, forwarding joins equal parallelisms, and all of it hangs together.
