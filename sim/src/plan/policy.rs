@@ -21,8 +21,6 @@ pub struct Policy {
     pub retained: usize,
     pub retention: RetentionPolicy,
     pub restart: RestartStrategy,
-    /// When a client asks for a checkpoint.
-    pub manual_triggers_ms: Vec<u64>,
 }
 
 impl Policy {
@@ -62,9 +60,6 @@ impl fmt::Display for Policy {
             "checkpoints every {} ms, pause {} ms, timeout {} ms, {} at a time; {barriers}, {snapshots} snapshots in parts of {}",
             self.interval_ms, self.min_pause_ms, self.timeout_ms, self.max_concurrent, self.part_bytes
         )?;
-        if !self.manual_triggers_ms.is_empty() {
-            writeln!(f, "            asked for by hand at {:?} ms", self.manual_triggers_ms)?;
-        }
         writeln!(
             f,
             "            {} retained, {:?} at the end; {tolerable} failures tolerated",

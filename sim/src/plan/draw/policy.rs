@@ -36,7 +36,6 @@ pub fn policies(pace: &Pace) -> impl Strategy<Value = Policy> + use<> {
             retained,
             retention,
             restart,
-            manual_triggers_ms: Vec::new(),
         },
     )
 }
