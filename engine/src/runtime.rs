@@ -10,7 +10,6 @@ pub mod dial;
 pub mod link;
 pub mod mailbox;
 pub mod patience;
-pub mod retry;
 pub mod snapshot;
 pub mod subtask;
 pub mod worker;
