@@ -9,6 +9,7 @@ mod folders;
 mod host;
 mod inspect;
 mod options;
+pub mod out;
 mod policy;
 mod run;
 mod show;

@@ -12,6 +12,7 @@ use crate::seed::{Seed, SeedError};
 use clap::{Args, Parser, Subcommand};
 use cofferdam_engine::jobs::BuiltIn;
 use cofferdam_engine::launch;
+use cofferdam_engine::launch::out;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -170,7 +171,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         output: if args.json { Output::Json } else { Output::Text },
     };
     if options.output == Output::Text {
-        eprintln!("hunting from {first} with {} child process(es)", options.jobs);
+        out::complain(format_args!("hunting from {first} with {} child process(es)", options.jobs));
     }
     let mut progress = Progress::new(&options);
     let hunted = hunt::pool::hunt(&options, &command, &mut progress);
@@ -224,7 +225,7 @@ pub fn parse_seed(text: &str) -> Result<Seed, Exit> {
 
 /// One line on standard error.
 pub fn complain(message: &str, exit: Exit) -> Exit {
-    eprintln!("cofferdam: {message}");
+    out::complain(format_args!("cofferdam: {message}"));
     exit
 }
 

@@ -6,6 +6,7 @@ use crate::run::Runner;
 use crate::seed::Seed;
 use crate::verdict::{Outcome, Verdict};
 use crate::{report, story};
+use cofferdam_engine::launch::out;
 
 /// Lines of the story on the failure screen.
 const LINES_AROUND: usize = 16;
@@ -17,13 +18,13 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
         let mut line = serde_json::to_value(Report::of(&outcome, None)).expect("reports serialise");
         line["counters"] = serde_json::to_value(outcome.counters).expect("counters serialise");
         line["plan"] = serde_json::to_value(&outcome.plan).expect("plans serialise");
-        println!("{line}");
+        out::say(line);
         return exit_of(&outcome.verdict);
     }
     if trace {
         tell(runner, &outcome);
     }
-    println!(
+    out::say(format_args!(
         "{seed}: {}, fingerprint {:016x}, {} deliveries in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n",
         outcome.verdict.label(),
         outcome.fingerprint,
@@ -31,12 +32,12 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
         outcome.virtual_ms,
         outcome.tally.history.checkpoints_completed,
         outcome.tally.history.restores,
-    );
+    ));
     if outcome.verdict.passed() {
-        println!("{}", outcome.plan);
+        out::say(&outcome.plan);
     } else {
         // Last, because it ends in the command.
-        print!("{}", report::screen(runner, &outcome, LINES_AROUND));
+        out::say(report::screen(runner, &outcome, LINES_AROUND));
     }
     exit_of(&outcome.verdict)
 }
@@ -47,8 +48,8 @@ fn tell(runner: &Runner, outcome: &Outcome) {
             Verdict::Violation { step, .. } => step,
             _ => None,
         };
-        print!("{}", story::told(&outcome.history, &staging.job.graph, 0..outcome.history.entries.len(), mark));
-        println!();
+        out::say(story::told(&outcome.history, &staging.job.graph, 0..outcome.history.entries.len(), mark));
+        out::say("");
     }
 }
 

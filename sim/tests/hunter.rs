@@ -4,6 +4,7 @@
 
 use cofferdam_engine::config::JobConfig;
 use cofferdam_engine::graph::{Job, JobGraph};
+use cofferdam_engine::launch::out;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use cofferdam_sim::exit::Exit;
 use cofferdam_sim::hunt::pool::{ChildCommand, Hunted, hunt};
@@ -150,6 +151,6 @@ fn main() {
     ];
     for (name, scenario) in scenarios {
         scenario();
-        println!("ok: {name}");
+        out::say(format_args!("ok: {name}"));
     }
 }

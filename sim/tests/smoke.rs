@@ -129,6 +129,25 @@ fn a_seed_does_the_same_in_another_process() {
     assert!(child.wait().expect("it ends with its input").success());
 }
 
+/// `| head`: standard output, or `2>&1 | head`: standard error as well, is a pipe whose reader has gone.
+#[test]
+fn nobody_reading_to_the_end_changes_no_exit_code() {
+    let replay = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        command.arg("replay").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        drop(child.stdout.take());
+        child
+    };
+    for output in ["--trace", "--json"] {
+        let ended = replay(&["0x0", output]).wait_with_output().expect("it ends");
+        assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""), "{output}");
+    }
+    let mut stale = replay(&["g0:0x0"]);
+    drop(stale.stderr.take());
+    assert_eq!(stale.wait().expect("it ends").code(), Some(125));
+}
+
 #[test]
 fn no_two_seeds_of_a_sample_are_the_same_run() {
     let runner = builtin::runner();

@@ -11,6 +11,7 @@
 use super::exit::Exit;
 use super::host::{Outcome, host};
 use super::options::{RunArgs, host_and_port};
+use super::out;
 use super::policy::positive_duration;
 use super::run;
 use super::show::Part;
@@ -24,7 +25,6 @@ use crate::runtime::coordinator::{self, CoordinatorOptions, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use clap::Args;
-use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::time::Duration;
@@ -112,7 +112,7 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,
-                Either::Second(address) => tell(&address),
+                Either::Second(address) => out::say(address),
             }
             leading.await
         })
@@ -136,28 +136,24 @@ pub fn work(args: &WorkerArgs, jobs: &[BuiltIn]) -> Exit {
     let (name, id) = (&args.run.job, WorkerId(args.id));
     match hosted.outcome {
         Outcome::Ended(()) => {
-            println!("{id} of {name} is done");
+            out::say(format_args!("{id} of {name} is done"));
             Exit::Done
         }
         Outcome::Failed(error) => {
-            eprintln!("error: {id} of {name}: {error}");
+            out::complain(format_args!("error: {id} of {name}: {error}"));
             Exit::of(&error)
         }
         Outcome::Panicked(message) => {
-            eprintln!("error: a bug stopped {id} of {name}: {message}");
+            out::complain(format_args!("error: a bug stopped {id} of {name}: {message}"));
             Exit::Panicked
         }
         Outcome::Interrupted => {
-            eprintln!("{id} of {name} was interrupted; the job goes on once there are enough workers again");
+            out::complain(format_args!(
+                "{id} of {name} was interrupted; the job goes on once there are enough workers again"
+            ));
             Exit::Interrupted
         }
     }
-}
-
-/// A line on standard output, at once. Nobody reading it is no reason to stop.
-fn tell(line: &str) {
-    let mut out = std::io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// The job and its folders, or the exit of a command line that is wrong.
@@ -167,13 +163,16 @@ fn prepare(args: &RunArgs, pace: &PaceArgs, jobs: &[BuiltIn]) -> Result<(Job, Mo
         Ok((job, mounts))
     });
     let (mut job, mounts) = prepared.map_err(|error| {
-        eprintln!("error: {error}");
+        out::complain(format_args!("error: {error}"));
         Exit::Usage
     })?;
     job.config.heartbeat_timeout = pace.silence;
     job.config.heartbeat_interval = pace.silence / HEARTBEATS;
     if reaches_out(&args.listen) {
-        eprintln!("warning: whoever reaches {} can take part in the job: there is no authentication", args.listen);
+        out::complain(format_args!(
+            "warning: whoever reaches {} can take part in the job: there is no authentication",
+            args.listen
+        ));
     }
     Ok((job, mounts))
 }

@@ -11,6 +11,7 @@
 use super::exit::Exit;
 use super::host::{Outcome, host};
 use super::options::RunArgs;
+use super::out;
 use super::show::{Part, summary};
 use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Env, Site};
@@ -32,14 +33,14 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
     let (job, folders) = match args.prepare(jobs) {
         Ok(prepared) => prepared,
         Err(error) => {
-            eprintln!("error: {error}");
+            out::complain(format_args!("error: {error}"));
             return Exit::Usage;
         }
     };
     let mounts = match folders.mount(&job.graph.name) {
         Ok(mounts) => mounts,
         Err(error) => {
-            eprintln!("error: {error}");
+            out::complain(format_args!("error: {error}"));
             return Exit::Usage;
         }
     };
@@ -50,8 +51,8 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
         |env| -> BoxFuture<'static, _> { Box::pin(async move { lead_and_work(&env, job, &own, &statistics).await }) };
     let hosted = host(mounts, Part::Whole, work);
     let exit = conclude(args, &hosted.progress, hosted.outcome, hosted.took);
-    if let Some(statistics) = told.get() {
-        print!("{}", summary(statistics, &graph));
+    if let Some(statistics) = told.get().filter(|statistics| statistics.counts().triggered > 0) {
+        out::say(summary(statistics, &graph));
     }
     exit
 }
@@ -120,39 +121,41 @@ pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<Job
     let again = format!("run the same command again to go on{from}");
     match outcome {
         Outcome::Ended(JobEnd::Finished { checkpoint }) => {
-            println!(
+            out::say(format_args!(
                 "{job} finished with {checkpoint}: {} records in {}, {} checkpoints, {} failed attempts; its output is in {output}",
                 HumanCount(progress.records()),
                 human(took),
                 course.completed,
                 course.failures,
-            );
+            ));
             Exit::Done
         }
         Outcome::Ended(JobEnd::AlreadyFinished { checkpoint }) => {
-            println!("{job} had finished before, with {checkpoint}; its output is in {output}");
+            out::say(format_args!("{job} had finished before, with {checkpoint}; its output is in {output}"));
             Exit::Done
         }
         Outcome::Ended(JobEnd::Cancelled) => {
-            eprintln!("{job} was cancelled");
+            out::complain(format_args!("{job} was cancelled"));
             Exit::Failed
         }
         Outcome::Failed(error) => {
             let exit = Exit::of(&error);
             match exit {
-                Exit::Fenced => eprintln!("fenced: {error}: another run of {job} has taken over, this one stopped"),
+                Exit::Fenced => out::complain(format_args!(
+                    "fenced: {error}: another run of {job} has taken over, this one stopped"
+                )),
                 Exit::Done | Exit::Failed | Exit::Usage | Exit::Corrupt | Exit::Panicked | Exit::Interrupted => {
-                    eprintln!("error: {job} failed: {error}");
+                    out::complain(format_args!("error: {job} failed: {error}"));
                 }
             }
             exit
         }
         Outcome::Panicked(message) => {
-            eprintln!("error: a bug stopped {job}: {message}; nothing is lost, {again}");
+            out::complain(format_args!("error: a bug stopped {job}: {message}; nothing is lost, {again}"));
             Exit::Panicked
         }
         Outcome::Interrupted => {
-            eprintln!("{job} was interrupted; nothing is lost, {again}");
+            out::complain(format_args!("{job} was interrupted; nothing is lost, {again}"));
             Exit::Interrupted
         }
     }

@@ -4,6 +4,7 @@ use super::ledger::{Booked, Ledger};
 use super::pool::Hunted;
 use super::{HuntOptions, Output};
 use crate::story;
+use cofferdam_engine::launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::fmt::Write;
@@ -37,7 +38,7 @@ impl Progress {
             bar.set_message(format!("{:.0}/s, {} failure(s)", rate(ledger, elapsed), ledger.failures.len()));
         } else if self.output == Output::Text && elapsed >= self.next_line {
             self.next_line = elapsed + LINE_EVERY;
-            eprintln!("{} s: {}", elapsed.as_secs(), line());
+            out::complain(format_args!("{} s: {}", elapsed.as_secs(), line()));
         }
     }
 
@@ -46,11 +47,11 @@ impl Progress {
         match (booked, self.output) {
             (Booked::Fine, _) | (_, Output::Quiet) => {}
             (Booked::Failed { index, .. }, Output::Json) => {
-                println!("{}", serde_json::to_string(&ledger.failures[*index]).expect("failures serialise"));
+                out::say(serde_json::to_string(&ledger.failures[*index]).expect("failures serialise"));
             }
             (Booked::Failed { index, first }, Output::Text) => self.failed(ledger, *index, *first),
             (Booked::Diverged(index), Output::Json) => {
-                println!("{}", json!({ "divergence": ledger.divergences[*index] }));
+                out::say(json!({ "divergence": ledger.divergences[*index] }));
             }
             (Booked::Diverged(index), Output::Text) => self.print(&divergence(ledger, *index)),
         }
@@ -70,8 +71,8 @@ impl Progress {
 
     fn print(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{text}")),
-            None => println!("{text}"),
+            Some(bar) => bar.suspend(|| out::say(text)),
+            None => out::say(text),
         }
     }
 
@@ -82,13 +83,13 @@ impl Progress {
         }
         match self.output {
             Output::Quiet => {}
-            Output::Json => println!("{}", json_summary(options, hunted)),
+            Output::Json => out::say(json_summary(options, hunted)),
             Output::Text => {
-                print!("{}", text_summary(options, hunted));
+                out::say(text_summary(options, hunted));
                 let ledger = &hunted.ledger;
                 let last = ledger.failures.last().filter(|_| ledger.failures.len() as u64 >= self.stop_after);
                 if let Some(screen) = last.and_then(|failure| failure.report.screen.as_ref()) {
-                    print!("\n{screen}");
+                    out::say(format_args!("\n{screen}"));
                 }
             }
         }
