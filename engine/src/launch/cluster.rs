@@ -14,7 +14,7 @@ use super::options::{RunArgs, host_and_port};
 use super::out;
 use super::policy::positive_duration;
 use super::run;
-use super::show::Part;
+use super::show::{Part, undeleted};
 use crate::door::{Env, Site};
 use crate::error::Result;
 use crate::graph::Job;
@@ -117,7 +117,9 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
             leading.await
         })
     });
-    run::conclude(&args.run, &hosted.progress, hosted.outcome, hosted.took)
+    let exit = run::conclude(&args.run, &hosted.progress, hosted.outcome, hosted.took);
+    undeleted(&hosted.progress.course()).into_iter().for_each(out::say);
+    exit
 }
 
 /// Works for a job until it is over.

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::host::{Outcome, host};
 use super::options::RunArgs;
 use super::out;
-use super::show::{Part, summary};
+use super::show::{Part, summary, undeleted};
 use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Env, Site};
 use crate::error::Result;
@@ -54,6 +54,7 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
     if let Some(statistics) = told.get().filter(|statistics| statistics.counts().triggered > 0) {
         out::say(summary(statistics, &graph));
     }
+    undeleted(&hosted.progress.course()).into_iter().for_each(out::say);
     exit
 }
 
