@@ -190,6 +190,7 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         phases.during_restore,
         phases.after_input_ended
     )?;
+    writeln!(text, "marks        {}", marks(history))?;
     for (kind, count) in &tally.faults {
         let (never, nothing) = (count.armed - count.triggered, count.triggered - count.struck);
         writeln!(
@@ -204,6 +205,22 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         writeln!(text, "clean        fewer than {bound:.5} of such runs fail, at 95 % confidence (3/N)")?;
     }
     Ok(())
+}
+
+/// What histories were seen to hold besides, zeros included: a mark that no run reached is a hole in the plans.
+fn marks(history: &cofferdam_properties::Tally) -> String {
+    let above = [
+        "checkpoints_completed",
+        "checkpoints_aborted",
+        "finished",
+        "restores",
+        "restores_non_empty",
+        "coordinator_crashes",
+    ];
+    let counts = serde_json::to_value(history).expect("tallies serialise");
+    let counts = counts.as_object().into_iter().flatten();
+    let rest = counts.filter(|(name, count)| count.is_u64() && !above.contains(&name.as_str()));
+    rest.map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect::<Vec<_>>().join(", ")
 }
 
 fn json_summary(options: &HuntOptions, hunted: &Hunted) -> serde_json::Value {
