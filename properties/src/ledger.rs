@@ -283,7 +283,8 @@ pub fn handle<'m>(manifest: &'m Manifest, (uid, index): (&str, u16)) -> Option<&
     operator.subtasks.get(usize::from(index))
 }
 
-fn is_about_elements(event: &Event) -> bool {
+/// Whether an event is an element that is emitted or taken: most of a history are.
+pub fn is_about_elements(event: &Event) -> bool {
     matches!(
         event,
         Event::SourceEmitted { .. }
