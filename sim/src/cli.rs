@@ -1,6 +1,8 @@
 //! The command line of the simulator: `hunt`, `replay` and `bugs`.
 
 use crate::bugs::{self, BugsOptions};
+use crate::capsule::text::CapsuleError;
+use crate::capsule::{self, Capsule, re_aim};
 use crate::exit::{self, Exit};
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::summary::Progress;
@@ -9,6 +11,8 @@ use crate::plan::JobKind;
 use crate::replay;
 use crate::run::Runner;
 use crate::seed::{Seed, SeedError};
+use crate::shrink;
+use crate::shrink::command::ShrinkOptions;
 use clap::{Args, Parser, Subcommand};
 use cofferdam_engine::jobs::BuiltIn;
 use cofferdam_engine::launch;
@@ -26,9 +30,12 @@ pub enum Command {
     /// Run fresh seeds on every core until something breaks
     #[command(after_help = HUNT_HELP)]
     Hunt(HuntArgs),
-    /// Run one seed again and tell what happened
+    /// Run one seed or capsule again and tell what happened
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Make a failing run as simple as it gets, and keep it as a capsule
+    #[command(after_help = SHRINK_HELP)]
+    Shrink(ShrinkArgs),
     /// Plant known bugs into a copy of this workspace and hunt them
     #[command(after_help = BUGS_HELP)]
     Bugs(BugsArgs),
@@ -52,6 +59,13 @@ Examples:
   cofferdam replay g2:0x4d2 --trace    the whole story, one line an event
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
+
+const SHRINK_HELP: &str = "\
+Examples:
+  cofferdam shrink g3:0x4d2                        into corpus/found, or ./capsules outside a workspace
+  cofferdam shrink old.toml --out small.toml --for 5m
+
+Exit codes: 1 it fails and was shrunk, 2 wrong usage or it passes, 3 harness error, 125 stale";
 
 const BUGS_HELP: &str = "\
 Examples:
@@ -99,11 +113,30 @@ pub struct HuntArgs {
 /// Options of `replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// The seed, as in g2:0x4d2
-    pub seed: String,
+    /// The seed, as in g2:0x4d2, or a capsule
+    pub what: String,
+    /// If a capsule is stale or passes: look for the same violation nearby, and rewrite the file
+    #[arg(long)]
+    pub re_aim: bool,
     /// Tell every event
     #[arg(long)]
     pub trace: bool,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `shrink`.
+#[derive(Args, Clone, Debug)]
+pub struct ShrinkArgs {
+    /// The seed, as in g3:0x4d2, or a capsule
+    pub what: String,
+    /// Where the capsule goes [default: a name made of the failure, in corpus/found]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How long at most
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = hunt::parse_duration)]
+    pub time: Duration,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -138,13 +171,77 @@ pub struct BugsArgs {
 pub fn perform(command: &Command, runner: &Runner) -> Exit {
     match command {
         Command::Hunt(args) => hunt_for(args),
-        Command::Replay(args) => match parse_seed(&args.seed) {
-            Ok(seed) => replay::replay(runner, seed, args.trace, args.json),
+        Command::Replay(args) => match Subject::of(&args.what) {
+            Ok(Subject::Seed(seed)) if args.re_aim => {
+                complain(&format!("{seed} is no capsule: there is nothing to aim again"), Exit::Usage)
+            }
+            Ok(Subject::Seed(seed)) => replay::replay(runner, seed, args.trace, args.json),
+            Ok(Subject::Capsule(path, capsule)) if args.re_aim => re_aim::command(runner, &path, &capsule),
+            Ok(Subject::Capsule(path, capsule)) => replay::capsule(runner, &path, &capsule, args.trace, args.json),
+            Err(exit) => exit,
+        },
+        Command::Shrink(args) => match Subject::of(&args.what) {
+            Ok(subject) => shrink_for(runner, args, subject),
             Err(exit) => exit,
         },
         Command::Bugs(args) => bugs_for(args),
         Command::HuntChild => hunt::child::main(runner),
     }
+}
+
+/// What shall run again.
+enum Subject {
+    Seed(Seed),
+    Capsule(PathBuf, Box<Capsule>),
+}
+
+impl Subject {
+    /// A file is a capsule; everything else is a seed.
+    fn of(text: &str) -> Result<Self, Exit> {
+        let path = PathBuf::from(text);
+        if !path.is_file() && path.extension().is_none_or(|extension| extension != "toml") {
+            return parse_seed(text).map(Self::Seed);
+        }
+        match capsule::text::load(&path) {
+            Ok(capsule) => Ok(Self::Capsule(path, Box::new(capsule))),
+            Err(error) => {
+                let exit = match error {
+                    CapsuleError::Malformed { .. } => Exit::Usage,
+                    CapsuleError::OtherBuild { .. } => Exit::Stale,
+                };
+                Err(complain(&error.to_string(), exit))
+            }
+        }
+    }
+}
+
+fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
+    let (outcome, bug, story) = match subject {
+        Subject::Seed(seed) => (runner.run(seed), planted(), None),
+        Subject::Capsule(_, capsule) => {
+            let Capsule { plan, bug, story, seed, .. } = *capsule;
+            (runner.run_plan(Seed(seed), plan), bug, Some(story))
+        }
+    };
+    let options = ShrinkOptions {
+        out: args.out.clone(),
+        folder: capsules_folder(),
+        time: args.time,
+        bug,
+        story,
+        json: args.json,
+    };
+    shrink::command::command(runner, outcome, &options)
+}
+
+/// The planted bug that is active in this build, which is a copy with planted bugs then.
+pub fn planted() -> Option<String> {
+    std::env::var(bugs::SWITCH).ok().filter(|name| !name.is_empty())
+}
+
+/// Where new capsules go: the corpus of the workspace around the current folder, or a folder beside it.
+pub fn capsules_folder() -> PathBuf {
+    workspace().map_or_else(|_| PathBuf::from("capsules"), |root| root.join("corpus/found"))
 }
 
 fn hunt_for(args: &HuntArgs) -> Exit {

@@ -44,6 +44,7 @@ fn world(spec: WorldSpec) -> Recording {
         faults: Vec::new(),
         storage: BTreeMap::new(),
         counters: Counters::default(),
+        picks: Vec::new(),
     }
 }
 

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn assertions_and_properties_are_different_columns() {
-        let violation = Verdict::Violation { property: "exactly-once-state".into(), what: String::new(), step: None };
+        let violation =
+            Verdict::Violation { property: "exactly-once-state".into(), what: String::new(), step: None, place: None };
         let assertion = Verdict::EngineAssertion { message: "boom".into() };
         let row = row(&[violation, assertion]);
         assert_eq!(row.convicted_by(false), "exactly-once-state");
