@@ -13,7 +13,6 @@ pub mod text;
 
 use crate::plan::Plan;
 use crate::seed::{GENERATOR, Seed};
-use crate::signature::Place;
 use crate::verdict::Outcome;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,6 +36,9 @@ pub struct Capsule {
     pub seed: u64,
     /// `pass`, or the property that is violated (or `stuck`, `engine assertion`, …).
     pub expect: String,
+    /// The kind of failure, as hunts tell them apart.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signature: String,
     /// The first digits of the run's fingerprint.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
@@ -46,9 +48,6 @@ pub struct Capsule {
     /// What happened, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub story: String,
-    /// Where in the job the property is violated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
     /// What runs.
     pub plan: Plan,
 }
@@ -78,19 +77,15 @@ pub enum Replayed {
 impl Capsule {
     /// What `outcome` was, to be expected again.
     pub fn of(outcome: &Outcome) -> Self {
-        let place = match &outcome.verdict {
-            crate::verdict::Verdict::Violation { place, .. } => *place,
-            _ => None,
-        };
         Self {
             format: FORMAT,
             generator: GENERATOR,
             seed: outcome.seed.0,
             expect: outcome.verdict.property().to_owned(),
+            signature: if outcome.verdict.passed() { String::new() } else { outcome.verdict.signature() },
             fingerprint: format!("{:016x}", outcome.fingerprint),
             bug: None,
             story: outcome.verdict.what().to_owned(),
-            place,
             plan: outcome.plan.clone(),
         }
     }

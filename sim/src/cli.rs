@@ -4,6 +4,7 @@ use crate::bugs::{self, BugsOptions};
 use crate::capsule::text::CapsuleError;
 use crate::capsule::{self, Capsule, re_aim};
 use crate::exit::{self, Exit};
+use crate::hunt::keep::{self, Keeping};
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::summary::Progress;
 use crate::hunt::{self, HuntOptions, Output, Shard};
@@ -16,8 +17,9 @@ use crate::shrink::command::ShrinkOptions;
 use clap::{Args, Parser, Subcommand};
 use cofferdam_engine::jobs::BuiltIn;
 use cofferdam_engine::launch;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -105,6 +107,15 @@ pub struct HuntArgs {
     /// Kill a run that says nothing for this long
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = hunt::parse_duration)]
     pub hang_after: Duration,
+    /// Where a capsule of each new kind of failure goes [default: corpus/found]
+    #[arg(long, value_name = "FOLDER")]
+    pub capsules: Option<PathBuf>,
+    /// Shrink each for this long at most; 0s for not at all
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = hunt::parse_duration)]
+    pub shrink_for: Duration,
+    /// Capsules of failures that are known: counted, not reported [default: corpus/known]
+    #[arg(long, value_name = "FOLDER")]
+    pub known: Option<PathBuf>,
     /// Print one line of JSON a failure, and one for the summary
     #[arg(long)]
     pub json: bool,
@@ -140,6 +151,9 @@ pub struct ShrinkArgs {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+    /// What the capsule shall tell
+    #[arg(long, hide = true)]
+    pub story: Option<String>,
 }
 
 /// Options of `bugs`.
@@ -159,6 +173,9 @@ pub struct BugsArgs {
     /// Child processes [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+    /// Shrink what was caught, each for this long at most, and keep the capsules in corpus/capsules
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "60s", value_parser = hunt::parse_duration)]
+    pub shrink: Option<Duration>,
     /// Only tell their stories
     #[arg(long)]
     pub list: bool,
@@ -228,7 +245,7 @@ fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
         folder: capsules_folder(),
         time: args.time,
         bug,
-        story,
+        story: args.story.clone().or(story),
         json: args.json,
     };
     shrink::command::command(runner, outcome, &options)
@@ -249,6 +266,10 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         None => Ok(fresh_seed()),
         Some(text) => parse_seed(text),
     };
+    let known = match known_failures(args.known.as_deref()) {
+        Ok(known) => known,
+        Err(exit) => return exit,
+    };
     let (first, command) = match (first, ChildCommand::of_this_program()) {
         (Err(exit), _) => return exit,
         (_, Err(message)) => return complain(&message, Exit::Harness),
@@ -264,6 +285,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         jobs: jobs(args.jobs),
         twice_every: args.twice_every,
         hang_after: args.hang_after,
+        known,
         output: if args.json { Output::Json } else { Output::Text },
     };
     if options.output == Output::Text {
@@ -272,7 +294,33 @@ fn hunt_for(args: &HuntArgs) -> Exit {
     let mut progress = Progress::new(&options);
     let hunted = hunt::pool::hunt(&options, &command, &mut progress);
     progress.finish(&options, &hunted);
+    let keeping = Keeping {
+        folder: args.capsules.clone().unwrap_or_else(capsules_folder),
+        time: args.shrink_for,
+        hang_after: args.hang_after,
+        json: args.json,
+    };
+    for failure in keep::worth_keeping(&hunted.ledger) {
+        match keep::keep(failure, &command, &keeping) {
+            Ok(kept) => print!("\n{}", kept.told),
+            Err(message) => return complain(&message, Exit::Harness),
+        }
+    }
     hunted.exit()
+}
+
+/// The failures that are known, by signature.
+fn known_failures(folder: Option<&Path>) -> Result<BTreeMap<String, PathBuf>, Exit> {
+    let folder = match (folder, workspace()) {
+        (Some(folder), _) if !folder.is_dir() => {
+            return Err(complain(&format!("{} is no folder of capsules", folder.display()), Exit::Usage));
+        }
+        (Some(folder), _) => folder.to_owned(),
+        (None, Ok(root)) => root.join("corpus/known"),
+        (None, Err(_)) => return Ok(BTreeMap::new()),
+    };
+    let capsules = capsule::text::load_all(&folder).map_err(|error| complain(&error.to_string(), Exit::Usage))?;
+    Ok(capsules.into_iter().map(|(path, capsule)| (capsule.signature, path)).collect())
 }
 
 fn bugs_for(args: &BugsArgs) -> Exit {
@@ -287,6 +335,7 @@ fn bugs_for(args: &BugsArgs) -> Exit {
         repeat: args.repeat,
         jobs: jobs(args.jobs),
         json: args.json,
+        shrink: args.shrink,
         list: args.list,
     };
     match workspace() {

@@ -61,7 +61,7 @@ fn rewrite(path: &Path, capsule: &Capsule, outcome: &Outcome) -> Exit {
         seed: outcome.seed.0,
         fingerprint: format!("{:016x}", outcome.fingerprint),
         plan: outcome.plan.clone(),
-        place: Capsule::of(outcome).place.or(capsule.place),
+        signature: Capsule::of(outcome).signature,
         ..capsule.clone()
     };
     match text::save(path, &again) {
@@ -110,7 +110,7 @@ fn near(trigger: &Trigger) -> Vec<(u32, Trigger)> {
             points.push((strictness + distance, Point { occurrence, ..base.clone() }));
         }
         if let Some(CheckpointAt::Ordinal(n)) = base.checkpoint {
-            for (distance, other) in around(n) {
+            for (distance, other) in around(n).filter(|(distance, _)| *distance > 0) {
                 let checkpoint = Some(CheckpointAt::Ordinal(other));
                 points.push((strictness + distance, Point { checkpoint, occurrence: 0, ..base.clone() }));
             }

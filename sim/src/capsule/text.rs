@@ -33,8 +33,52 @@ pub fn text(capsule: &Capsule) -> String {
         writeln!(text, "# {line}").expect("strings can be written");
     }
     text.push('\n');
-    text.push_str(&toml::to_string_pretty(capsule).expect("capsules serialise"));
+    let table = toml::Table::try_from(capsule).expect("capsules serialise");
+    write_table(&mut text, "", &table).expect("strings can be written");
     text
+}
+
+/// Tables that hold nothing but plain values stand on one line: a delay, a trigger.
+fn write_table(text: &mut String, name: &str, table: &toml::Table) -> std::fmt::Result {
+    let (sections, lines): (Vec<_>, Vec<_>) = table.iter().partition(|(key, value)| is_section(name, key, value));
+    for (key, value) in lines {
+        match value {
+            toml::Value::String(story) if story.contains('\n') && !story.contains("'''") => {
+                writeln!(text, "{key} = '''\n{story}'''")?;
+            }
+            _ => writeln!(text, "{key} = {value}")?,
+        }
+    }
+    for (key, value) in sections {
+        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        match value {
+            toml::Value::Array(tables) => {
+                for table in tables.iter().filter_map(toml::Value::as_table) {
+                    writeln!(text, "\n[[{name}]]")?;
+                    write_table(text, &name, table)?;
+                }
+            }
+            value => {
+                writeln!(text, "\n[{name}]")?;
+                write_table(text, &name, value.as_table().expect("a section is a table"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value gets a heading of its own: the plan, its large parts, and each fault.
+fn is_section(within: &str, key: &str, value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Table(_) => {
+            within.is_empty() || (within == "plan" && matches!(key, "policy" | "input" | "tuning" | "picks"))
+        }
+        toml::Value::Array(values) => {
+            let tables = !values.is_empty() && values.iter().all(toml::Value::is_table);
+            tables && matches!((within, key), ("plan", "faults") | ("plan.picks", "but") | ("plan.input", "nodes"))
+        }
+        _ => false,
+    }
 }
 
 /// Reads one; `path` is for messages.
@@ -143,10 +187,10 @@ mod tests {
             generator: GENERATOR,
             seed: seed.0,
             expect: "exactly-once-state".into(),
+            signature: String::new(),
             fingerprint: "4d2".into(),
             bug: None,
             story: "It \"broke\".\nTwice.".into(),
-            place: None,
             plan,
         }
     }
@@ -157,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_plan_survives_being_a_file() {
-        for seed in (0..300).map(|n| Seed(n)) {
+        for seed in (0..300).map(Seed) {
             let mut capsule = capsule(seed);
             if seed.0 % 2 == 1 {
                 let pick = Pick {
