@@ -6,7 +6,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, SubtaskId, WorkerId};
 use cofferdam_engine::runtime::mailbox::Mailbox;
 use cofferdam_properties::history::Process;
-use cofferdam_sim::world::{self, Budget, OnError, ProcessSpec, Recording, RunEnd, Tuning, WorldSpec};
+use cofferdam_sim::world::{self, Budget, OnError, Picks, ProcessSpec, Recording, RunEnd, Tuning, WorldSpec};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -32,6 +32,8 @@ where
         faults: Vec::new(),
         heal_at_ms: 0,
         tuning: Tuning::default(),
+        picks: Picks::Seed,
+        record_picks: false,
         budget: Budget::default(),
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! The engine's own source contains no planted code, and this program runs no edited code in its own process.
 
+pub mod capsules;
 pub mod copy;
 pub mod plant;
 pub mod planted;
@@ -22,6 +23,7 @@ use crate::seed::Seed;
 use crate::verdict::Verdict;
 use cofferdam_engine::launch::out;
 use planted::PlantedBug;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use table::{Catch, Row};
@@ -44,6 +46,8 @@ pub struct BugsOptions {
     pub jobs: usize,
     /// Machine-readable output.
     pub json: bool,
+    /// Shrink what was caught, and keep the capsules.
+    pub shrink: Option<Duration>,
     /// Only list them.
     pub list: bool,
 }
@@ -87,7 +91,7 @@ fn hunt_all(root: &Path, options: &BugsOptions, chosen: &[PlantedBug]) -> Result
                 arguments: vec!["hunt-child".into()],
                 environment: vec![(SWITCH.into(), bug.name.clone())],
             };
-            let row = hunt_one(options, bug, &command)?;
+            let row = hunt_one(root, options, bug, &command)?;
             out::complain(table::line(&row));
             rows.push(row);
         }
@@ -95,8 +99,10 @@ fn hunt_all(root: &Path, options: &BugsOptions, chosen: &[PlantedBug]) -> Result
     Ok(rows)
 }
 
-fn hunt_one(options: &BugsOptions, bug: &PlantedBug, command: &ChildCommand) -> Result<Row, String> {
-    let mut row = Row { bug: bug.clone(), hunts: options.repeat, seeds: options.seeds, catches: Vec::new() };
+fn hunt_one(root: &Path, options: &BugsOptions, bug: &PlantedBug, command: &ChildCommand) -> Result<Row, String> {
+    let capsule = capsules::replayed(root, bug, command)?;
+    let (hunts, seeds) = (options.repeat, options.seeds);
+    let mut row = Row { bug: bug.clone(), hunts, seeds, catches: Vec::new(), capsule, shrunk: None };
     for _ in 0..options.repeat {
         let hunting = HuntOptions {
             first: options.first.unwrap_or_else(fresh_seed),
@@ -108,6 +114,7 @@ fn hunt_one(options: &BugsOptions, bug: &PlantedBug, command: &ChildCommand) -> 
             jobs: options.jobs,
             twice_every: 0,
             hang_after: Duration::from_secs(60),
+            known: BTreeMap::new(),
             output: Output::Quiet,
         };
         let hunted = hunt(&hunting, command, &mut Progress::new(&hunting));
@@ -126,6 +133,9 @@ fn hunt_one(options: &BugsOptions, bug: &PlantedBug, command: &ChildCommand) -> 
             verdict: failure.report.verdict.clone(),
             runs: failure.report.seed.0.wrapping_sub(hunting.first.0) + 1,
         });
+    }
+    if let Some((time, seed)) = options.shrink.zip(row.catch_of_its_story().map(|catch| catch.seed)) {
+        row.shrunk = capsules::shrink(root, bug, command, seed, time)?;
     }
     Ok(row)
 }

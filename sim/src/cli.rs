@@ -1,7 +1,10 @@
 //! The command line of the simulator: `hunt`, `replay` and `bugs`.
 
 use crate::bugs::{self, BugsOptions};
+use crate::capsule::text::CapsuleError;
+use crate::capsule::{self, Capsule, re_aim};
 use crate::exit::{self, Exit};
+use crate::hunt::keep::{self, Keeping};
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::summary::Progress;
 use crate::hunt::{self, HuntOptions, Output, Shard};
@@ -9,12 +12,15 @@ use crate::plan::JobKind;
 use crate::replay;
 use crate::run::Runner;
 use crate::seed::{Seed, SeedError};
+use crate::shrink;
+use crate::shrink::command::ShrinkOptions;
 use clap::{Args, Parser, Subcommand};
 use cofferdam_engine::jobs::BuiltIn;
 use cofferdam_engine::launch;
 use cofferdam_engine::launch::out;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,9 +33,12 @@ pub enum Command {
     /// Run fresh seeds on every core until something breaks
     #[command(after_help = HUNT_HELP)]
     Hunt(HuntArgs),
-    /// Run one seed again and tell what happened
+    /// Run one seed or capsule again and tell what happened
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Make a failing run as simple as it gets, and keep it as a capsule
+    #[command(after_help = SHRINK_HELP)]
+    Shrink(ShrinkArgs),
     /// Plant known bugs into a copy of this workspace and hunt them
     #[command(after_help = BUGS_HELP)]
     Bugs(BugsArgs),
@@ -53,6 +62,13 @@ Examples:
   cofferdam replay g3:0x4d2 --trace    the whole story, one line an event
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
+
+const SHRINK_HELP: &str = "\
+Examples:
+  cofferdam shrink g3:0x4d2                        into corpus/found, or ./capsules outside a workspace
+  cofferdam shrink old.toml --out small.toml --for 5m
+
+Exit codes: 1 it fails and was shrunk, 2 wrong usage or it passes, 3 harness error, 125 stale";
 
 const BUGS_HELP: &str = "\
 Examples:
@@ -92,6 +108,15 @@ pub struct HuntArgs {
     /// Kill a run that says nothing for this long
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = hunt::parse_duration)]
     pub hang_after: Duration,
+    /// Where a capsule of each new kind of failure goes [default: corpus/found]
+    #[arg(long, value_name = "FOLDER")]
+    pub capsules: Option<PathBuf>,
+    /// Shrink each for this long at most; 0s for not at all
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = hunt::parse_duration)]
+    pub shrink_for: Duration,
+    /// Capsules of failures that are known: counted, not reported [default: corpus/known]
+    #[arg(long, value_name = "FOLDER")]
+    pub known: Option<PathBuf>,
     /// Print one line of JSON a failure, and one for the summary
     #[arg(long)]
     pub json: bool,
@@ -100,14 +125,36 @@ pub struct HuntArgs {
 /// Options of `replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// The seed, as in g3:0x4d2
-    pub seed: String,
+    /// The seed, as in g3:0x4d2, or a capsule
+    pub what: String,
+    /// If a capsule is stale or passes: look for the same violation nearby, and rewrite the file
+    #[arg(long)]
+    pub re_aim: bool,
     /// Tell every event
     #[arg(long)]
     pub trace: bool,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `shrink`.
+#[derive(Args, Clone, Debug)]
+pub struct ShrinkArgs {
+    /// The seed, as in g3:0x4d2, or a capsule
+    pub what: String,
+    /// Where the capsule goes [default: a name made of the failure, in corpus/found]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How long at most
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = hunt::parse_duration)]
+    pub time: Duration,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What the capsule shall tell
+    #[arg(long, hide = true)]
+    pub story: Option<String>,
 }
 
 /// Options of `bugs`.
@@ -127,6 +174,9 @@ pub struct BugsArgs {
     /// Child processes [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+    /// Shrink what was caught, each for this long at most, and keep the capsules in corpus/capsules
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "60s", value_parser = hunt::parse_duration)]
+    pub shrink: Option<Duration>,
     /// Only tell their stories
     #[arg(long)]
     pub list: bool,
@@ -139,8 +189,17 @@ pub struct BugsArgs {
 pub fn perform(command: &Command, runner: &Runner) -> Exit {
     match command {
         Command::Hunt(args) => hunt_for(args),
-        Command::Replay(args) => match parse_seed(&args.seed) {
-            Ok(seed) => replay::replay(runner, seed, args.trace, args.json),
+        Command::Replay(args) => match Subject::of(&args.what) {
+            Ok(Subject::Seed(seed)) if args.re_aim => {
+                complain(&format!("{seed} is no capsule: there is nothing to aim again"), Exit::Usage)
+            }
+            Ok(Subject::Seed(seed)) => replay::replay(runner, seed, args.trace, args.json),
+            Ok(Subject::Capsule(path, capsule)) if args.re_aim => re_aim::command(runner, &path, &capsule),
+            Ok(Subject::Capsule(path, capsule)) => replay::capsule(runner, &path, &capsule, args.trace, args.json),
+            Err(exit) => exit,
+        },
+        Command::Shrink(args) => match Subject::of(&args.what) {
+            Ok(subject) => shrink_for(runner, args, subject),
             Err(exit) => exit,
         },
         Command::Bugs(args) => bugs_for(args),
@@ -148,10 +207,69 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
     }
 }
 
+/// What shall run again.
+enum Subject {
+    Seed(Seed),
+    Capsule(PathBuf, Box<Capsule>),
+}
+
+impl Subject {
+    /// A file is a capsule; everything else is a seed.
+    fn of(text: &str) -> Result<Self, Exit> {
+        let path = PathBuf::from(text);
+        if !path.is_file() && path.extension().is_none_or(|extension| extension != "toml") {
+            return parse_seed(text).map(Self::Seed);
+        }
+        match capsule::text::load(&path) {
+            Ok(capsule) => Ok(Self::Capsule(path, Box::new(capsule))),
+            Err(error) => {
+                let exit = match error {
+                    CapsuleError::Malformed { .. } => Exit::Usage,
+                    CapsuleError::OtherBuild { .. } => Exit::Stale,
+                };
+                Err(complain(&error.to_string(), exit))
+            }
+        }
+    }
+}
+
+fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
+    let (outcome, bug, story) = match subject {
+        Subject::Seed(seed) => (runner.run(seed), planted(), None),
+        Subject::Capsule(_, capsule) => {
+            let Capsule { plan, bug, story, seed, .. } = *capsule;
+            (runner.run_plan(Seed(seed), plan), bug, Some(story))
+        }
+    };
+    let options = ShrinkOptions {
+        out: args.out.clone(),
+        folder: capsules_folder(),
+        time: args.time,
+        bug,
+        story: args.story.clone().or(story),
+        json: args.json,
+    };
+    shrink::command::command(runner, outcome, &options)
+}
+
+/// The planted bug that is active in this build, which is a copy with planted bugs then.
+pub fn planted() -> Option<String> {
+    std::env::var(bugs::SWITCH).ok().filter(|name| !name.is_empty())
+}
+
+/// Where new capsules go: the corpus of the workspace around the current folder, or a folder beside it.
+pub fn capsules_folder() -> PathBuf {
+    workspace().map_or_else(|_| PathBuf::from("capsules"), |root| root.join("corpus/found"))
+}
+
 fn hunt_for(args: &HuntArgs) -> Exit {
     let first = match &args.from {
         None => Ok(fresh_seed()),
         Some(text) => parse_seed(text),
+    };
+    let known = match known_failures(args.known.as_deref()) {
+        Ok(known) => known,
+        Err(exit) => return exit,
     };
     let (first, command) = match (first, ChildCommand::of_this_program()) {
         (Err(exit), _) => return exit,
@@ -168,6 +286,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         jobs: jobs(args.jobs),
         twice_every: args.twice_every,
         hang_after: args.hang_after,
+        known,
         output: if args.json { Output::Json } else { Output::Text },
     };
     if options.output == Output::Text {
@@ -176,7 +295,33 @@ fn hunt_for(args: &HuntArgs) -> Exit {
     let mut progress = Progress::new(&options);
     let hunted = hunt::pool::hunt(&options, &command, &mut progress);
     progress.finish(&options, &hunted);
+    let keeping = Keeping {
+        folder: args.capsules.clone().unwrap_or_else(capsules_folder),
+        time: args.shrink_for,
+        hang_after: args.hang_after,
+        json: args.json,
+    };
+    for failure in keep::worth_keeping(&hunted.ledger) {
+        match keep::keep(failure, &command, &keeping) {
+            Ok(kept) => out::say(format_args!("\n{}", kept.told)),
+            Err(message) => return complain(&message, Exit::Harness),
+        }
+    }
     hunted.exit()
+}
+
+/// The failures that are known, by signature.
+fn known_failures(folder: Option<&Path>) -> Result<BTreeMap<String, PathBuf>, Exit> {
+    let folder = match (folder, workspace()) {
+        (Some(folder), _) if !folder.is_dir() => {
+            return Err(complain(&format!("{} is no folder of capsules", folder.display()), Exit::Usage));
+        }
+        (Some(folder), _) => folder.to_owned(),
+        (None, Ok(root)) => root.join("corpus/known"),
+        (None, Err(_)) => return Ok(BTreeMap::new()),
+    };
+    let capsules = capsule::text::load_all(&folder).map_err(|error| complain(&error.to_string(), Exit::Usage))?;
+    Ok(capsules.into_iter().map(|(path, capsule)| (capsule.signature, path)).collect())
 }
 
 fn bugs_for(args: &BugsArgs) -> Exit {
@@ -191,6 +336,7 @@ fn bugs_for(args: &BugsArgs) -> Exit {
         repeat: args.repeat,
         jobs: jobs(args.jobs),
         json: args.json,
+        shrink: args.shrink,
         list: args.list,
     };
     match workspace() {

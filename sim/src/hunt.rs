@@ -12,6 +12,7 @@
 //! Invariant: a seed is counted exactly once, whatever happens to the child that runs it.
 
 pub mod child;
+pub mod keep;
 pub mod ledger;
 pub mod pool;
 pub mod summary;
@@ -19,6 +20,8 @@ pub mod wire;
 
 use crate::plan::JobKind;
 use crate::seed::Seed;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What to hunt.
@@ -42,6 +45,8 @@ pub struct HuntOptions {
     pub twice_every: u64,
     /// Silence after which a child is killed.
     pub hang_after: Duration,
+    /// Failures that are known, by signature, with the capsule that says so: counted, not reported.
+    pub known: BTreeMap<String, PathBuf>,
     /// Whether a person watches.
     pub output: Output,
 }

@@ -25,6 +25,7 @@ compile_error!(
 
 pub mod bugs;
 pub mod builtin;
+pub mod capsule;
 pub mod cli;
 pub mod exit;
 pub mod hunt;
@@ -33,6 +34,8 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod shrink;
+pub mod signature;
 pub mod stopwatch;
 pub mod story;
 pub mod tally;

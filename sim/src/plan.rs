@@ -14,7 +14,7 @@ pub use input::InputShape;
 pub use policy::Policy;
 
 use crate::seed::Seed;
-use crate::world::{Budget, Fault, FaultKind, Requests, Tuning};
+use crate::world::{Budget, Fault, FaultKind, Picks, Requests, Tuning};
 use cofferdam_engine::config::JobConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -45,6 +45,7 @@ impl JobKind {
 
 /// See the head of the file. Times are virtual milliseconds.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is named after the knob it sets")]
 pub struct Plan {
     pub job: JobKind,
@@ -62,6 +63,10 @@ pub struct Plan {
     pub heal_at_ms: u64,
     /// Virtual time that the job has after healing to finish.
     pub liveness_ms: u64,
+    /// Who makes the free choices.
+    #[serde(default, skip_serializing_if = "Picks::is_seed")]
+    pub picks: Picks,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
 }
 
@@ -93,6 +98,19 @@ impl Plan {
             heartbeat_timeout: Duration::from_millis(self.heartbeat_timeout_ms),
             storage_timeout: STORAGE_TIMEOUT,
         }
+    }
+
+    /// Whether it makes sense, and if not why, in one line: plans are also written by people.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.workers == 0 || self.parallelism == 0 {
+            return Err("a job needs a worker and a subtask".to_owned());
+        }
+        self.config().validate()?;
+        self.input.validate()?;
+        if self.input.job() != self.job {
+            return Err(format!("{} has no such input", self.job.name()));
+        }
+        self.faults.iter().try_for_each(Fault::validate)
     }
 
     /// How much the run may use.
@@ -157,6 +175,7 @@ impl fmt::Display for Plan {
             self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
         )?;
         writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
+        writeln!(f, "choices     {}", self.picks)?;
         if self.faults.is_empty() {
             write!(f, "faults      none")?;
         }

@@ -1,5 +1,6 @@
-//! `replay`: the same run again, in this process, told as a story.
+//! `replay`: the same run again, in this process, told as a story; of a capsule also whether it does what it was kept for.
 
+use crate::capsule::{Capsule, Replayed};
 use crate::exit::Exit;
 use crate::hunt::wire::Report;
 use crate::run::Runner;
@@ -7,6 +8,7 @@ use crate::seed::Seed;
 use crate::verdict::{Outcome, Verdict};
 use crate::{report, story};
 use cofferdam_engine::launch::out;
+use std::path::Path;
 
 /// Lines of the story on the failure screen.
 const LINES_AROUND: usize = 16;
@@ -15,24 +17,13 @@ const LINES_AROUND: usize = 16;
 pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
     let outcome = runner.run(seed);
     if json {
-        let mut line = serde_json::to_value(Report::of(&outcome, None)).expect("reports serialise");
-        line["counters"] = serde_json::to_value(outcome.counters).expect("counters serialise");
-        line["plan"] = serde_json::to_value(&outcome.plan).expect("plans serialise");
-        out::say(line);
+        out::say(as_json(&outcome));
         return exit_of(&outcome.verdict);
     }
     if trace {
         tell(runner, &outcome);
     }
-    out::say(format_args!(
-        "{seed}: {}, fingerprint {:016x}, {} deliveries in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n",
-        outcome.verdict.label(),
-        outcome.fingerprint,
-        outcome.events,
-        outcome.virtual_ms,
-        outcome.tally.history.checkpoints_completed,
-        outcome.tally.history.restores,
-    ));
+    out::say(format_args!("{seed}: {}", heading(&outcome)));
     if outcome.verdict.passed() {
         out::say(&outcome.plan);
     } else {
@@ -40,6 +31,71 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
         out::say(report::screen(runner, &outcome, LINES_AROUND));
     }
     exit_of(&outcome.verdict)
+}
+
+/// Runs a capsule, and says whether what it was written for happens.
+pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, trace: bool, json: bool) -> Exit {
+    let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
+    let replayed = capsule.weigh(&outcome, crate::cli::planted() == capsule.bug);
+    if json {
+        let mut line = as_json(&outcome);
+        line["replayed"] = replayed.to_string().into();
+        out::say(line);
+        return exit_of_capsule(&replayed, &outcome);
+    }
+    if trace {
+        tell(runner, &outcome);
+    }
+    out::say(format_args!("{}: {}", path.display(), heading(&outcome)));
+    if outcome.verdict.passed() {
+        out::say(&outcome.plan);
+    } else {
+        out::say(format_args!("{}", report::screen_of_capsule(runner, &outcome, LINES_AROUND, path)));
+    }
+    out::say(format_args!("\n{}", told(path, capsule, &replayed)));
+    exit_of_capsule(&replayed, &outcome)
+}
+
+/// The verdict on a capsule, and what to do about it.
+fn told(path: &Path, capsule: &Capsule, replayed: &Replayed) -> String {
+    let advice = match replayed {
+        Replayed::Stale { .. } => format!("\n  aim it again with: cofferdam replay {} --re-aim", path.display()),
+        Replayed::Reproduces { .. } | Replayed::Passes | Replayed::Differs { .. } => String::new(),
+    };
+    let planted = match &capsule.bug {
+        Some(bug) if crate::cli::planted().as_ref() != Some(bug) => {
+            format!(" (it convicts the planted bug {bug}, which is not in this build)")
+        }
+        Some(_) | None => String::new(),
+    };
+    format!("{}: expected {}{planted}: {replayed}{advice}", path.display(), capsule.expect)
+}
+
+/// What came of a capsule, for whoever started the command: `git bisect run` takes 0 for good, 1 for bad, and skips 125.
+fn exit_of_capsule(replayed: &Replayed, outcome: &Outcome) -> Exit {
+    match replayed {
+        Replayed::Stale { .. } => Exit::Stale,
+        Replayed::Reproduces { .. } | Replayed::Passes | Replayed::Differs { .. } => exit_of(&outcome.verdict),
+    }
+}
+
+fn as_json(outcome: &Outcome) -> serde_json::Value {
+    let mut line = serde_json::to_value(Report::of(outcome, None)).expect("reports serialise");
+    line["counters"] = serde_json::to_value(outcome.counters).expect("counters serialise");
+    line["plan"] = serde_json::to_value(&outcome.plan).expect("plans serialise");
+    line
+}
+
+fn heading(outcome: &Outcome) -> String {
+    format!(
+        "{}, fingerprint {:016x}, {} deliveries in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n\n",
+        outcome.verdict.label(),
+        outcome.fingerprint,
+        outcome.events,
+        outcome.virtual_ms,
+        outcome.tally.history.checkpoints_completed,
+        outcome.tally.history.restores,
+    )
 }
 
 fn tell(runner: &Runner, outcome: &Outcome) {

@@ -5,15 +5,31 @@ use crate::run::Runner;
 use crate::story;
 use crate::verdict::{Outcome, Verdict};
 use std::fmt::Write;
+use std::path::Path;
 
 /// The screen of a failing run, with `lines` of story before the first bad step and a few behind it.
 pub fn screen(runner: &Runner, outcome: &Outcome, lines: usize) -> String {
+    ending_in(runner, outcome, lines, &outcome.seed.to_string())
+}
+
+/// The same, of a run that is kept in a file.
+pub fn screen_of_capsule(runner: &Runner, outcome: &Outcome, lines: usize, capsule: &Path) -> String {
+    ending_in(runner, outcome, lines, &capsule.display().to_string())
+}
+
+fn ending_in(runner: &Runner, outcome: &Outcome, lines: usize, replayed: &str) -> String {
     let mut text = String::new();
-    write_screen(&mut text, runner, outcome, lines).expect("strings can be written");
+    write_screen(&mut text, runner, outcome, lines, replayed).expect("strings can be written");
     text
 }
 
-fn write_screen(text: &mut String, runner: &Runner, outcome: &Outcome, lines: usize) -> std::fmt::Result {
+fn write_screen(
+    text: &mut String,
+    runner: &Runner,
+    outcome: &Outcome,
+    lines: usize,
+    replayed: &str,
+) -> std::fmt::Result {
     let Outcome { seed, plan, verdict, history, .. } = outcome;
     writeln!(text, "{} of {seed}", heading(verdict))?;
     for line in verdict.what().lines() {
@@ -41,7 +57,7 @@ fn write_screen(text: &mut String, runner: &Runner, outcome: &Outcome, lines: us
         writeln!(text, "\nThe story around it")?;
         text.push_str(&story::told(history, &staging.job.graph, range, step));
     }
-    writeln!(text, "\nReplay it with:\n  cofferdam replay {seed}")
+    writeln!(text, "\nReplay it with:\n  cofferdam replay {replayed}")
 }
 
 fn heading(verdict: &Verdict) -> String {

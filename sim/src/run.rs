@@ -10,6 +10,7 @@
 
 use crate::plan::Plan;
 use crate::seed::Seed;
+use crate::signature::Place;
 use crate::tally::Tally;
 use crate::verdict::{Outcome, Verdict};
 use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec};
@@ -69,6 +70,15 @@ impl Runner {
 
     /// Runs a plan under a seed.
     pub fn run_plan(&self, seed: Seed, plan: Plan) -> Outcome {
+        self.run_noting(seed, plan, false)
+    }
+
+    /// Runs a plan under a seed, and writes down every free choice that is not the default.
+    pub fn run_with_picks(&self, seed: Seed, plan: Plan) -> Outcome {
+        self.run_noting(seed, plan, true)
+    }
+
+    fn run_noting(&self, seed: Seed, plan: Plan, record_picks: bool) -> Outcome {
         let staging = match self.stage(seed, &plan) {
             Ok(staging) => staging,
             Err(message) => return failed(seed, plan, format!("the plan cannot be staged: {message}")),
@@ -80,6 +90,8 @@ impl Runner {
             faults: plan.faults.clone(),
             heal_at_ms: plan.heal_at_ms,
             tuning: plan.tuning.clone(),
+            picks: plan.picks.clone(),
+            record_picks,
             budget: plan.budget(),
         };
         match catch_unwind(AssertUnwindSafe(|| (self.world)(spec))) {
@@ -100,12 +112,14 @@ fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
         events: 0,
         virtual_ms: 0,
         counters: Counters::default(),
+        faults: Vec::new(),
+        picks: Vec::new(),
         history: History::default(),
     }
 }
 
 fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, recording: Recording) -> Outcome {
-    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, .. } = recording;
+    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, picks, .. } = recording;
     let case = Case::new(&history, job, reference);
     let weighed = catch_unwind(AssertUnwindSafe(|| {
         let verdict = weigh(&case, &ended);
@@ -117,7 +131,7 @@ fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, reco
     });
     drop(case);
     let virtual_ms = virtual_ns / 1_000_000;
-    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, history }
+    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, faults, picks, history }
 }
 
 fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
@@ -129,7 +143,8 @@ fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
         if violation.property == HARNESS {
             return Verdict::HarnessError { message: what };
         }
-        return Verdict::Violation { property: violation.property.to_owned(), what, step: Some(violation.at) };
+        let place = Some(Place::of(case.history, &case.job.graph, violation.at));
+        return Verdict::Violation { property: violation.property.to_owned(), what, step: Some(violation.at), place };
     }
     let stuck = |what: String| Verdict::Stuck { what };
     match ended {

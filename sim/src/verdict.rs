@@ -2,8 +2,9 @@
 
 use crate::plan::Plan;
 use crate::seed::Seed;
+use crate::signature::Place;
 use crate::tally::Tally;
-use crate::world::Counters;
+use crate::world::{Counters, FaultRecord, Pick};
 use cofferdam_properties::history::History;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -22,6 +23,9 @@ pub enum Verdict {
         what: String,
         /// The first bad step: an index into the history.
         step: Option<usize>,
+        /// Where in the job that was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
     },
     /// After healing the job did not finish within its bound of virtual time.
     Stuck {
@@ -75,10 +79,11 @@ impl Verdict {
         *self == Self::Pass
     }
 
-    /// What failures are grouped by: the property, or the label and the place of an assertion.
+    /// What failures are grouped by: the property with its place in the job, or the label and the line of an assertion.
     pub fn signature(&self) -> String {
         match self {
-            Self::Violation { property, .. } => property.clone(),
+            Self::Violation { property, place: Some(place), .. } => format!("{property} ({place})"),
+            Self::Violation { property, place: None, .. } => property.clone(),
             Self::EngineAssertion { message } => {
                 let place = message.rsplit_once(" at ").map_or(message.as_str(), |(_, place)| place);
                 format!("engine assertion at {place}")
@@ -89,6 +94,14 @@ impl Verdict {
             | Self::HarnessError { .. }
             | Self::Hang { .. }
             | Self::Died { .. } => self.label().to_owned(),
+        }
+    }
+
+    /// What must have convicted for two failures to be of one kind: the property, or the label.
+    pub fn property(&self) -> &str {
+        match self {
+            Self::Violation { property, .. } => property,
+            other => other.label(),
         }
     }
 
@@ -134,6 +147,10 @@ pub struct Outcome {
     pub virtual_ms: u64,
     /// What the world did, counted.
     pub counters: Counters,
+    /// What became of each fault of the plan.
+    pub faults: Vec<FaultRecord>,
+    /// Every free choice that was not the default, if asked for.
+    pub picks: Vec<Pick>,
     /// What happened, in full.
     pub history: History,
 }

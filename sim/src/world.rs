@@ -29,6 +29,7 @@ mod incarnation;
 pub mod keyed;
 mod links;
 mod network;
+pub mod picks;
 mod queue;
 mod state;
 mod storage;
@@ -50,6 +51,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Point, Requests, Target, Trigger};
+pub use picks::{Pick, Picks};
 pub use tuning::{Budget, Delay, Tuning};
 
 /// A world to run: everything that decides a run.
@@ -66,6 +68,10 @@ pub struct WorldSpec {
     pub heal_at_ms: u64,
     /// How long things take.
     pub tuning: Tuning,
+    /// Who decides the free choices.
+    pub picks: Picks,
+    /// Whether to write them down.
+    pub record_picks: bool,
     /// How much the run may use.
     pub budget: Budget,
 }
@@ -117,6 +123,8 @@ pub struct Recording {
     pub storage: BTreeMap<String, Bytes>,
     /// Counts of what happened.
     pub counters: Counters,
+    /// Every free choice that was not the default, if asked for.
+    pub picks: Vec<Pick>,
 }
 
 /// How a run ended.
@@ -218,6 +226,7 @@ fn run_here(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
         ended,
         faults: state.faults.records().to_vec(),
         counters: state.counters,
+        picks: state.chooser.take(),
         storage: state.store.take_objects(),
         history: std::mem::take(&mut state.history),
     };

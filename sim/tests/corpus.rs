@@ -1,9 +1,12 @@
-//! The corpus fits the source: a planted bug whose text has moved on is no bug any more.
+//! The corpus fits the source: a planted bug whose text has moved on is no bug any more, and every capsule still tries what it
+//! was kept for.
 
 use cofferdam_properties::PROPERTIES;
 use cofferdam_sim::bugs::{plant, planted};
+use cofferdam_sim::builtin;
+use cofferdam_sim::capsule::{Capsule, PASS, Replayed, text};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
@@ -36,5 +39,45 @@ fn every_property_is_named_by_a_planted_bug() {
     for property in PROPERTIES {
         let named = bugs.iter().any(|bug| bug.properties.iter().any(|name| name == property.name));
         assert!(named, "{} has no planted bug to convict", property.name);
+    }
+}
+
+fn capsules(folder: &str) -> Vec<(PathBuf, Capsule)> {
+    text::load_all(&root().join("corpus").join(folder)).expect("every capsule reads")
+}
+
+/// What failed once, here or with a bug planted, passes; and every fault of it still strikes.
+#[test]
+fn every_capsule_is_replayed() {
+    let runner = builtin::runner();
+    let mut wrong = Vec::new();
+    for (path, capsule) in capsules("capsules").into_iter().chain(capsules("found")) {
+        let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
+        match capsule.weigh(&outcome, false) {
+            Replayed::Reproduces { .. } => {}
+            replayed => wrong.push(format!("{}: {replayed}", path.display())),
+        }
+    }
+    assert!(wrong.is_empty(), "aim stale ones again with `cofferdam replay FILE --re-aim`:\n{}", wrong.join("\n"));
+}
+
+/// What is known to fail still does: a known failure that is none any more would silence the next one like it.
+#[test]
+fn every_known_failure_still_fails() {
+    let runner = builtin::runner();
+    for (path, capsule) in capsules("known") {
+        assert_ne!(capsule.expect, PASS, "{} is a failure", path.display());
+        let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
+        let replayed = capsule.weigh(&outcome, false);
+        assert!(matches!(replayed, Replayed::Reproduces { .. }), "{}: {replayed}", path.display());
+    }
+}
+
+#[test]
+fn every_capsule_of_a_planted_bug_names_one_that_exists() {
+    let names: BTreeSet<String> = bugs().into_iter().map(|bug| bug.name).collect();
+    for (path, capsule) in capsules("capsules") {
+        let known = capsule.bug.as_ref().is_none_or(|bug| names.contains(bug));
+        assert!(known, "{}: there is no planted bug {:?}", path.display(), capsule.bug);
     }
 }

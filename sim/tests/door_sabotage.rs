@@ -27,6 +27,8 @@ fn run(sabotage: &Sabotage) -> Recording {
         faults: Vec::new(),
         heal_at_ms: u64::MAX,
         tuning: Tuning::default(),
+        picks: cofferdam_sim::world::Picks::Seed,
+        record_picks: false,
         budget: Budget { events: 10_000_000, virtual_ms: 100_000_000 },
     })
 }

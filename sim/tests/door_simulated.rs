@@ -34,6 +34,8 @@ where
             faults: Vec::new(),
             heal_at_ms: u64::MAX,
             tuning: Tuning::default(),
+            picks: cofferdam_sim::world::Picks::Seed,
+            record_picks: false,
             budget: Budget { events: 10_000_000, virtual_ms: 100_000_000 },
         });
         let ended = recording

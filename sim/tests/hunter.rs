@@ -45,6 +45,7 @@ fn world(spec: WorldSpec) -> Recording {
         faults: Vec::new(),
         storage: BTreeMap::new(),
         counters: Counters::default(),
+        picks: Vec::new(),
     }
 }
 
@@ -67,6 +68,7 @@ fn options(first: u64, seeds: u64) -> HuntOptions {
         stop_after: 100,
         jobs: 2,
         twice_every: 0,
+        known: BTreeMap::new(),
         hang_after: Duration::from_secs(2),
         output: Output::Quiet,
     }

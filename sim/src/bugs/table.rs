@@ -2,11 +2,13 @@
 
 use super::planted::PlantedBug;
 use crate::seed::Seed;
+use crate::shrink::Size;
+use crate::shrink::command::Report;
 use crate::verdict::Verdict;
 use serde_json::json;
 
 /// A line of the table.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Row {
     /// Which bug.
     pub bug: PlantedBug,
@@ -16,6 +18,10 @@ pub struct Row {
     pub seeds: u64,
     /// How it was caught, in each hunt that did.
     pub catches: Vec<Catch>,
+    /// What came of its capsule, if it had one.
+    pub capsule: Option<String>,
+    /// How small its failure became.
+    pub shrunk: Option<Report>,
 }
 
 /// How a bug was caught.
@@ -51,6 +57,20 @@ impl Row {
         (expected.count() as u64) < self.hunts
     }
 
+    /// A catch by a property that its story names.
+    pub fn catch_of_its_story(&self) -> Option<&Catch> {
+        self.catches.iter().find(|catch| self.bug.properties.contains(&catch.by()))
+    }
+
+    /// How small its failure became, for the table.
+    fn size(&self) -> String {
+        let told = |report: &Report| {
+            let Size { faults, subtasks, records, entries, .. } = report.to;
+            format!("{faults}f {subtasks}s {records}r, {entries} entries, {:.1} s", report.seconds)
+        };
+        self.shrunk.as_ref().map_or("-".to_owned(), told)
+    }
+
     fn median_runs(&self) -> Option<u64> {
         let mut runs: Vec<u64> = self.catches.iter().map(|catch| catch.runs).collect();
         runs.sort_unstable();
@@ -78,13 +98,9 @@ impl Row {
 pub fn line(row: &Row) -> String {
     match (row.median_runs(), row.catches.first()) {
         (Some(runs), Some(catch)) => {
-            format!(
-                "{}: caught {}/{} by {} after {runs} run(s)",
-                row.bug.name,
-                row.catches.len(),
-                row.hunts,
-                catch.by()
-            )
+            let capsule = row.capsule.as_ref().map_or(String::new(), |replayed| format!("; its capsule {replayed}"));
+            let (name, caught, hunts) = (&row.bug.name, row.catches.len(), row.hunts);
+            format!("{name}: caught {caught}/{hunts} by {} after {runs} run(s){capsule}", catch.by())
         }
         _ => format!("{}: NOT caught in {} runs", row.bug.name, row.seeds),
     }
@@ -92,8 +108,8 @@ pub fn line(row: &Row) -> String {
 
 /// The table.
 pub fn text(rows: &[Row]) -> String {
-    let head = ["bug", "source", "caught", "by property", "by assertion", "runs", "seed"];
-    let mut table: Vec<[String; 7]> = vec![head.map(str::to_owned)];
+    let head = ["bug", "source", "caught", "by property", "by assertion", "runs", "seed", "shrunk to"];
+    let mut table: Vec<[String; 8]> = vec![head.map(str::to_owned)];
     for row in rows {
         table.push([
             row.bug.name.clone(),
@@ -103,6 +119,7 @@ pub fn text(rows: &[Row]) -> String {
             row.convicted_by(true),
             row.median_runs().map_or("-".to_owned(), |runs| runs.to_string()),
             row.catches.first().map_or("-".to_owned(), |catch| catch.seed.to_string()),
+            row.size(),
         ]);
     }
     let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
@@ -138,6 +155,8 @@ pub fn json(rows: &[Row]) -> String {
             "seeds": row.seeds,
             "catches": catches,
             "median_runs": row.median_runs(),
+            "capsule": row.capsule,
+            "shrunk": row.shrunk,
         });
         text.push_str(&format!("{line}\n"));
     }
@@ -166,12 +185,20 @@ mod tests {
             edits: Vec::new(),
         };
         let catch = |(n, verdict): (usize, &Verdict)| Catch { seed: Seed(n as u64), verdict: verdict.clone(), runs: 7 };
-        Row { bug, hunts: 2, seeds: 100, catches: verdicts.iter().enumerate().map(catch).collect() }
+        Row {
+            bug,
+            hunts: 2,
+            seeds: 100,
+            catches: verdicts.iter().enumerate().map(catch).collect(),
+            capsule: None,
+            shrunk: None,
+        }
     }
 
     #[test]
     fn assertions_and_properties_are_different_columns() {
-        let violation = Verdict::Violation { property: "exactly-once-state".into(), what: String::new(), step: None };
+        let violation =
+            Verdict::Violation { property: "exactly-once-state".into(), what: String::new(), step: None, place: None };
         let assertion = Verdict::EngineAssertion { message: "boom".into() };
         let row = row(&[violation, assertion]);
         assert_eq!(row.convicted_by(false), "exactly-once-state");

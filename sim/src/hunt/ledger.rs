@@ -45,7 +45,7 @@ pub struct Divergence {
 /// What became of an answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Booked {
-    /// A pass, or an expected repetition.
+    /// A pass, a failure that is known, or an expected repetition.
     Fine,
     /// A failure; the first of its signature if so said.
     Failed {
@@ -97,7 +97,9 @@ pub struct Ledger {
     pub events: u64,
     /// Their virtual milliseconds.
     pub virtual_ms: u64,
-    /// Runs that did not pass.
+    /// Runs that failed as is known, by signature.
+    pub known: BTreeMap<String, u64>,
+    /// Runs that did not pass, and not in a known way.
     pub failures: Vec<Failure>,
     /// Seeds run twice.
     pub repeated: u64,
@@ -130,6 +132,7 @@ impl Ledger {
             tally: Tally::default(),
             events: 0,
             virtual_ms: 0,
+            known: options.known.keys().map(|signature| (signature.clone(), 0)).collect(),
             failures: Vec::new(),
             repeated: 0,
             divergences: Vec::new(),
@@ -231,6 +234,10 @@ impl Ledger {
             return Booked::Fine;
         }
         let signature = report.verdict.signature();
+        if let Some(count) = self.known.get_mut(&signature) {
+            *count += 1;
+            return Booked::Fine;
+        }
         let first = self.failures.iter().all(|failure| failure.signature != signature);
         self.failures.push(Failure { signature, report });
         Booked::Failed { index: self.failures.len() - 1, first }
@@ -292,6 +299,7 @@ mod tests {
             jobs: 2,
             twice_every: 0,
             hang_after: Duration::from_secs(1),
+            known: BTreeMap::new(),
             output: Output::Quiet,
         }
     }
@@ -354,6 +362,19 @@ mod tests {
         assert_eq!(ledger.divergences[0].fingerprints, (7, 8));
         assert_eq!(ledger.runs, 1, "a repetition is no run of its own");
         assert!(ledger.finished());
+    }
+
+    #[test]
+    fn known_failures_are_counted_and_stop_nothing() {
+        let known = BTreeMap::from([("stuck".to_owned(), PathBuf::from("corpus/known/stuck.toml"))]);
+        let mut ledger = Ledger::new(&HuntOptions { known, ..options(2) }, None);
+        for _ in 0..2 {
+            let order = ledger.next(A).expect("more seeds");
+            let stuck = Verdict::Stuck { what: "no progress".into() };
+            assert_eq!(ledger.on_report(A, report(order.seed, stuck, 1)), Booked::Fine);
+        }
+        assert_eq!((ledger.runs, ledger.failures.len(), ledger.known["stuck"]), (2, 0, 2));
+        assert_eq!(ledger.verdicts["stuck"], 2, "and they show");
     }
 
     #[test]

@@ -306,14 +306,21 @@ fn tail_of(mut stderr: impl Read) -> String {
 
 /// Turns Ctrl-C into a message.
 fn listen_for_interrupts(send: Sender<Message>) -> Result<(), String> {
+    on_interrupt(move || {
+        // The hunt may be over.
+        let _ = send.send(Message::Interrupted);
+    })
+}
+
+/// Calls `then` at the first Ctrl-C.
+pub fn on_interrupt(then: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
         .map_err(|e| format!("cannot listen for Ctrl-C: {e}"))?;
     spawn("ctrl-c", move || {
         if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            // The hunt may be over.
-            let _ = send.send(Message::Interrupted);
+            then();
         }
     })?;
     Ok(())

@@ -17,7 +17,6 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Tells whoever watches how it goes.
 pub struct Progress {
     output: Output,
-    stop_after: u64,
     bar: Option<ProgressBar>,
     next_line: Duration,
 }
@@ -26,7 +25,7 @@ impl Progress {
     /// For a hunt with these options.
     pub fn new(options: &HuntOptions) -> Self {
         let bar = (options.output == Output::Text && std::io::stderr().is_terminal()).then(|| bar(options));
-        Self { output: options.output, stop_after: options.stop_after, bar, next_line: LINE_EVERY }
+        Self { output: options.output, bar, next_line: LINE_EVERY }
     }
 
     /// Time has passed.
@@ -59,14 +58,9 @@ impl Progress {
 
     fn failed(&self, ledger: &Ledger, index: usize, first: bool) {
         let failure = &ledger.failures[index];
-        // The screen of the failure that ends the hunt comes last of all.
-        if ledger.failures.len() as u64 == self.stop_after {
-            return;
-        }
-        match &failure.report.screen {
-            Some(screen) if first => self.print(&format!("{screen}\n")),
-            _ => self.print(&format!("again {}: cofferdam replay {}", failure.signature, failure.report.seed)),
-        }
+        // Its screen comes last of all, shrunk.
+        let again = if first { "found" } else { "again" };
+        self.print(&format!("{again} {}: cofferdam replay {}", failure.signature, failure.report.seed));
     }
 
     fn print(&self, text: &str) {
@@ -84,14 +78,7 @@ impl Progress {
         match self.output {
             Output::Quiet => {}
             Output::Json => out::say(json_summary(options, hunted)),
-            Output::Text => {
-                out::say(text_summary(options, hunted));
-                let ledger = &hunted.ledger;
-                let last = ledger.failures.last().filter(|_| ledger.failures.len() as u64 >= self.stop_after);
-                if let Some(screen) = last.and_then(|failure| failure.report.screen.as_ref()) {
-                    out::say(format_args!("\n{screen}"));
-                }
-            }
+            Output::Text => out::say(text_summary(options, hunted)),
         }
     }
 }
@@ -200,6 +187,10 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         )?;
     }
     writeln!(text, "determinism  {} seeds ran twice, {} differed", ledger.repeated, ledger.divergences.len())?;
+    for (signature, count) in ledger.known.iter().filter(|(_, count)| **count > 0) {
+        let capsule = options.known.get(signature).map(|path| path.display().to_string()).unwrap_or_default();
+        writeln!(text, "known        {count} run(s) failed as {capsule} does: {signature}")?;
+    }
     if ledger.failures.is_empty() && ledger.runs > 0 {
         let bound = bound(ledger.runs);
         writeln!(text, "clean        fewer than {bound:.5} of such runs fail, at 95 % confidence (3/N)")?;
@@ -238,6 +229,7 @@ fn json_summary(options: &HuntOptions, hunted: &Hunted) -> serde_json::Value {
             "repeated": ledger.repeated,
             "divergences": ledger.divergences,
             "failures": ledger.failures.len(),
+            "known": ledger.known,
             "rate_below": ledger.failures.is_empty().then(|| bound(ledger.runs)),
             "interrupted": hunted.interrupted,
             "trouble": hunted.trouble,

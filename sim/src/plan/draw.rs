@@ -18,6 +18,7 @@ mod trigger;
 
 use super::{JobKind, Plan};
 use crate::seed::Seed;
+use crate::world::Picks;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -63,6 +64,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
                     tuning,
                     heal_at_ms: pace.length_ms * 4 + 1_000,
                     liveness_ms: pace.length_ms * 20 + 60_000,
+                    picks: Picks::Seed,
                     faults,
                 }
             },

@@ -268,6 +268,16 @@ impl GraphSpec {
         volumes
     }
 
+    /// Records that its sources produce.
+    pub fn produced(&self) -> u64 {
+        let of = |node: &Node| match node.operator {
+            Operator::Generate { records, .. } => records * u64::from(node.parallelism),
+            Operator::Read { lines, .. } => lines,
+            _ => 0,
+        };
+        self.nodes.iter().map(of).sum()
+    }
+
     fn arriving(&self, node: &Node, port: u16, volumes: &[u64]) -> u64 {
         let inputs = node.inputs.iter().filter(|input| input.port == port);
         inputs.map(|input| volumes[input.from] * self.copies(node, input)).sum()

@@ -54,6 +54,48 @@ pub enum InputShape {
 const RECORDS_EACH_MIN: u64 = 24;
 
 impl InputShape {
+    /// Whose input it is.
+    pub fn job(&self) -> JobKind {
+        match self {
+            Self::Files { .. } => JobKind::WordCount,
+            Self::Generated { .. } => JobKind::Join,
+            Self::Graph(_) => JobKind::Graph,
+        }
+    }
+
+    /// How many operators the job has.
+    pub fn operators(&self) -> usize {
+        match self {
+            Self::Files { .. } => 4,
+            Self::Generated { .. } => 7,
+            Self::Graph(spec) => spec.nodes.len(),
+        }
+    }
+
+    /// Records that its sources produce: lines of text count as one each.
+    pub fn records(&self, parallelism: u16) -> u64 {
+        match self {
+            Self::Files { lines, .. } => *lines,
+            Self::Generated { records, .. } => records * 2 * u64::from(parallelism),
+            Self::Graph(spec) => spec.produced(),
+        }
+    }
+
+    /// Whether it makes sense, and if not why, in one line.
+    pub fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::Files { files: 0, .. } => Err("there is no input file".to_owned()),
+            Self::Files { words: 0, .. } => Err("there is no word to write".to_owned()),
+            Self::Files { split_bytes: 0, .. } | Self::Files { chunk_bytes: 0, .. } => {
+                Err("files are read a byte at a time at least".to_owned())
+            }
+            Self::Generated { keys: 0, .. } => Err("there is no key".to_owned()),
+            Self::Generated { burst: 0, .. } => Err("a burst has a record".to_owned()),
+            Self::Files { .. } | Self::Generated { .. } => Ok(()),
+            Self::Graph(spec) => spec.validate(),
+        }
+    }
+
     /// Records that the busiest subtask sees, about.
     pub fn records_each(&self, parallelism: u16) -> u64 {
         match self {
@@ -85,12 +127,10 @@ impl InputShape {
 
     /// Every subtask of a job whose operators have this parallelism.
     pub fn subtasks(&self, parallelism: u16) -> u32 {
-        let operators = match self {
-            Self::Files { .. } => 4,
-            Self::Generated { .. } => 7,
-            Self::Graph(spec) => return spec.subtasks(),
-        };
-        operators * u32::from(parallelism)
+        match self {
+            Self::Files { .. } | Self::Generated { .. } => self.operators() as u32 * u32::from(parallelism),
+            Self::Graph(spec) => spec.subtasks(),
+        }
     }
 
     /// The objects that are in storage before the run.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// See the head of the file. Times are virtual milliseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is named after the knob it sets")]
 pub struct Policy {
     pub interval_ms: u64,

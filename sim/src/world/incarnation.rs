@@ -217,6 +217,21 @@ impl Schedule for Port {
         let mut state = self.door.world.lock();
         state.counters.picks += 1;
         let occurrence = state.count(self.door.index, Domain::Schedule, identity(site));
+        let decided = state.chooser.decided(self.door.who, site, occurrence, choices);
+        let choice = decided.unwrap_or_else(|| self.drawn(site, occurrence, choices));
+        state.chooser.made(self.door.who, site, occurrence, choices, choice);
+        choice
+    }
+
+    fn token(&self, site: Site) -> u64 {
+        let occurrence = self.door.world.lock().count(self.door.index, Domain::Token, identity(site));
+        self.door.world.keyed.draw(Domain::Token, (self.door.key, site), occurrence)
+    }
+}
+
+impl Port {
+    /// The choice of the seed.
+    fn drawn(&self, site: Site, occurrence: u64, choices: usize) -> usize {
         let world = &self.door.world;
         let word = world.keyed.draw(Domain::Schedule, (self.door.key, site), occurrence);
         let favoured = word % 100 < u64::from(world.tuning.favour_percent);
@@ -227,11 +242,6 @@ impl Schedule for Port {
             word / 100
         };
         (word % choices as u64) as usize
-    }
-
-    fn token(&self, site: Site) -> u64 {
-        let occurrence = self.door.world.lock().count(self.door.index, Domain::Token, identity(site));
-        self.door.world.keyed.draw(Domain::Token, (self.door.key, site), occurrence)
     }
 }
 

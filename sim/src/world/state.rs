@@ -7,6 +7,7 @@
 use super::incarnation::Door;
 use super::keyed::Domain;
 use super::network::Network;
+use super::picks::Chooser;
 use super::queue::{Arrival, Delivery, Queue};
 use super::storage::Store;
 use super::strike::Faults;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub network: Network,
     pub store: Store,
     pub faults: Faults,
+    pub chooser: Chooser,
     pub counters: Counters,
     /// By incarnation: the objects of which it was told an unknown outcome, and nothing since.
     pub doubts: BTreeSet<(u32, String)>,
@@ -107,6 +109,7 @@ impl State {
             network: Network::default(),
             store: Store::new(initial.clone()),
             faults: Faults::new(std::mem::take(&mut spec.faults), heal_at),
+            chooser: Chooser::new(&spec.picks, spec.record_picks),
             counters: Counters::default(),
             doubts: BTreeSet::new(),
             history: History { entries: Vec::new(), initial },

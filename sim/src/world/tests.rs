@@ -32,6 +32,8 @@ fn world(seed: u64, processes: Vec<ProcessSpec>) -> WorldSpec {
         faults: Vec::new(),
         heal_at_ms: 60_000,
         tuning: Tuning::default(),
+        picks: Picks::Seed,
+        record_picks: false,
         budget: Budget { events: 100_000, virtual_ms: 120_000 },
     }
 }
