@@ -141,7 +141,13 @@ pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<Job
             let exit = Exit::of(&error);
             match exit {
                 Exit::Fenced => eprintln!("fenced: {error}: another run of {job} has taken over, this one stopped"),
-                Exit::Done | Exit::Failed | Exit::Usage | Exit::Corrupt | Exit::Panicked | Exit::Interrupted => {
+                Exit::Done
+                | Exit::Failed
+                | Exit::Usage
+                | Exit::Corrupt
+                | Exit::Unknown
+                | Exit::Panicked
+                | Exit::Interrupted => {
                     eprintln!("error: {job} failed: {error}");
                 }
             }
