@@ -24,10 +24,10 @@ impl Bench {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// Part of a job that takes longer than any test.
+    /// Part of a job that takes a minute, longer than any test.
     fn start(&self, kind: &str, more: &[&str]) -> Child {
         let (out, chk) = (self.at("out"), self.at("chk"));
-        let job = ["--records", "1000000000", "--keys", "9", "--pace", "5ms", "--output", &out, "--checkpoints", &chk];
+        let job = ["--records", "3000000", "--keys", "9", "--pace", "20ms", "--output", &out, "--checkpoints", &chk];
         let policy = ["--interval", "1h", "--silence", "5s"];
         binary::start(&self.engine, &[&[kind, "keyed-sum"][..], &job, &policy, more].concat())
     }
@@ -102,6 +102,13 @@ fn a_running_job_takes_a_checkpoint_tells_of_it_and_is_cancelled() {
     let kept = binary::run(&bench.engine, &["inspect", &bench.at("chk")]);
     assert!(kept.code == Some(0) && kept.stdout.contains(&checkpoint), "{kept:?}");
     assert_ends(&bench.ask("status", &leader), 1, &["nobody could be asked", &leader]);
+
+    // Started again, it goes on from there, and to the end, nobody slowing it down.
+    let (out, chk) = (bench.at("out"), bench.at("chk"));
+    let again = ["run", "keyed-sum", "--records", "3000000", "--keys", "9", "--output", &out, "--checkpoints", &chk];
+    let again = binary::run(&bench.engine, &again);
+    assert!(again.code == Some(0) && again.stdout.contains("1 restored"), "{again:?}");
+    assert_eq!(lines(Path::new(&bench.at("out/sums"))).len(), 9);
 }
 
 #[test]
@@ -115,7 +122,6 @@ fn a_cancelled_job_drops_its_checkpoints_if_they_are_kept_on_failure_only() {
     assert_eq!(cancelled.stdout, "the job is cancelled; no checkpoint is kept\n", "{cancelled:?}");
     assert_eq!(binary::finish(coordinator).code, Some(1));
     assert_eq!(binary::finish(worker).code, Some(0));
-    assert!(lines(Path::new(&bench.at("out/sums"))).is_empty(), "sums are written at the end, which never came");
     let left = std::fs::read_dir(bench.at("chk")).expect("the folder stays");
     let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("chk-")), "{left:?}");
