@@ -5,11 +5,13 @@
 //!
 //! Invariant: a plan is a pure function of the seed and [`crate::seed::GENERATOR`].
 
+mod client;
 pub mod draw;
 pub mod graph;
 pub mod input;
 mod policy;
 
+pub use client::{Ask, Client};
 pub use input::InputShape;
 pub use policy::Policy;
 
@@ -63,6 +65,7 @@ pub struct Plan {
     /// Virtual time that the job has after healing to finish.
     pub liveness_ms: u64,
     pub faults: Vec<Fault>,
+    pub clients: Vec<Client>,
 }
 
 /// Much longer than an ordinary request takes, much shorter than what is left of a run after healing.
@@ -157,6 +160,9 @@ impl fmt::Display for Plan {
             self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
         )?;
         writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
+        for (n, client) in self.clients.iter().enumerate() {
+            writeln!(f, "client {n}    {client}")?;
+        }
         if self.faults.is_empty() {
             write!(f, "faults      none")?;
         }
@@ -171,6 +177,7 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofferdam_engine::messages::client::Wish;
 
     #[test]
     fn a_plan_is_a_pure_function_of_its_seed() {
@@ -196,6 +203,17 @@ mod tests {
                 assert_eq!(fault.validate(), Ok(()), "{fault}");
             }
         }
+    }
+
+    #[test]
+    fn enough_plans_ask_for_checkpoints_and_some_cancel() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let wishing = |wish| {
+            let wishes = |plan: &&Plan| plan.clients.iter().flat_map(|client| &client.asks).any(|ask| ask.wish == wish);
+            plans.iter().filter(wishes).count()
+        };
+        assert!(wishing(Wish::Checkpoint) * 5 > plans.len() && wishing(Wish::Cancel) * 33 > plans.len());
+        assert!(wishing(Wish::Status) > 0);
     }
 
     #[test]

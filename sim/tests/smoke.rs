@@ -1,6 +1,6 @@
 //! The smoke lane: the engine survives a fixed set of disasters, and a run is nothing but its seed.
 //!
-//! `COFFERDAM_SEED=g2:0x4d2` runs just that one; `COFFERDAM_SEEDS=5000` says how many.
+//! `COFFERDAM_SEED=g3:0x4d2` runs just that one; `COFFERDAM_SEEDS=5000` says how many.
 
 use cofferdam_sim::builtin;
 use cofferdam_sim::hunt::wire::{Order, Report};
@@ -68,6 +68,11 @@ fn vacuous(tally: &Tally) -> Vec<&'static str> {
         (history.crashes.during_restore > 0, "a crash during a restore"),
         (history.crashes.checkpoint_pending > 0, "a crash with a checkpoint pending"),
         (history.crashes.after_input_ended > 0, "a crash after the end of input"),
+        (history.clients.completed > 0, "a checkpoint that a client asked for and was told of"),
+        (history.clients.declined > 0, "a client that was told that there is no checkpoint for it"),
+        (history.clients.lost > 0, "a client whose answer was lost"),
+        (history.clients.withdrawn > 0, "a client that was gone before its answer"),
+        (history.clients.cancelled > 0, "a job that a client cancelled"),
         (struck("slow storage"), "slow storage"),
         (struck("failing storage"), "failing storage"),
         (struck("lost replies"), "lost replies"),

@@ -6,7 +6,8 @@
 //! 1. A `Failed` slot comes after more failures than the restart strategy puts up with. Failures are counted by attempts: one
 //!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
-//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//! 3. A `Cancelled` slot comes after a client has asked for it, and `JobCancelled` after the slot.
+//! 4. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
 //!
 //! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
 //! and [`retention`](super::retention).
@@ -17,6 +18,7 @@ use crate::ledger::SlotFact;
 use cofferdam_engine::config::RestartStrategy;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::Generation;
+use cofferdam_engine::messages::client::Wish;
 use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
 
 const NAME: &str = "clean-failure";
@@ -37,6 +39,7 @@ pub fn failed_legitimately(case: &Case<'_>) -> bool {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut over: Option<(u64, &Ended)> = None;
+    let mut wanted = false;
     let mut slots = case.ledger().slots.iter().peekable();
     for &at in &case.ledger().protocol {
         if let Some(fact) = slots.next_if(|fact| fact.at == at) {
@@ -50,10 +53,14 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
                 return Some(Violation::new(NAME, at, slot.generation, message));
             }
             if let Ok(Slot { record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
+                if *how == Ended::Cancelled && !wanted {
+                    return Some(Violation::new(NAME, at, "the job", "is cancelled, but nobody has asked for it"));
+                }
                 over = Some((fact.number, how));
             }
         }
         let What::Claim(event) = &case.history.entries[at].what else { continue };
+        wanted |= matches!(event, Event::WishSent { wish: Wish::Cancel });
         if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)) {
             return Some(Violation::new(NAME, at, subject, message));
         }
@@ -74,6 +81,10 @@ fn follows(event: &Event, over: Option<&Ended>) -> Option<(String, String)> {
         (Event::JobFailed { cause }, Some(Ended::Failed { cause: recorded })) if cause == recorded => None,
         (Event::JobFailed { cause }, _) => {
             Some(("the job".to_owned(), format!("failed ({cause}), but no slot says so")))
+        }
+        (Event::JobCancelled { .. }, Some(Ended::Cancelled)) => None,
+        (Event::JobCancelled { .. }, _) => {
+            Some(("the job".to_owned(), "was cancelled, but no slot says so".to_owned()))
         }
         (Event::AttemptDeployed { attempt, .. }, Some(how)) => {
             Some((attempt.to_string(), format!("is deployed after the job was over: {how:?}")))
@@ -134,7 +145,7 @@ fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Process;
+    use crate::history::{Fact, Process};
     use crate::story::Story;
 
     const CAUSE: &str = "no restart is allowed; the last failure: a worker is lost";
@@ -178,6 +189,25 @@ mod tests {
         let mut story = failed(RestartStrategy::FixedDelay { attempts: 1, delay });
         record(&mut story);
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("at failure 1, of which 1"));
+    }
+
+    #[test]
+    fn a_cancelled_job_passes_if_somebody_wanted_it_and_a_slot_says_so() {
+        let cancelled = || {
+            let mut story = Story::begun();
+            story.checkpoint();
+            story.cancel();
+            story
+        };
+        let mut story = cancelled();
+        assert_eq!(story.judge_by(NAME), None);
+        story.drop_first(|what| matches!(what, What::Claim(Event::WishSent { .. })));
+        assert!(story.judge_by(NAME).expect("a conviction").message.contains("nobody has asked for it"));
+        let mut story = cancelled();
+        let is_slot =
+            |what: &What| matches!(what, What::Fact(Fact::Written { path, .. }) if path.ends_with("log/0000000003"));
+        story.drop_first(is_slot);
+        assert_eq!(story.judge_by(NAME).expect("a conviction").message, "was cancelled, but no slot says so");
     }
 
     #[test]

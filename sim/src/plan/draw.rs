@@ -7,9 +7,11 @@
 //! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
 //!    of the first, trouble with storage or links, … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    (`trigger`), so that what is restored is not empty.
+//! 5. Clients come last (`client`), some with a fault of their own.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 
+mod client;
 mod pace;
 mod policy;
 mod scenario;
@@ -47,8 +49,11 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
         let channels = pace::channels(&pace);
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
-        (Just(pace), channels, policy, failover, tuning, faults).prop_map(
-            move |(pace, (batch_records, credits), mut policy, failover, tuning, faults)| {
+        let clients = client::clients(&pace);
+        (Just(pace), channels, policy, failover, tuning, faults, clients).prop_map(
+            move |(pace, (batch_records, credits), mut policy, failover, tuning, mut faults, clients)| {
+                let (clients, struck) = clients;
+                faults.extend(struck);
                 // Where records are dealt out in turns, a restored source deals them differently; with barriers that block nothing
                 // one of them may then reach a subtask whose end is stored already. A known gap of the engine.
                 if job == JobKind::Graph {
@@ -70,6 +75,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
                     heal_at_ms: pace.length_ms * 4 + 1_000,
                     liveness_ms: pace.length_ms * 20 + 60_000,
                     faults,
+                    clients,
                 }
             },
         )
