@@ -7,7 +7,8 @@
 //!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
 //! 3. A `Cancelled` slot comes after a client has asked for it, and `JobCancelled` after the slot.
-//! 4. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//! 4. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows. A leader
+//!    that was deposed before and does not know it yet may trigger one: nothing can come of it.
 //!
 //! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
 //! and [`retention`](super::retention).
@@ -38,12 +39,12 @@ pub fn failed_legitimately(case: &Case<'_>) -> bool {
 }
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
-    let mut over: Option<(u64, &Ended)> = None;
+    let mut over: Option<(u64, Generation, &Ended)> = None;
     let mut wanted = false;
     let mut slots = case.ledger().slots.iter().peekable();
     for &at in &case.ledger().protocol {
         if let Some(fact) = slots.next_if(|fact| fact.at == at) {
-            if let Some((number, _)) = over.filter(|(number, _)| fact.number > *number) {
+            if let Some((number, ..)) = over.filter(|(number, ..)| fact.number > *number) {
                 let message = format!("follows slot {number}, with which the job was over");
                 return Some(Violation::new(NAME, at, format!("slot {}", fact.number), message));
             }
@@ -52,16 +53,16 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             {
                 return Some(Violation::new(NAME, at, slot.generation, message));
             }
-            if let Ok(Slot { record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
+            if let Ok(Slot { generation, record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
                 if *how == Ended::Cancelled && !wanted {
                     return Some(Violation::new(NAME, at, "the job", "is cancelled, but nobody has asked for it"));
                 }
-                over = Some((fact.number, how));
+                over = Some((fact.number, *generation, how));
             }
         }
         let What::Claim(event) = &case.history.entries[at].what else { continue };
         wanted |= matches!(event, Event::WishSent { wish: Wish::Cancel });
-        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)) {
+        if let Some((subject, message)) = follows(event, over.map(|(_, generation, how)| (generation, how))) {
             return Some(Violation::new(NAME, at, subject, message));
         }
     }
@@ -75,21 +76,23 @@ fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
     }
 }
 
-/// What is wrong with a claim, given how the job ended before it.
-fn follows(event: &Event, over: Option<&Ended>) -> Option<(String, String)> {
+/// What is wrong with a claim, given how, and under which leadership, the job ended before it.
+fn follows(event: &Event, over: Option<(Generation, &Ended)>) -> Option<(String, String)> {
     match (event, over) {
-        (Event::JobFailed { cause }, Some(Ended::Failed { cause: recorded })) if cause == recorded => None,
+        (Event::JobFailed { cause }, Some((_, Ended::Failed { cause: recorded }))) if cause == recorded => None,
         (Event::JobFailed { cause }, _) => {
             Some(("the job".to_owned(), format!("failed ({cause}), but no slot says so")))
         }
-        (Event::JobCancelled { .. }, Some(Ended::Cancelled)) => None,
+        (Event::JobCancelled { .. }, Some((_, Ended::Cancelled))) => None,
         (Event::JobCancelled { .. }, _) => {
             Some(("the job".to_owned(), "was cancelled, but no slot says so".to_owned()))
         }
-        (Event::AttemptDeployed { attempt, .. }, Some(how)) => {
+        (Event::AttemptDeployed { attempt, .. }, Some((generation, how))) if attempt.generation >= generation => {
             Some((attempt.to_string(), format!("is deployed after the job was over: {how:?}")))
         }
-        (Event::CheckpointTriggered { checkpoint, .. }, Some(how)) => {
+        (Event::CheckpointTriggered { attempt, checkpoint }, Some((generation, how)))
+            if attempt.generation >= generation =>
+        {
             Some((checkpoint.to_string(), format!("is triggered after the job was over: {how:?}")))
         }
         _ => None,

@@ -8,6 +8,9 @@
 //! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty, if the job has finished: only a
 //!    sink cleans up after its predecessor, and behind a cancellation there is none.
 //!
+//! What a subtask of a cancelled job stored without its coordinator ever counting the ack is found by a listing alone, and
+//! listings may lack it: that is left alone as well.
+//!
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it; or if its deletion
@@ -51,8 +54,9 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         }
         None => *path != sign::PATH && !reachable.contains(path),
     });
+    let unheard_of = |path: &str| finished.is_none() && is_unacknowledged(history, ledger, path);
     orphans
-        .find(|path| !may_stay(history, ledger, path, end))
+        .find(|path| !may_stay(history, ledger, path, end) && !unheard_of(path))
         .map(|path| Violation::new(NAME, end, path, "is left behind by a job that is over, and nothing points to it"))
 }
 
@@ -66,6 +70,23 @@ fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
             .extend(manifest.into_iter().flat_map(|manifest| manifest.snapshots()).map(|handle| handle.path.as_str()));
     }
     reachable
+}
+
+/// Whether it is a snapshot whose ack no coordinator has counted.
+fn is_unacknowledged(history: &History, ledger: &Ledger<'_>, path: &str) -> bool {
+    let claims = || {
+        ledger.protocol.iter().filter_map(|at| match &history.entries[*at].what {
+            What::Claim(event) => Some(event),
+            What::Fact(_) => None,
+        })
+    };
+    let stored = claims().find_map(|event| match event {
+        Event::UploadStarted { attempt, subtask, checkpoint, path: of, .. } if of == path => {
+            Some(Event::AckReceived { attempt: *attempt, checkpoint: *checkpoint, subtask: *subtask })
+        }
+        _ => None,
+    });
+    stored.is_some_and(|ack| !claims().any(|event| *event == ack))
 }
 
 /// Whether nobody could have cleaned it up.

@@ -4,8 +4,9 @@ use super::taken_down;
 use crate::plan::{Ask, Client};
 use crate::world::Main;
 use cofferdam_engine::door::Env;
-use cofferdam_engine::messages::client::Wish;
-use cofferdam_engine::runtime::client::{ClientOptions, ask};
+use cofferdam_engine::messages::client::{Answer, Wish};
+use cofferdam_engine::reason::Refusal;
+use cofferdam_engine::runtime::client::{ClientOptions, NoReply, Reply, ask};
 use cofferdam_engine::runtime::mailbox::race;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,8 +14,10 @@ use std::time::Duration;
 
 /// Longer than coordinators are silent that live, drifting clocks and slow links included.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Between two cancellations of one client.
+/// Before a client asks again.
 const AGAIN_AFTER: Duration = Duration::from_millis(60);
+/// Times that a client asks for a checkpoint while the job does not run.
+const TRIES: u32 = 6;
 
 /// The main function of a client. It comes to an end with its last answer, or with the job.
 pub(super) fn main(client: Client, coordinators: Vec<String>, over: Arc<AtomicBool>) -> Main {
@@ -34,10 +37,20 @@ async fn ask_all(env: Env, client: Client, coordinators: Vec<String>) {
         env.clock.sleep_until(started + Duration::from_millis(at_ms)).await;
         let patience = Duration::from_millis(patience_ms);
         let options = ClientOptions { coordinators: coordinators.clone(), wish, patience, silence: SILENCE };
-        let mut reply = ask(&env, &options).await;
-        while wish == Wish::Cancel && reply.is_err() {
+        let mut tries = 1;
+        while wants_again(wish, &ask(&env, &options).await, tries) {
             env.sleep(AGAIN_AFTER).await;
-            reply = ask(&env, &options).await;
+            tries += 1;
         }
+    }
+}
+
+fn wants_again(wish: Wish, reply: &Result<Reply, NoReply>, tries: u32) -> bool {
+    match (wish, reply) {
+        (Wish::Cancel, reply) => reply.is_err(),
+        (Wish::Checkpoint, Ok(Reply::Answer(Answer::Declined(Refusal::NotRunning))) | Err(NoReply::Unheard(_))) => {
+            tries < TRIES
+        }
+        (Wish::Checkpoint | Wish::Status, _) => false,
     }
 }

@@ -16,7 +16,8 @@ pub struct Client {
 pub struct Ask {
     /// How long after the start of the client, if the wish before has been answered by then.
     pub at_ms: u64,
-    /// What is wanted. Who wants the job cancelled asks again until there is an answer.
+    /// What is wanted. Who wants the job cancelled asks again until there is an answer; who wants a checkpoint of a job that
+    /// does not run, a few times.
     pub wish: Wish,
     /// How long the client waits for the answer.
     pub patience_ms: u64,

@@ -31,7 +31,7 @@ pub fn clients(pace: &Pace) -> impl Strategy<Value = (Vec<Client>, Vec<Fault>)> 
 fn asking(pace: &Pace) -> impl Strategy<Value = Client> + Clone + use<> {
     let length_ms = pace.length_ms;
     let wish = select(vec![Wish::Checkpoint, Wish::Checkpoint, Wish::Checkpoint, Wish::Checkpoint, Wish::Status]);
-    let ask = (length_ms / 10..length_ms * 3 / 2, wish, patience()).prop_map(|(at_ms, wish, patience_ms)| Ask {
+    let ask = (length_ms / 4..length_ms * 3 / 2, wish, patience()).prop_map(|(at_ms, wish, patience_ms)| Ask {
         at_ms,
         wish,
         patience_ms,
@@ -43,7 +43,7 @@ fn asking(pace: &Pace) -> impl Strategy<Value = Client> + Clone + use<> {
 }
 
 fn patience() -> impl Strategy<Value = u64> + Clone {
-    prop_oneof![4 => Just(PATIENCE_MS), 1 => 1..120_u64]
+    prop_oneof![7 => Just(PATIENCE_MS), 1 => 1..120_u64]
 }
 
 fn cancelling(pace: &Pace) -> impl Strategy<Value = Client> + Clone + use<> {
