@@ -5,6 +5,7 @@
 //! in a fixed order ([`mailbox::race`]).
 
 pub mod channel;
+pub mod client;
 pub mod coordinator;
 pub mod dial;
 pub mod link;

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{CoordinatorId, WorkerId};
+use cofferdam_engine::ids::{ClientId, CoordinatorId, WorkerId};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,6 +16,8 @@ pub enum Process {
     Coordinator(CoordinatorId),
     /// A worker.
     Worker(WorkerId),
+    /// A client.
+    Client(ClientId),
 }
 
 impl Process {
@@ -28,6 +30,7 @@ impl fmt::Display for Process {
         match self {
             Self::Coordinator(coordinator) => coordinator.fmt(f),
             Self::Worker(worker) => worker.fmt(f),
+            Self::Client(client) => client.fmt(f),
         }
     }
 }

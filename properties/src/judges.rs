@@ -8,6 +8,7 @@ pub mod barrier_alignment;
 pub mod bounded_statistics;
 pub mod checkpoint_policy;
 pub mod clean_failure;
+pub mod client_answers;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
@@ -39,6 +40,7 @@ pub const PROPERTIES: &[Property] = &[
     one_outcome::PROPERTY,
     completed_is_restorable::PROPERTY,
     retention::PROPERTY,
+    client_answers::PROPERTY,
     clean_failure::PROPERTY,
     restore_uses_latest::PROPERTY,
     exactly_once_output::PROPERTY,

@@ -7,6 +7,7 @@ use crate::case::Case;
 use crate::history::{Fact, Process, What};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::messages::client::{Answer, Wish};
 use std::collections::BTreeSet;
 
 /// Counts of one run, or of many.
@@ -38,6 +39,51 @@ pub struct Tally {
     pub overlapping_cuts: u64,
     /// Attempts that restored such a checkpoint: records were processed again.
     pub repetitions: u64,
+    /// What clients wanted, and got.
+    pub clients: Clients,
+}
+
+/// What clients wanted of a job, and what has become of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Clients {
+    /// Checkpoints asked for.
+    pub checkpoints: u64,
+    /// Of these, those whose client heard that one is durable.
+    pub completed: u64,
+    /// Those whose client heard that there will be none.
+    pub declined: u64,
+    /// Answers to either wish that were lost.
+    pub lost: u64,
+    /// Requests that a coordinator let go of because their clients had gone.
+    pub withdrawn: u64,
+    /// Cancellations asked for.
+    pub cancellations: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+}
+
+impl Clients {
+    fn on_claim(&mut self, event: &Event) {
+        match event {
+            Event::WishSent { wish: Wish::Checkpoint } => self.checkpoints += 1,
+            Event::WishSent { wish: Wish::Cancel } => self.cancellations += 1,
+            Event::AnswerHeard { answer: Answer::Completed { .. } } => self.completed += 1,
+            Event::AnswerHeard { answer: Answer::Declined(_) } => self.declined += 1,
+            Event::AnswerLost { .. } => self.lost += 1,
+            Event::RequestWithdrawn { .. } => self.withdrawn += 1,
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.checkpoints += other.checkpoints;
+        self.completed += other.completed;
+        self.declined += other.declined;
+        self.lost += other.lost;
+        self.withdrawn += other.withdrawn;
+        self.cancellations += other.cancellations;
+        self.cancelled += other.cancelled;
+    }
 }
 
 /// In which phase of the job processes crashed; each crash counts once, in the first phase that fits.
@@ -121,6 +167,7 @@ impl Tally {
         let completed: BTreeSet<CheckpointId> = case.ledger().completed.iter().map(|c| c.checkpoint).collect();
         tally.checkpoints_completed = completed.len() as u64;
         tally.finished = u64::from(case.ledger().finished().is_some());
+        tally.clients.cancelled = u64::from(case.ledger().cancelled().is_some());
         let account = case.account();
         tally.restores_non_empty = account.restores_non_empty;
         (tally.overlapping_cuts, tally.repetitions) = (account.overlapping_cuts, account.repetitions);
@@ -128,6 +175,7 @@ impl Tally {
     }
 
     fn on_claim(&mut self, event: &Event, phase: &mut Phase) {
+        self.clients.on_claim(event);
         match event {
             Event::AttemptDeployed { .. } => {
                 *phase = Phase { restoring: true, completed: phase.completed, ..Phase::default() };
@@ -167,6 +215,7 @@ impl Tally {
         self.finished += other.finished;
         self.overlapping_cuts += other.overlapping_cuts;
         self.repetitions += other.repetitions;
+        self.clients.add(&other.clients);
     }
 }
 
@@ -217,6 +266,15 @@ mod tests {
         assert_eq!((crashes.before_first_checkpoint, crashes.checkpoint_pending), (1, 1));
         assert_eq!((crashes.between_checkpoints, crashes.after_input_ended, crashes.during_restore), (1, 1, 0));
         assert_eq!(tally.coordinator_crashes, 1);
+    }
+
+    #[test]
+    fn a_cancelled_job_is_counted_with_the_wish() {
+        let mut story = Story::begun();
+        story.checkpoint();
+        story.cancel();
+        let clients = tally(&story).clients;
+        assert_eq!((clients.cancellations, clients.cancelled, clients.checkpoints, clients.lost), (1, 1, 0, 0));
     }
 
     #[test]

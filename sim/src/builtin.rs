@@ -1,5 +1,7 @@
 //! The built-in subject: the jobs that come with the engine, run by its coordinator and workers as they are.
 
+mod client;
+
 use crate::plan::{InputShape, Plan};
 use crate::run::{GAVE_UP, Runner, Staging};
 use crate::seed::Seed;
@@ -7,7 +9,7 @@ use crate::world::{self, Main, OnError, ProcessSpec};
 use cofferdam_engine::door::Env;
 use cofferdam_engine::error::Reaction;
 use cofferdam_engine::graph::Job;
-use cofferdam_engine::ids::WorkerId;
+use cofferdam_engine::ids::{ClientId, WorkerId};
 use cofferdam_engine::jobs::{self, BuiltIn, JobParameters};
 use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::{Either, race};
@@ -79,7 +81,14 @@ fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
         main: worker_main(job.clone(), worker, over.clone()),
         on_error,
     };
-    std::iter::once(coordinator).chain((0..plan.workers).map(WorkerId).map(worker)).collect()
+    let workers: Vec<_> = (0..plan.workers).map(WorkerId).map(worker).collect();
+    let clients = plan.clients.iter().zip(0..).map(|(client, number)| ProcessSpec {
+        process: Process::Client(ClientId(number)),
+        main: client::main(client.clone(), vec![COORDINATOR.to_owned()], over.clone()),
+        on_error: OnError::StayDown,
+    });
+    let clients: Vec<_> = clients.collect();
+    std::iter::once(coordinator).chain(workers).chain(clients).collect()
 }
 
 /// A coordinator under a supervisor: one that is deposed or cannot work now comes up again, one that gives the job up
@@ -133,15 +142,7 @@ fn worker_main(job: Job, worker: WorkerId, over: Arc<AtomicBool>) -> Main {
             announce: None,
         };
         Box::pin(async move {
-            let taken_down = {
-                let env = env.clone();
-                async move {
-                    while !over.load(Ordering::Relaxed) {
-                        env.sleep(LOOK_EVERY).await;
-                    }
-                    env.sleep(GRACE).await;
-                }
-            };
+            let taken_down = taken_down(env.clone(), over);
             match race(Box::pin(worker::run(env, job, options)), Box::pin(taken_down)).await {
                 Either::First(Ok(())) => Ok("done".to_owned()),
                 Either::First(Err(error)) => Err(error.to_string()),
@@ -149,6 +150,14 @@ fn worker_main(job: Job, worker: WorkerId, over: Arc<AtomicBool>) -> Main {
             }
         })
     })
+}
+
+/// Ready once the job is over, and whoever can end by itself has.
+async fn taken_down(env: Env, over: Arc<AtomicBool>) {
+    while !over.load(Ordering::Relaxed) {
+        env.sleep(LOOK_EVERY).await;
+    }
+    env.sleep(GRACE).await;
 }
 
 #[cfg(test)]
@@ -161,7 +170,7 @@ mod tests {
         for seed in (0..200).map(Seed) {
             let plan = Plan::of(seed);
             let staging = stage(seed, &plan).expect("it can be staged");
-            assert_eq!(staging.processes.len(), usize::from(plan.workers) + 1);
+            assert_eq!(staging.processes.len(), usize::from(plan.workers) + 1 + plan.clients.len());
             assert_eq!(staging.job.graph.subtasks().len() as u32, plan.input.subtasks(plan.parallelism));
             let outputs = staging.reference.expect("every job has one").outputs;
             assert!(plan.job == JobKind::Graph || !outputs.is_empty(), "{plan}");

@@ -5,11 +5,13 @@
 //!
 //! Invariant: a plan is a pure function of the seed and [`crate::seed::GENERATOR`].
 
+mod client;
 pub mod draw;
 pub mod graph;
 pub mod input;
 mod policy;
 
+pub use client::{Ask, Client};
 pub use input::InputShape;
 pub use policy::Policy;
 
@@ -68,6 +70,8 @@ pub struct Plan {
     pub picks: Picks,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<Client>,
 }
 
 /// Much longer than an ordinary request takes, much shorter than what is left of a run after healing.
@@ -176,6 +180,9 @@ impl fmt::Display for Plan {
         )?;
         writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
         writeln!(f, "choices     {}", self.picks)?;
+        for (n, client) in self.clients.iter().enumerate() {
+            writeln!(f, "client {n}    {client}")?;
+        }
         if self.faults.is_empty() {
             write!(f, "faults      none")?;
         }
@@ -190,6 +197,7 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofferdam_engine::messages::client::Wish;
 
     #[test]
     fn a_plan_is_a_pure_function_of_its_seed() {
@@ -215,6 +223,17 @@ mod tests {
                 assert_eq!(fault.validate(), Ok(()), "{fault}");
             }
         }
+    }
+
+    #[test]
+    fn enough_plans_ask_for_checkpoints_and_some_cancel() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let wishing = |wish| {
+            let wishes = |plan: &&Plan| plan.clients.iter().flat_map(|client| &client.asks).any(|ask| ask.wish == wish);
+            plans.iter().filter(wishes).count()
+        };
+        assert!(wishing(Wish::Checkpoint) * 5 > plans.len() && wishing(Wish::Cancel) * 33 > plans.len());
+        assert!(wishing(Wish::Status) > 0);
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn lane(by: Incarnation) -> String {
     let indent = match by.process {
         Process::Coordinator(_) => 0,
         Process::Worker(worker) => usize::from(worker.0) + 1,
+        Process::Client(client) => usize::from(client.0) + 4,
     };
     let again = if by.number > 1 { format!("'{}", by.number) } else { String::new() };
     format!("{}{}{again}", " ".repeat(indent), by.process)

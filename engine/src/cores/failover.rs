@@ -103,6 +103,21 @@ pub enum End {
     Cancelled,
 }
 
+/// What goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// More workers are needed.
+    LacksWorkers,
+    /// The next attempt waits for its time.
+    Waits,
+    /// It is being restored.
+    Restores,
+    /// Every subtask has been.
+    Runs,
+    /// The end is being recorded, or is durable.
+    Ends,
+}
+
 /// What a registration means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Registration {
@@ -365,6 +380,27 @@ impl Failover {
             Reaction::Fenced => self.stop(error, out),
         }
         self.validate();
+    }
+
+    /// What goes on.
+    pub fn standing(&self) -> Standing {
+        match self.stage {
+            Stage::Waiting { .. } if !self.has_workers() => Standing::LacksWorkers,
+            Stage::Waiting { .. } => Standing::Waits,
+            Stage::Reading { .. } | Stage::Deploying { .. } => Standing::Restores,
+            Stage::Running { .. } => Standing::Runs,
+            Stage::Ending { .. } | Stage::Recording | Stage::Over => Standing::Ends,
+        }
+    }
+
+    /// The newest attempt of this leadership, if there was one.
+    pub fn newest(&self) -> Option<Attempt> {
+        (self.number > 0).then_some(Attempt { generation: self.generation, number: self.number })
+    }
+
+    /// How many more workers are needed.
+    pub fn workers_missing(&self) -> usize {
+        self.workers_needed.saturating_sub(self.workers.len())
     }
 
     /// Whether `attempt` is deployed.

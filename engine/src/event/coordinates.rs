@@ -42,7 +42,9 @@ names! {
     CompletionDurable => "completion_durable",
     CheckpointAborted => "checkpoint_aborted",
     StatisticsKept => "statistics_kept",
-    TriggerRefused => "trigger_refused",
+    RequestReceived => "request_received",
+    RequestAnswered => "request_answered",
+    RequestWithdrawn => "request_withdrawn",
     NotifySent => "notify_sent",
     CheckpointSubsumed => "checkpoint_subsumed",
     DeleteStarted => "delete_started",
@@ -80,6 +82,9 @@ names! {
     SubtaskFinished => "subtask_finished",
     SubtaskFailed => "subtask_failed",
     AttemptCancelled => "attempt_cancelled",
+    WishSent => "wish_sent",
+    AnswerHeard => "answer_heard",
+    AnswerLost => "answer_lost",
 }
 
 impl Event {
@@ -134,7 +139,12 @@ impl Event {
             | Self::AttemptFailed { .. }
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
-            | Self::TriggerRefused { .. }
+            | Self::RequestReceived { .. }
+            | Self::RequestAnswered { .. }
+            | Self::RequestWithdrawn { .. }
+            | Self::WishSent { .. }
+            | Self::AnswerHeard { .. }
+            | Self::AnswerLost { .. }
             | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::ClosedReceived { .. }
@@ -205,7 +215,12 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::JobFinished { .. }
             | Self::DeleteFailed { .. }
-            | Self::TriggerRefused { .. }
+            | Self::RequestReceived { .. }
+            | Self::RequestAnswered { .. }
+            | Self::RequestWithdrawn { .. }
+            | Self::WishSent { .. }
+            | Self::AnswerHeard { .. }
+            | Self::AnswerLost { .. }
             | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::JobCancelled { .. }
@@ -270,7 +285,12 @@ impl Event {
             | Self::CheckpointSubsumed { .. }
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
-            | Self::TriggerRefused { .. }
+            | Self::RequestReceived { .. }
+            | Self::RequestAnswered { .. }
+            | Self::RequestWithdrawn { .. }
+            | Self::WishSent { .. }
+            | Self::AnswerHeard { .. }
+            | Self::AnswerLost { .. }
             | Self::StatisticsKept { .. }
             | Self::JobFinished { .. }
             | Self::JobCancelled { .. }

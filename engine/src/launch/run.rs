@@ -145,7 +145,13 @@ pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<Job
                 Exit::Fenced => out::complain(format_args!(
                     "fenced: {error}: another run of {job} has taken over, this one stopped"
                 )),
-                Exit::Done | Exit::Failed | Exit::Usage | Exit::Corrupt | Exit::Panicked | Exit::Interrupted => {
+                Exit::Done
+                | Exit::Failed
+                | Exit::Usage
+                | Exit::Corrupt
+                | Exit::Unknown
+                | Exit::Panicked
+                | Exit::Interrupted => {
                     out::complain(format_args!("error: {job} failed: {error}"));
                 }
             }

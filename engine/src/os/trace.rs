@@ -182,6 +182,10 @@ fn log(event: &Event) {
             warn!(target: "cofferdam", "subtask {subtask} could not stage its output of {checkpoint}: {cause}");
         }
         E::JobFinished { checkpoint } => info!(target: "cofferdam", "the job finished with {checkpoint}"),
+        E::JobCancelled { .. } => info!(target: "cofferdam", "the job was cancelled"),
+        E::RequestReceived { request, wish } => {
+            info!(target: "cofferdam", "a client asks for {wish} (request {request})")
+        }
         E::JobFailed { cause } => warn!(target: "cofferdam", "the job failed: {cause}"),
         E::SourceEmitted { .. }
         | E::Consumed { .. }

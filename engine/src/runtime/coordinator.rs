@@ -32,6 +32,7 @@ use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, CheckpointId};
+use crate::messages::client::Answer;
 use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::mailbox::{Mailbox, Postbox};
@@ -191,10 +192,11 @@ async fn lead(
     let store =
         match take_leadership(env, JobMark::of(&job.graph), start, &mut requests, &mut mailbox, &mut early).await {
             Ok(Leadership::Taken(store)) => *store,
-            Ok(Leadership::Needless { how }) => {
+            Ok(Leadership::Needless(over)) => {
                 // The predecessor may have died between writing this and saying it.
-                env.emit(announcement(&how, None));
-                let mut farewell = Farewell::new(env, &job.config, options.workers, inbox);
+                env.emit(over.announcement());
+                let how = over.how.clone();
+                let mut farewell = Farewell::new(env, job, over, options.workers, inbox);
                 early.into_iter().for_each(|connection| farewell.on_accepted(connection));
                 farewell.tell(&mut mailbox).await;
                 return match how {
@@ -222,17 +224,30 @@ const EARLY_MAX: usize = 64;
 enum Leadership {
     Taken(Box<Completed>),
     /// The job is over.
-    Needless {
-        how: Ended,
-    },
+    Needless(Over),
 }
 
-/// What is announced of the end of a job; `kept` is the newest checkpoint that stays.
-fn announcement(how: &Ended, kept: Option<CheckpointId>) -> Event {
-    match how {
-        Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
-        Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
-        Ended::Cancelled => Event::JobCancelled { checkpoint: kept },
+/// The durable end of a job.
+#[derive(Clone)]
+struct Over {
+    how: Ended,
+    /// The newest checkpoint that stays.
+    kept: Option<CheckpointId>,
+}
+
+impl Over {
+    /// What is announced of it.
+    fn announcement(&self) -> Event {
+        match &self.how {
+            Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
+            Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
+            Ended::Cancelled => Event::JobCancelled { checkpoint: self.kept },
+        }
+    }
+
+    /// What clients are told.
+    fn answer(&self) -> Answer {
+        Answer::Over { how: self.how.clone(), kept: self.kept }
     }
 }
 
@@ -257,7 +272,10 @@ async fn take_leadership(
                     env.emit(Event::LeadershipTaken { generation, slot: number });
                     return Ok(Leadership::Taken(Box::new(store)));
                 }
-                Effect::Over { how } => return Ok(Leadership::Needless { how }),
+                Effect::Over { how } => {
+                    let kept = store.latest().map(|latest| latest.checkpoint);
+                    return Ok(Leadership::Needless(Over { how, kept }));
+                }
                 Effect::Fail { error } => return Err(error),
                 Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::Doubt | Effect::StepDown => {
                     panic!("only a leader proposes")

@@ -3,8 +3,8 @@
 //! Source: Flink, *Checkpointing* (`min-pause`, `max-concurrent-checkpoints`, `tolerable-failed-checkpoints`) and its
 //! `CheckpointFailureManager` for what counts. Per leadership:
 //! 1. at most `max_concurrent` checkpoints are pending, one if there is a pause;
-//! 2. no checkpoint is triggered sooner than the pause after the last completion, unless every subtask has ended its input:
-//!    the final one is due at once. Half the pause is enough, so that a clock that drifts convicts nobody;
+//! 2. no checkpoint is triggered sooner than the pause after the last completion, unless somebody has asked for one, or every
+//!    subtask has ended its input: the final one is due at once. Half the pause is enough, so that a clock that drifts convicts nobody;
 //! 3. an attempt fails by its checkpoints only after more than `tolerable_failures` counted ones in a row, and then at once:
 //!    no other checkpoint is triggered in it. A completion starts the count afresh.
 //!
@@ -15,6 +15,7 @@ use crate::history::{Fact, Incarnation, What};
 use cofferdam_engine::config::CheckpointConfig;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
+use cofferdam_engine::messages::client::Wish;
 use cofferdam_engine::reason::Counting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -69,6 +70,36 @@ struct Leader {
     /// Counted failures in a row.
     failures: u32,
     last_failed: Option<CheckpointId>,
+    requests: Requests,
+}
+
+/// Who waits for a checkpoint by hand, which waits for no pause.
+#[derive(Default)]
+struct Requests {
+    open: BTreeSet<u64>,
+    /// Of those whose client has gone one may just be triggered.
+    withdrawn: bool,
+}
+
+impl Requests {
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::LeadershipTaken { .. } => *self = Self::default(),
+            Event::RequestReceived { request, wish: Wish::Checkpoint } => {
+                self.open.insert(*request);
+            }
+            Event::RequestAnswered { request, .. } => {
+                self.open.remove(request);
+            }
+            Event::RequestWithdrawn { request } => self.withdrawn |= self.open.remove(request),
+            _ => {}
+        }
+    }
+
+    /// A checkpoint is triggered; says whether it may be for one of them.
+    fn on_triggered(&mut self) -> bool {
+        std::mem::take(&mut self.withdrawn) || !self.open.is_empty()
+    }
 }
 
 impl Leader {
@@ -79,6 +110,7 @@ impl Leader {
         event: &Event,
         has_ended: impl Fn(Attempt) -> bool,
     ) -> Option<(CheckpointId, String)> {
+        self.requests.on_event(event);
         match event {
             Event::AttemptDeployed { attempt, .. } => self.attempt = Some(*attempt),
             Event::AttemptFailed { cause, .. } => {
@@ -96,7 +128,8 @@ impl Leader {
                 }
             }
             Event::CheckpointTriggered { attempt, checkpoint } => {
-                let wrong = self.judge_trigger(config, time, has_ended(*attempt));
+                let hurried = self.requests.on_triggered() || has_ended(*attempt);
+                let wrong = self.judge_trigger(config, time, hurried);
                 self.pending.insert(*checkpoint, *attempt);
                 return Some((*checkpoint, wrong?));
             }
@@ -118,7 +151,7 @@ impl Leader {
         None
     }
 
-    fn judge_trigger(&self, config: &CheckpointConfig, time: u64, has_ended: bool) -> Option<String> {
+    fn judge_trigger(&self, config: &CheckpointConfig, time: u64, hurried: bool) -> Option<String> {
         let max = if config.min_pause.is_zero() { config.max_concurrent } else { 1 };
         if self.pending.len() >= max {
             return Some(format!("triggered while {} were pending, {max} may be", self.pending.len()));
@@ -132,7 +165,7 @@ impl Leader {
         }
         let (completed, then) = self.completed?;
         let pause = Duration::from_nanos(time.saturating_sub(then));
-        let early = !has_ended && pause * 2 < config.min_pause;
+        let early = !hurried && pause * 2 < config.min_pause;
         early.then(|| format!("triggered {pause:?} after {completed} completed, the pause is {:?}", config.min_pause))
     }
 }
@@ -204,6 +237,16 @@ mod tests {
         story.checkpoint();
         blamed(&mut story);
         assert!(message(&story).starts_with("0 counted failures"));
+    }
+
+    #[test]
+    fn a_checkpoint_by_hand_waits_for_no_pause_and_the_next_one_does() {
+        let mut requests = Requests::default();
+        requests.on_event(&Event::RequestReceived { request: 3, wish: Wish::Checkpoint });
+        assert!(requests.on_triggered());
+        requests.on_event(&Event::RequestWithdrawn { request: 3 });
+        assert!(requests.on_triggered(), "it was about to be triggered");
+        assert!(!requests.on_triggered());
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! 1. A `Failed` slot comes after more failures than the restart strategy puts up with. Failures are counted by attempts: one
 //!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
-//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//! 3. A `Cancelled` slot comes after a client has asked for it, and `JobCancelled` after the slot.
+//! 4. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows. A leader
+//!    that was deposed before and does not know it yet may trigger one: nothing can come of it.
 //!
 //! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
 //! and [`retention`](super::retention).
@@ -17,6 +19,7 @@ use crate::ledger::SlotFact;
 use cofferdam_engine::config::RestartStrategy;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::Generation;
+use cofferdam_engine::messages::client::Wish;
 use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
 
 const NAME: &str = "clean-failure";
@@ -36,11 +39,12 @@ pub fn failed_legitimately(case: &Case<'_>) -> bool {
 }
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
-    let mut over: Option<(u64, &Ended)> = None;
+    let mut over: Option<(u64, Generation, &Ended)> = None;
+    let mut wanted = false;
     let mut slots = case.ledger().slots.iter().peekable();
     for &at in &case.ledger().protocol {
         if let Some(fact) = slots.next_if(|fact| fact.at == at) {
-            if let Some((number, _)) = over.filter(|(number, _)| fact.number > *number) {
+            if let Some((number, ..)) = over.filter(|(number, ..)| fact.number > *number) {
                 let message = format!("follows slot {number}, with which the job was over");
                 return Some(Violation::new(NAME, at, format!("slot {}", fact.number), message));
             }
@@ -49,12 +53,16 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             {
                 return Some(Violation::new(NAME, at, slot.generation, message));
             }
-            if let Ok(Slot { record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
-                over = Some((fact.number, how));
+            if let Ok(Slot { generation, record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
+                if *how == Ended::Cancelled && !wanted {
+                    return Some(Violation::new(NAME, at, "the job", "is cancelled, but nobody has asked for it"));
+                }
+                over = Some((fact.number, *generation, how));
             }
         }
         let What::Claim(event) = &case.history.entries[at].what else { continue };
-        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)) {
+        wanted |= matches!(event, Event::WishSent { wish: Wish::Cancel });
+        if let Some((subject, message)) = follows(event, over.map(|(_, generation, how)| (generation, how))) {
             return Some(Violation::new(NAME, at, subject, message));
         }
     }
@@ -68,17 +76,23 @@ fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
     }
 }
 
-/// What is wrong with a claim, given how the job ended before it.
-fn follows(event: &Event, over: Option<&Ended>) -> Option<(String, String)> {
+/// What is wrong with a claim, given how, and under which leadership, the job ended before it.
+fn follows(event: &Event, over: Option<(Generation, &Ended)>) -> Option<(String, String)> {
     match (event, over) {
-        (Event::JobFailed { cause }, Some(Ended::Failed { cause: recorded })) if cause == recorded => None,
+        (Event::JobFailed { cause }, Some((_, Ended::Failed { cause: recorded }))) if cause == recorded => None,
         (Event::JobFailed { cause }, _) => {
             Some(("the job".to_owned(), format!("failed ({cause}), but no slot says so")))
         }
-        (Event::AttemptDeployed { attempt, .. }, Some(how)) => {
+        (Event::JobCancelled { .. }, Some((_, Ended::Cancelled))) => None,
+        (Event::JobCancelled { .. }, _) => {
+            Some(("the job".to_owned(), "was cancelled, but no slot says so".to_owned()))
+        }
+        (Event::AttemptDeployed { attempt, .. }, Some((generation, how))) if attempt.generation >= generation => {
             Some((attempt.to_string(), format!("is deployed after the job was over: {how:?}")))
         }
-        (Event::CheckpointTriggered { checkpoint, .. }, Some(how)) => {
+        (Event::CheckpointTriggered { attempt, checkpoint }, Some((generation, how)))
+            if attempt.generation >= generation =>
+        {
             Some((checkpoint.to_string(), format!("is triggered after the job was over: {how:?}")))
         }
         _ => None,
@@ -134,7 +148,7 @@ fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Process;
+    use crate::history::{Fact, Process};
     use crate::story::Story;
 
     const CAUSE: &str = "no restart is allowed; the last failure: a worker is lost";
@@ -178,6 +192,25 @@ mod tests {
         let mut story = failed(RestartStrategy::FixedDelay { attempts: 1, delay });
         record(&mut story);
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("at failure 1, of which 1"));
+    }
+
+    #[test]
+    fn a_cancelled_job_passes_if_somebody_wanted_it_and_a_slot_says_so() {
+        let cancelled = || {
+            let mut story = Story::begun();
+            story.checkpoint();
+            story.cancel();
+            story
+        };
+        let mut story = cancelled();
+        assert_eq!(story.judge_by(NAME), None);
+        story.drop_first(|what| matches!(what, What::Claim(Event::WishSent { .. })));
+        assert!(story.judge_by(NAME).expect("a conviction").message.contains("nobody has asked for it"));
+        let mut story = cancelled();
+        let is_slot =
+            |what: &What| matches!(what, What::Fact(Fact::Written { path, .. }) if path.ends_with("log/0000000003"));
+        story.drop_first(is_slot);
+        assert_eq!(story.judge_by(NAME).expect("a conviction").message, "was cancelled, but no slot says so");
     }
 
     #[test]

@@ -1,11 +1,15 @@
-//! No orphans: when the job has finished and its coordinator has cleaned up, nothing is left that nobody points to.
+//! No orphans: when the job has finished or was cancelled and its coordinator has cleaned up, nothing is left that nobody points to.
 //!
 //! Source: order rules O5 and O8; FLINK-5063. What is stored and forgotten is found by nobody, and fills the storage.
 //!
 //! Once the coordinator that wrote the last slot has come to its end by itself:
 //! 1. below `checkpoints/` there are the slots at and above the newest floor, what those of them that complete a
 //!    checkpoint name (manifest and snapshots), the leader's sign of life, and nothing else;
-//! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty.
+//! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty, if the job has finished: only a
+//!    sink cleans up after its predecessor, and behind a cancellation there is none.
+//!
+//! What a subtask of a cancelled job stored without its coordinator ever counting the ack is found by a listing alone, and
+//! listings may lack it: that is left alone as well.
 //!
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
@@ -32,7 +36,8 @@ pub const PROPERTY: Property = Property {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let (ledger, history) = (case.ledger(), case.history);
-    let end = ledger.finished()?;
+    let finished = ledger.finished();
+    let end = finished.or_else(|| ledger.cancelled())?;
     let by = history.entries[end].by;
     let came_to_its_end = |&at: &usize| {
         let entry = &history.entries[at];
@@ -44,12 +49,15 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let stored = ledger.objects_under("checkpoints").chain(ledger.objects_under("output"));
     let mut orphans = stored.map(|(path, _)| path).filter(|path| match slot::number(path) {
         Some(number) => number < floor,
-        None if path.starts_with("output/") => path.split('/').any(|segment| segment.starts_with('.')),
+        None if path.starts_with("output/") => {
+            finished.is_some() && path.split('/').any(|segment| segment.starts_with('.'))
+        }
         None => *path != sign::PATH && !reachable.contains(path),
     });
-    orphans.find(|path| !may_stay(history, ledger, path, end)).map(|path| {
-        Violation::new(NAME, end, path, "is left behind by a job that has finished, and nothing points to it")
-    })
+    let unheard_of = |path: &str| finished.is_none() && is_unacknowledged(history, ledger, path);
+    orphans
+        .find(|path| !may_stay(history, ledger, path, end) && !unheard_of(path))
+        .map(|path| Violation::new(NAME, end, path, "is left behind by a job that is over, and nothing points to it"))
 }
 
 fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
@@ -62,6 +70,23 @@ fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
             .extend(manifest.into_iter().flat_map(|manifest| manifest.snapshots()).map(|handle| handle.path.as_str()));
     }
     reachable
+}
+
+/// Whether it is a snapshot whose ack no coordinator has counted.
+fn is_unacknowledged(history: &History, ledger: &Ledger<'_>, path: &str) -> bool {
+    let claims = || {
+        ledger.protocol.iter().filter_map(|at| match &history.entries[*at].what {
+            What::Claim(event) => Some(event),
+            What::Fact(_) => None,
+        })
+    };
+    let stored = claims().find_map(|event| match event {
+        Event::UploadStarted { attempt, subtask, checkpoint, path: of, .. } if of == path => {
+            Some(Event::AckReceived { attempt: *attempt, checkpoint: *checkpoint, subtask: *subtask })
+        }
+        _ => None,
+    });
+    stored.is_some_and(|ack| !claims().any(|event| *event == ack))
 }
 
 /// Whether nobody could have cleaned it up.
@@ -134,6 +159,22 @@ mod tests {
     #[test]
     fn a_job_that_cleans_up_passes() {
         assert_eq!(Story::whole().judge_by(NAME), None);
+    }
+
+    #[test]
+    fn a_cancelled_job_cleans_up_its_checkpoints_but_not_its_sinks() {
+        let cancelled = |path: &str| {
+            let mut story = Story::begun();
+            story.checkpoint();
+            story.wrote(worker(0), path, Bytes::from_static(b"forgotten"));
+            story.spare(path);
+            story.cancel();
+            story.fact(Process::COORDINATOR, Fact::Ended(Ok("was cancelled".to_owned())));
+            story.judge_by(NAME)
+        };
+        assert_eq!(cancelled("output/.staged/chk-9-a1.1"), None);
+        let path = "checkpoints/chk-9/sums-0-a1.1";
+        assert_eq!(cancelled(path).expect("a conviction").subject, path);
     }
 
     #[test]

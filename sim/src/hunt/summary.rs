@@ -164,6 +164,17 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         percent(tally.crash_plans_with_state, tally.crash_plans),
         tally.crash_plans
     )?;
+    let clients = &history.clients;
+    writeln!(
+        text,
+        "clients      asked for {} checkpoints: {} completed, {} declined; {} answers lost, {} requests withdrawn",
+        clients.checkpoints, clients.completed, clients.declined, clients.lost, clients.withdrawn
+    )?;
+    writeln!(
+        text,
+        "             asked {} times to cancel: {} jobs cancelled",
+        clients.cancellations, clients.cancelled
+    )?;
     let phases = &history.crashes;
     writeln!(
         text,

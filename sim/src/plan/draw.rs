@@ -7,9 +7,11 @@
 //! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
 //!    of the first, trouble with storage or links, … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    (`trigger`), so that what is restored is not empty.
+//! 5. Clients come last (`client`), some with a fault of their own.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 
+mod client;
 mod pace;
 mod policy;
 mod scenario;
@@ -47,8 +49,11 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
         let channels = pace::channels(&pace);
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
-        (Just(pace), channels, policy, failover, tuning, faults).prop_map(
-            move |(pace, (batch_records, credits), policy, failover, tuning, faults)| {
+        let clients = client::clients(&pace);
+        (Just(pace), channels, policy, failover, tuning, faults, clients).prop_map(
+            move |(pace, (batch_records, credits), policy, failover, tuning, mut faults, clients)| {
+                let (clients, struck) = clients;
+                faults.extend(struck);
                 let (heartbeat_interval_ms, silent_beats, supervisor_delay_ms) = failover;
                 Plan {
                     job,
@@ -66,6 +71,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
                     liveness_ms: pace.length_ms * 20 + 60_000,
                     picks: Picks::Seed,
                     faults,
+                    clients,
                 }
             },
         )

@@ -1,5 +1,6 @@
 //! The coordinator against scripted workers: two of them, one source and one sink with two subtasks.
 
+mod clients;
 mod room;
 mod standby;
 mod storm;
@@ -12,10 +13,13 @@ use crate::element::RecordCodec;
 use crate::error::Reaction;
 use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNode};
 use crate::ids::{EdgeId, Generation, OperatorId, SubtaskId, WorkerId};
+use crate::messages::client::{Answer, Wish};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
 use crate::persist::{blob, slot};
+use crate::runtime::client::Reply;
 use crate::runtime::mailbox::{Either, race};
 use crate::statistics::SnapshotStatistics;
+use clients::Client;
 use room::{Fate, Op, Room};
 use std::sync::Arc;
 use std::time::Duration;
@@ -569,13 +573,14 @@ fn a_cancelled_job_ends_once_its_slot_is_durable_and_keeps_its_checkpoint() {
         let mut coordinator = Coordinator::start(&room, 1);
         let mut crew = Crew::running(&room, 1).await;
         crew.checkpoint().await;
-        let mut client = room.env(TEST).network.connect(address(1)).await.expect("the coordinator listens");
-        client.sender.send(messages::encode(&ToCoordinator::CancelJob)).await.expect("the coordinator is there");
+        let client = Client::ask(&room, 1, Wish::Cancel);
         for worker in [&mut crew.first, &mut crew.second] {
             assert_eq!(worker.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
             assert_eq!(worker.hear().await, ToWorker::JobDone);
         }
         drop(crew);
+        let kept = Some(CheckpointId(1));
+        assert_eq!(client.hear().await, Ok(Reply::Answer(Answer::Over { how: Ended::Cancelled, kept })));
         assert_eq!(coordinator.end().await, Ok(JobEnd::Cancelled));
         position(&room, |e| matches!(e, Event::JobCancelled { checkpoint: Some(CheckpointId(1)) }));
         assert!(room.paths().contains("checkpoints/chk-1/manifest-a1.1"));

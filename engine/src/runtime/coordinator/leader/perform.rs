@@ -15,7 +15,8 @@ use crate::ids::{Attempt, SubtaskId, WorkerId};
 use crate::messages::{Deployment, RestoreFrom, ToWorker};
 use crate::persist::sign::Sign;
 use crate::persist::slot::{Ended, SlotRecord};
-use crate::runtime::coordinator::{JobEnd, announcement};
+use crate::runtime::coordinator::connections::Role;
+use crate::runtime::coordinator::{JobEnd, Over};
 
 /// Definite failures to record an end after which the user hears of it.
 const RECORD_TRIES: u32 = 5;
@@ -65,16 +66,18 @@ impl Leader {
     fn ended_durably(&mut self, how: &Ended, floor: u64) {
         self.failover.on_recorded();
         let kept = self.store.latest().map(|latest| latest.checkpoint);
-        self.emit(announcement(how, kept));
+        let over = Over { how: how.clone(), kept };
+        self.emit(over.announcement());
         let Ending::Recording { end, .. } = std::mem::replace(&mut self.ending, Ending::No) else {
             panic!("the end was being recorded")
         };
-        self.finish(match (end, how) {
+        let end = match (end, how) {
             (End::Finished, Ended::Finished { checkpoint }) => Ok(JobEnd::Finished { checkpoint: *checkpoint }),
             (End::Failed(error), Ended::Failed { .. }) => Err(error),
             (End::Cancelled, Ended::Cancelled) => Ok(JobEnd::Cancelled),
             (end, how) => panic!("{how:?} was recorded for {end:?}"),
-        });
+        };
+        self.finish(end, over);
         let mut out = Vec::new();
         self.retention.on_fallen(&std::mem::take(&mut self.falling), floor, &mut out);
         self.perform_retention(out);
@@ -147,7 +150,8 @@ impl Leader {
         self.emit(Event::AttemptDeployed { attempt, restore: checkpoint });
         let address = |connection| {
             let open = self.connections.get(connection).expect("a worker's newest connection is open");
-            open.worker.clone().expect("a worker's connection is registered")
+            let Role::Worker(worker, data_address) = &open.role else { panic!("a worker's connection is registered") };
+            (*worker, data_address.clone())
         };
         let addresses = self.failover.workers().values().map(|connection| address(*connection)).collect();
         let deployment = ToWorker::Deploy(Deployment { attempt, placement, addresses, restore });
@@ -158,6 +162,7 @@ impl Leader {
 
     fn cancel(&mut self, attempt: Attempt, cause: String) {
         self.emit(Event::AttemptFailed { attempt, cause: cause.clone() });
+        self.last_failure = Some(cause.clone());
         let settlement = self.attempt_over(attempt, &cause);
         self.connections.broadcast(&ToWorker::Cancel { attempt });
         match settlement {
