@@ -41,15 +41,15 @@ const HUNT_HELP: &str = "\
 Examples:
   cofferdam hunt                                      5,000 fresh seeds on every core
   cofferdam hunt --for 10m --stop-after 20            a nightly hunt
-  cofferdam hunt --from g2:0x4d2 --seeds 1000         the same thousand seeds again
-  cofferdam hunt --from g2:0x4d2 --seeds 9000 --shard 2/3   one of three machines
+  cofferdam hunt --from g3:0x4d2 --seeds 1000         the same thousand seeds again
+  cofferdam hunt --from g3:0x4d2 --seeds 9000 --shard 2/3   one of three machines
 
 Exit codes: 0 clean, 1 something failed, 2 wrong usage, 3 harness error or not deterministic, 130 interrupted";
 
 const REPLAY_HELP: &str = "\
 Examples:
-  cofferdam replay g2:0x4d2            verdict, plan and fingerprint
-  cofferdam replay g2:0x4d2 --trace    the whole story, one line an event
+  cofferdam replay g3:0x4d2            verdict, plan and fingerprint
+  cofferdam replay g3:0x4d2 --trace    the whole story, one line an event
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 
@@ -99,7 +99,7 @@ pub struct HuntArgs {
 /// Options of `replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// The seed, as in g2:0x4d2
+    /// The seed, as in g3:0x4d2
     pub seed: String,
     /// Tell every event
     #[arg(long)]

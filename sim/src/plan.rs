@@ -57,6 +57,9 @@ pub struct Plan {
     pub heartbeat_timeout_ms: u64,
     /// A supervisor starts the coordinator again this long after it gave up its leadership.
     pub supervisor_delay_ms: u64,
+    /// There is a second coordinator, which takes over when the first shows no sign of life for so long, and so on.
+    #[serde(default)]
+    pub standby_lease_ms: Option<u64>,
     pub input: InputShape,
     pub tuning: Tuning,
     pub heal_at_ms: u64,
@@ -93,6 +96,11 @@ impl Plan {
             heartbeat_timeout: Duration::from_millis(self.heartbeat_timeout_ms),
             storage_timeout: STORAGE_TIMEOUT,
         }
+    }
+
+    /// How many coordinators there are.
+    pub fn coordinators(&self) -> u16 {
+        1 + u16::from(self.standby_lease_ms.is_some())
     }
 
     /// How much the run may use.
@@ -156,6 +164,9 @@ impl fmt::Display for Plan {
             "failover    heartbeat {}/{} ms, coordinator back after {} ms",
             self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
         )?;
+        if let Some(lease_ms) = self.standby_lease_ms {
+            writeln!(f, "standby     a second coordinator, with a lease of {lease_ms} ms")?;
+        }
         writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
         if self.faults.is_empty() {
             write!(f, "faults      none")?;
@@ -196,6 +207,14 @@ mod tests {
                 assert_eq!(fault.validate(), Ok(()), "{fault}");
             }
         }
+    }
+
+    #[test]
+    fn every_third_plan_or_so_has_a_second_coordinator() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let leases: Vec<u64> = plans.iter().filter_map(|plan| plan.standby_lease_ms).collect();
+        assert!((plans.len() / 4..plans.len() / 2).contains(&leases.len()), "{}", leases.len());
+        assert!(leases.iter().all(|lease| *lease >= 300), "{leases:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The smoke lane: the engine survives a fixed set of disasters, and a run is nothing but its seed.
 //!
-//! `COFFERDAM_SEED=g2:0x4d2` runs just that one; `COFFERDAM_SEEDS=5000` says how many.
+//! `COFFERDAM_SEED=g3:0x4d2` runs just that one; `COFFERDAM_SEEDS=5000` says how many.
 
 use cofferdam_sim::builtin;
 use cofferdam_sim::hunt::wire::{Order, Report};
@@ -65,6 +65,9 @@ fn vacuous(tally: &Tally) -> Vec<&'static str> {
             "state to restore in eight of ten runs that crash",
         ),
         (history.coordinator_crashes > 0, "a crash of the coordinator"),
+        (tally.standby_plans > 0, "a second coordinator"),
+        (history.take_overs > 0, "a take-over by a standby"),
+        (history.take_overs_from_living > 0, "a leader that lived on when it was deposed"),
         (history.crashes.during_restore > 0, "a crash during a restore"),
         (history.crashes.checkpoint_pending > 0, "a crash with a checkpoint pending"),
         (history.crashes.after_input_ended > 0, "a crash after the end of input"),

@@ -6,7 +6,9 @@
 //! 1. A `Failed` slot comes after more failures than the restart strategy puts up with. Failures are counted by attempts: one
 //!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
-//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows. What a
+//!    deposed coordinator still does that does not know it is nobody's attempt: see
+//!    [`one_live_owner`](super::one_live_owner).
 //!
 //! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
 //! and [`retention`](super::retention).
@@ -54,7 +56,8 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             }
         }
         let What::Claim(event) = &case.history.entries[at].what else { continue };
-        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)) {
+        let newest = over.and_then(|_| case.ledger().generation_at(at));
+        if let Some((subject, message)) = follows(event, newest, over.map(|(_, how)| how)) {
             return Some(Violation::new(NAME, at, subject, message));
         }
     }
@@ -68,9 +71,14 @@ fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
     }
 }
 
-/// What is wrong with a claim, given how the job ended before it.
-fn follows(event: &Event, over: Option<&Ended>) -> Option<(String, String)> {
+/// What is wrong with a claim, given the newest leadership and how the job ended before it.
+fn follows(event: &Event, newest: Option<Generation>, over: Option<&Ended>) -> Option<(String, String)> {
     match (event, over) {
+        (Event::AttemptDeployed { attempt, .. } | Event::CheckpointTriggered { attempt, .. }, _)
+            if Some(attempt.generation) < newest =>
+        {
+            None
+        }
         (Event::JobFailed { cause }, Some(Ended::Failed { cause: recorded })) if cause == recorded => None,
         (Event::JobFailed { cause }, _) => {
             Some(("the job".to_owned(), format!("failed ({cause}), but no slot says so")))

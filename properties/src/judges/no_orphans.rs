@@ -87,11 +87,18 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             _ => {}
         }
     }
-    writer_is_dead || written > end || is_deposed(history, ledger, writer, written)
+    writer_is_dead || written > end || is_deposed(history, ledger, attempt, writer, written)
 }
 
-/// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes.
-fn is_deposed(history: &History, ledger: &Ledger<'_>, writer: Incarnation, written: usize) -> bool {
+/// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes, even when it
+/// leads again.
+fn is_deposed(
+    history: &History,
+    ledger: &Ledger<'_>,
+    attempt: Option<Attempt>,
+    writer: Incarnation,
+    written: usize,
+) -> bool {
     let taken = |at: &usize| match &history.entries[*at].what {
         What::Claim(Event::LeadershipTaken { generation, .. }) if history.entries[*at].by == writer => {
             Some(*generation)
@@ -99,7 +106,8 @@ fn is_deposed(history: &History, ledger: &Ledger<'_>, writer: Incarnation, writt
         _ => None,
     };
     let led: Option<Generation> = ledger.protocol.iter().filter_map(taken).next_back();
-    led.is_some_and(|led| ledger.generation_at(written) > Some(led))
+    let then = attempt.map(|attempt| attempt.generation).or(led);
+    led.is_some() && ledger.generation_at(written) > then
 }
 
 /// The attempt that an object is named after: the first part of its name that looks like one.
