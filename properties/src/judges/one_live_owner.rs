@@ -12,8 +12,10 @@
 //!    that an older attempt staged.
 //! 6. Once a worker says that it has cancelled an attempt, no subtask of it does anything there.
 //! 7. Once a coordinator says that it is deposed, it deploys, triggers, completes and notifies nothing any more, unless it
-//!    takes leadership again, and then only in its new one. Until it knows, two coordinators may both be alive and act: what the older one still does is harmless by 1, 2 and 8.
-//! 8. Snapshots, manifests and what sinks stage are written by one incarnation of one process each: no two attempts, and
+//!    takes leadership again, and then only in its new one. Until it knows, two coordinators may both be alive and act: what the older one still does is harmless by 1, 2 and 9.
+//! 8. A coordinator that says that a lease has expired next takes the leadership that follows the one it has watched, and
+//!    not that of another standby that was faster.
+//! 9. Snapshots, manifests and what sinks stage are written by one incarnation of one process each: no two attempts, and
 //!    no two coordinators, share a name (SPARK-51714).
 //!
 //! Does not check who consumes elements (re-execution would stop at it), nor splits and key groups, which move with
@@ -45,6 +47,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         judge_commits(case),
         judge_cancelled(case),
         judge_deposed(case),
+        judge_take_overs(case),
         judge_writers(case),
     ];
     found.into_iter().flatten().min_by_key(|violation| violation.at)
@@ -189,6 +192,26 @@ fn judge_deposed(case: &Case<'_>) -> Option<Violation> {
         let leads = *deposed.get(&entry.by)?;
         let message = format!("is {does} by {} {}, which knows that it is deposed", entry.by.process, entry.by.number);
         (leads.is_none() || leads != generation).then(|| Violation::new(NAME, at, subject, message))
+    })
+}
+
+fn judge_take_overs(case: &Case<'_>) -> Option<Violation> {
+    let mut watched: BTreeMap<Incarnation, Option<Generation>> = BTreeMap::new();
+    case.ledger().coordination.iter().find_map(|&at| {
+        let entry = &case.history.entries[at];
+        match &entry.what {
+            What::Claim(Event::LeaseExpired { generation }) => {
+                watched.insert(entry.by, *generation);
+                None
+            }
+            What::Claim(Event::LeadershipTaken { generation, .. }) => {
+                let watched = watched.remove(&entry.by)?.unwrap_or_default();
+                let deposed = Generation(generation.0 - 1);
+                let message = format!("deposes {deposed}, but has watched {watched}");
+                (deposed != watched).then(|| Violation::new(NAME, at, generation, message))
+            }
+            _ => None,
+        }
     })
 }
 
@@ -342,6 +365,20 @@ mod tests {
             Event::NotifySent { attempt: older, checkpoint: CheckpointId(1), worker: WorkerId(0) },
         );
         assert_eq!(message(&story), "is notified by coordinator-0 1, which knows that it is deposed");
+    }
+
+    #[test]
+    fn a_standby_that_deposes_another_one_that_was_faster_convicts() {
+        let mut story = Story::begun();
+        story.start(STANDBY);
+        story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(1)) });
+        story.lead_by(STANDBY);
+        story.claim(Process::COORDINATOR, Event::LeaseExpired { generation: Some(Generation(2)) });
+        story.lead();
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(2)) });
+        story.lead_by(STANDBY);
+        assert_eq!(message(&story), "deposes g3, but has watched g2");
     }
 
     #[test]
