@@ -4,7 +4,7 @@
 //! Counts only; judges nothing. Numbers of many runs add up with [`Tally::add`].
 
 use crate::case::Case;
-use crate::history::{Fact, Process, What};
+use crate::history::{Fact, Incarnation, Process, What};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::CheckpointId;
 use cofferdam_engine::messages::client::{Answer, Wish};
@@ -25,6 +25,10 @@ pub struct Tally {
     pub restores_non_empty: u64,
     /// Crashes of the coordinator.
     pub coordinator_crashes: u64,
+    /// Leaderships that one coordinator took after another one had led.
+    pub take_overs: u64,
+    /// Of these, those of which the deposed leader was alive.
+    pub take_overs_from_living: u64,
     /// Crashes of any process, by phase.
     pub crashes: CrashPhases,
     /// Records emitted by sources, repetitions after restores included.
@@ -150,14 +154,27 @@ impl Tally {
     pub fn of(case: &Case<'_>) -> Self {
         let mut tally = Self { entries: case.history.entries.len() as u64, ..Self::default() };
         let mut phase = Phase::default();
+        let mut leader: Option<(Incarnation, bool)> = None;
         for entry in &case.history.entries {
             match &entry.what {
                 What::Claim(Event::AttemptDeployed { restore: Some(_), .. }) => {
                     tally.restores += 1;
                     phase = Phase { restoring: true, completed: phase.completed, ..Phase::default() };
                 }
+                What::Claim(Event::LeadershipTaken { .. }) => {
+                    let lives = leader.filter(|(before, _)| before.process != entry.by.process).map(|(_, lives)| lives);
+                    tally.take_overs += u64::from(lives.is_some());
+                    tally.take_overs_from_living += u64::from(lives == Some(true));
+                    leader = Some((entry.by, true));
+                }
                 What::Claim(event) => tally.on_claim(event, &mut phase),
-                What::Fact(Fact::Crashed) => {
+                What::Fact(fact @ (Fact::Crashed | Fact::Ended(_))) => {
+                    if let Some((_, lives)) = leader.as_mut().filter(|(leader, _)| *leader == entry.by) {
+                        *lives = false;
+                    }
+                    if matches!(fact, Fact::Ended(_)) {
+                        continue;
+                    }
                     phase.count(&mut tally.crashes);
                     tally.coordinator_crashes += u64::from(matches!(entry.by.process, Process::Coordinator(_)));
                 }
@@ -208,6 +225,8 @@ impl Tally {
         self.restores += other.restores;
         self.restores_non_empty += other.restores_non_empty;
         self.coordinator_crashes += other.coordinator_crashes;
+        self.take_overs += other.take_overs;
+        self.take_overs_from_living += other.take_overs_from_living;
         self.crashes.add(&other.crashes);
         self.records_emitted += other.records_emitted;
         self.records_consumed += other.records_consumed;
@@ -225,6 +244,7 @@ mod tests {
     use crate::case::Case;
     use crate::history::Process;
     use crate::story::{Story, worker};
+    use cofferdam_engine::ids::CoordinatorId;
 
     fn tally(story: &Story) -> Tally {
         Tally::of(&Case::new(&story.history, &story.job, None))
@@ -275,6 +295,21 @@ mod tests {
         story.cancel();
         let clients = tally(&story).clients;
         assert_eq!((clients.cancellations, clients.cancelled, clients.checkpoints, clients.lost), (1, 1, 0, 0));
+    }
+
+    #[test]
+    fn leaders_that_another_coordinator_deposes_are_counted_dead_or_alive() {
+        let standby = Process::Coordinator(CoordinatorId(1));
+        let mut story = Story::begun();
+        story.start(standby);
+        story.lead_by(standby);
+        story.crash(standby);
+        story.start(standby);
+        story.lead_by(standby);
+        story.crash(standby);
+        story.lead();
+        let tally = tally(&story);
+        assert_eq!((tally.take_overs, tally.take_overs_from_living), (2, 1));
     }
 
     #[test]

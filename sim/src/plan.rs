@@ -60,6 +60,9 @@ pub struct Plan {
     pub heartbeat_timeout_ms: u64,
     /// A supervisor starts the coordinator again this long after it gave up its leadership.
     pub supervisor_delay_ms: u64,
+    /// There is a second coordinator, which takes over when the first shows no sign of life for so long, and so on.
+    #[serde(default)]
+    pub standby_lease_ms: Option<u64>,
     pub input: InputShape,
     pub tuning: Tuning,
     pub heal_at_ms: u64,
@@ -115,6 +118,11 @@ impl Plan {
             return Err(format!("{} has no such input", self.job.name()));
         }
         self.faults.iter().try_for_each(Fault::validate)
+    }
+
+    /// How many coordinators there are.
+    pub fn coordinators(&self) -> u16 {
+        1 + u16::from(self.standby_lease_ms.is_some())
     }
 
     /// How much the run may use.
@@ -178,6 +186,9 @@ impl fmt::Display for Plan {
             "failover    heartbeat {}/{} ms, coordinator back after {} ms",
             self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
         )?;
+        if let Some(lease_ms) = self.standby_lease_ms {
+            writeln!(f, "standby     a second coordinator, with a lease of {lease_ms} ms")?;
+        }
         writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
         writeln!(f, "choices     {}", self.picks)?;
         for (n, client) in self.clients.iter().enumerate() {
@@ -234,6 +245,14 @@ mod tests {
         };
         assert!(wishing(Wish::Checkpoint) * 5 > plans.len() && wishing(Wish::Cancel) * 33 > plans.len());
         assert!(wishing(Wish::Status) > 0);
+    }
+
+    #[test]
+    fn every_third_plan_or_so_has_a_second_coordinator() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let leases: Vec<u64> = plans.iter().filter_map(|plan| plan.standby_lease_ms).collect();
+        assert!((plans.len() / 4..plans.len() / 2).contains(&leases.len()), "{}", leases.len());
+        assert!(leases.iter().all(|lease| *lease >= 300), "{leases:?}");
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         let entry = &case.history.entries[at];
         let What::Claim(event) = &entry.what else { return None };
         match event {
+            Event::LeadershipTaken { .. } => drop(leaders.remove(&entry.by)),
             Event::CheckpointTriggered { .. } => leaders.entry(entry.by).or_default().triggered += 1,
             Event::CompletionDurable { .. } => leaders.entry(entry.by).or_default().completed += 1,
             Event::CheckpointAborted { .. } => leaders.entry(entry.by).or_default().failed += 1,

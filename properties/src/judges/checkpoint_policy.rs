@@ -45,6 +45,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             | What::Claim(Event::Restored { attempt, subtask, ended: true, .. }) => {
                 ended.entry(*attempt).or_default().insert(*subtask);
             }
+            What::Claim(Event::LeadershipTaken { .. }) => drop(leaders.remove(&entry.by)),
             What::Claim(event) => {
                 let leader = leaders.entry(entry.by).or_default();
                 let of = |attempt| ended.get(&attempt).map_or(0, BTreeSet::len) == subtasks;

@@ -14,7 +14,7 @@
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it; or if its deletion
-//! failed and that was announced. Does not judge a coordinator that crashed behind the last slot.
+//! failed and that was announced, or that of the manifest before it, which goes first. Does not judge a coordinator that crashed behind the last slot.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Incarnation, What};
@@ -95,6 +95,10 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     let writer = history.entries[written].by;
     let attempt = attempt_in(path);
     let mut writer_is_dead = false;
+    // Pointers go first: while the manifest of a checkpoint resists, its blobs stay.
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let manifest = |p: &str| p.strip_prefix(folder).is_some_and(|name| name.starts_with("/manifest-"));
+    let mut manifest_resists = false;
     for &at in &ledger.protocol {
         let entry = &history.entries[at];
         match &entry.what {
@@ -104,6 +108,8 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             {
                 return true;
             }
+            What::Claim(Event::DeleteFailed { path: p, .. }) if manifest(p) => manifest_resists = true,
+            What::Claim(Event::DeleteStarted { path: p }) if manifest(p) => manifest_resists = false,
             What::Claim(Event::AttemptDeployed { attempt: newer, .. })
                 if at < written && attempt.is_some_and(|attempt| attempt < *newer) =>
             {
@@ -112,11 +118,18 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             _ => {}
         }
     }
-    writer_is_dead || written > end || is_deposed(history, ledger, writer, written)
+    writer_is_dead || manifest_resists || written > end || is_deposed(history, ledger, attempt, writer, written)
 }
 
-/// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes.
-fn is_deposed(history: &History, ledger: &Ledger<'_>, writer: Incarnation, written: usize) -> bool {
+/// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes, even when it
+/// leads again.
+fn is_deposed(
+    history: &History,
+    ledger: &Ledger<'_>,
+    attempt: Option<Attempt>,
+    writer: Incarnation,
+    written: usize,
+) -> bool {
     let taken = |at: &usize| match &history.entries[*at].what {
         What::Claim(Event::LeadershipTaken { generation, .. }) if history.entries[*at].by == writer => {
             Some(*generation)
@@ -124,7 +137,8 @@ fn is_deposed(history: &History, ledger: &Ledger<'_>, writer: Incarnation, writt
         _ => None,
     };
     let led: Option<Generation> = ledger.protocol.iter().filter_map(taken).next_back();
-    led.is_some_and(|led| ledger.generation_at(written) > Some(led))
+    let then = attempt.map(|attempt| attempt.generation).or(led);
+    led.is_some() && ledger.generation_at(written) > then
 }
 
 /// The attempt that an object is named after: the first part of its name that looks like one.
@@ -220,6 +234,16 @@ mod tests {
         let cause = "storage is unavailable".to_owned();
         story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.to_owned(), cause });
         assert_eq!(story.judge_by(NAME), None);
+    }
+
+    #[test]
+    fn blobs_stay_while_their_manifest_resists_and_no_longer() {
+        let mut story = with("checkpoints/chk-9/sums-0-a1.1");
+        let (path, cause) = ("checkpoints/chk-9/manifest-a1.1".to_owned(), "no reply".to_owned());
+        story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.clone(), cause });
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
+        assert!(story.judge_by(NAME).is_some());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! 3. acks are counted while it is pending, one of each subtask;
 //! 4. a completion is notified after its `CompletionDurable`, and an abort reaches a subtask after its
 //!    `CheckpointAborted`;
-//! 5. when an attempt is deployed nothing of the one before is pending.
+//! 5. when an attempt is deployed nothing of the one before in its leadership is pending.
 //!
 //! Does not check that notifications arrive: they may be lost. Nor how many checkpoints fail, or why.
 
@@ -17,7 +17,7 @@ use crate::case::{Case, Property, Violation};
 use crate::history::{Incarnation, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{CheckpointId, SubtaskId};
+use cofferdam_engine::ids::{CheckpointId, Generation, SubtaskId};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "one-outcome";
@@ -32,7 +32,7 @@ pub const PROPERTY: Property = Property {
 
 /// How a checkpoint stands at the coordinator that triggered it.
 enum Standing {
-    Pending { by: Incarnation, acks: BTreeSet<SubtaskId> },
+    Pending { by: Incarnation, of: Generation, acks: BTreeSet<SubtaskId> },
     Completed,
     Aborted,
 }
@@ -63,8 +63,9 @@ fn wrong(
     event: &Event,
 ) -> Option<(CheckpointId, String)> {
     match *event {
-        Event::CheckpointTriggered { checkpoint, .. } => {
-            let before = checkpoints.insert(checkpoint, Standing::Pending { by, acks: BTreeSet::new() });
+        Event::CheckpointTriggered { attempt, checkpoint } => {
+            let pending = Standing::Pending { by, of: attempt.generation, acks: BTreeSet::new() };
+            let before = checkpoints.insert(checkpoint, pending);
             before.map(|_| (checkpoint, "is triggered a second time".to_owned()))
         }
         Event::AckReceived { checkpoint, subtask, .. } => {
@@ -100,7 +101,8 @@ fn wrong(
             (!aborted).then(|| (checkpoint, format!("is given up by {subtask} on an abort that was never announced")))
         }
         Event::AttemptDeployed { attempt, .. } => {
-            let of_it = |standing: &Standing| matches!(standing, Standing::Pending { by: of, .. } if *of == by);
+            let of_it =
+                |standing: &Standing| matches!(standing, Standing::Pending { of, .. } if *of == attempt.generation);
             let (checkpoint, _) = checkpoints.iter().find(|(_, standing)| of_it(standing))?;
             Some((*checkpoint, format!("is still pending when {attempt} is deployed")))
         }

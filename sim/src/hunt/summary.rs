@@ -189,6 +189,11 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         phases.after_input_ended
     )?;
     writeln!(text, "marks        {}", marks(history))?;
+    writeln!(
+        text,
+        "leadership   {} runs with two coordinators; {} take-overs by the other one, {} of leaders that lived on",
+        tally.standby_plans, history.take_overs, history.take_overs_from_living
+    )?;
     for (kind, count) in &tally.faults {
         let (never, nothing) = (count.armed - count.triggered, count.triggered - count.struck);
         writeln!(

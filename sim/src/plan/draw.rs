@@ -5,13 +5,14 @@
 //!    whatever its size; everything in time is then a fraction of that length.
 //! 3. The coordinator's policy is drawn to fit the pace (`policy`).
 //! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
-//!    of the first, trouble with storage or links, … plus up to three more. Crashes mostly wait for a later checkpoint
+//!    of the first, trouble with storage or links, a change of leaders (`leadership`), … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    (`trigger`), so that what is restored is not empty.
 //! 5. Clients come last (`client`), some with a fault of their own.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 
 mod client;
+mod leadership;
 mod pace;
 mod policy;
 mod scenario;
@@ -65,6 +66,7 @@ fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
                     heartbeat_interval_ms,
                     heartbeat_timeout_ms: heartbeat_interval_ms * silent_beats,
                     supervisor_delay_ms,
+                    standby_lease_ms: pace.lease_ms,
                     input: pace.input,
                     tuning,
                     heal_at_ms: pace.length_ms * 4 + 1_000,

@@ -24,14 +24,19 @@ const VISITORS_MAX: usize = 64;
 /// What a visitor has to say its first frame, and then to hang up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Watches until nobody leads any more. Says whose signs were seen last.
-pub(super) async fn watch(env: &Env, reception: &Reception, lease: Duration) -> Result<Option<Generation>> {
+/// Watches until nobody leads any more. Says whose signs were seen last, or should have been: `leader` is known from the log.
+pub(super) async fn watch(
+    env: &Env,
+    reception: &Reception,
+    lease: Duration,
+    leader: Option<Generation>,
+) -> Result<Option<Generation>> {
     let (inbox, mut mailbox) = Mailbox::new(env, Site::new("coordinator.standby", 0));
     reception.lead_to(inbox);
     let mut visitors: VecDeque<Box<dyn TaskHandle>> = VecDeque::new();
     let mut count = 0;
     let mut out = Vec::new();
-    let mut watch = Watch::new(lease, &mut out);
+    let mut watch = Watch::new(env.clock.now(), lease, leader, &mut out);
     let decided = loop {
         assert_eq!(out.len(), 1, "a standby does one thing at a time");
         let mut observing: BoxFuture<'static, ()> = match out.remove(0) {

@@ -1,16 +1,29 @@
 //! The faults of a plan: a *scenario* and up to three more, of processes, of the network and of storage.
 
+use super::leadership::leadership;
 use super::pace::Pace;
 use super::storage::{any_storage_fault, failing_reads, storage_fault};
 use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, in_recovery, later};
 use crate::plan::LONG_PAUSE_MS;
 use crate::world::{Fault, FaultKind, Target, Trigger};
-use cofferdam_engine::ids::WorkerId;
+use cofferdam_engine::ids::{CoordinatorId, WorkerId};
 use cofferdam_properties::history::Process;
 use proptest::prelude::*;
 
 /// The faults of a plan.
-pub fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
+pub fn scenario(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
+    match pace.lease_ms {
+        None => ordinary(pace).boxed(),
+        Some(lease_ms) => {
+            let more = proptest::collection::vec(any_fault(pace), 0..=2_usize);
+            let changes = (leadership(pace, lease_ms), more).prop_map(|(changes, more)| then(changes, more));
+            prop_oneof![3 => changes, 2 => ordinary(pace)].boxed()
+        }
+    }
+}
+
+/// What may happen to every job.
+fn ordinary(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
     let more = |range| proptest::collection::vec(any_fault(pace), range);
     let first = || crash(at_checkpoint(), pace);
     let trouble = || {
@@ -67,22 +80,29 @@ fn crash(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
 }
 
 fn process(pace: &Pace) -> impl Strategy<Value = Process> + use<> {
-    let workers = pace.workers;
+    let (workers, coordinators) = (pace.workers, coordinators(pace));
     prop_oneof![
-        1 => Just(Process::COORDINATOR),
+        1 => (0..coordinators.len()).prop_map(move |nth| coordinators[nth]),
         2 => (0..workers).prop_map(|worker| Process::Worker(WorkerId(worker))),
     ]
+}
+
+/// All of them.
+fn coordinators(pace: &Pace) -> Vec<Process> {
+    let count = 1 + u16::from(pace.lease_ms.is_some());
+    (0..count).map(CoordinatorId).map(Process::Coordinator).collect()
 }
 
 /// Two processes at the same instant, or all of them.
 fn together(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
     let workers = pace.workers;
-    let everybody =
-        move || std::iter::once(Process::COORDINATOR).chain((0..workers).map(WorkerId).map(Process::Worker));
+    let coordinators = coordinators(pace);
     (at, any::<bool>(), 0..workers, 1..200_u64)
         .prop_map(move |(at, all, worker, restart_after_ms)| {
-            let processes =
-                if all { everybody().collect() } else { vec![Process::COORDINATOR, Process::Worker(WorkerId(worker))] };
+            let workers = if all { 0..workers } else { worker..worker + 1 };
+            let coordinators = if all { &coordinators[..] } else { &coordinators[..1] };
+            let workers = workers.map(WorkerId).map(Process::Worker);
+            let processes = coordinators.iter().copied().chain(workers).collect();
             Fault { at, what: FaultKind::CrashTogether { processes, restart_after_ms } }
         })
         .boxed()

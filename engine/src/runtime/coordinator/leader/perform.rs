@@ -37,7 +37,9 @@ impl Leader {
                     self.stop(Error::fenced(format!("leadership {generation} is over: somebody newer leads")));
                 }
                 Store::Fail { error } => self.stop(error),
-                Store::Lead { .. } | Store::Over { .. } => panic!("leadership was taken before"),
+                Store::Lead { .. } | Store::Over { .. } | Store::GiveWay { .. } => {
+                    panic!("leadership was taken before")
+                }
             }
         }
         self.propose_next();
