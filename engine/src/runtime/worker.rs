@@ -289,7 +289,7 @@ impl Worker {
 
     fn on_peer(&mut self, attempt: Attempt, from: WorkerId, connection: Connection) {
         match &mut self.attempt {
-            Some(running) if attempt == running.id() => running.attach(from, connection),
+            Some(running) if running.id() == attempt => running.attach(from, connection),
             Some(_) | None => {
                 if attempt > self.newest && self.early_peers.len() < EARLY_PEERS_MAX {
                     self.early_peers.push((attempt, from, connection));
