@@ -7,17 +7,19 @@
 //!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
 //! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//! 4. An attempt does not fail of what was reported of an older one (FLINK-13593).
 //!
 //! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
 //! and [`retention`](super::retention).
 
 use crate::case::{Case, Property, Violation};
-use crate::history::What;
+use crate::history::{Process, What};
 use crate::ledger::SlotFact;
 use cofferdam_engine::config::RestartStrategy;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::Generation;
+use cofferdam_engine::ids::{Attempt, Generation};
 use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "clean-failure";
 
@@ -37,6 +39,7 @@ pub fn failed_legitimately(case: &Case<'_>) -> bool {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut over: Option<(u64, &Ended)> = None;
+    let mut reports = Reports::default();
     let mut slots = case.ledger().slots.iter().peekable();
     for &at in &case.ledger().protocol {
         if let Some(fact) = slots.next_if(|fact| fact.at == at) {
@@ -54,7 +57,8 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             }
         }
         let What::Claim(event) = &case.history.entries[at].what else { continue };
-        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)) {
+        let stale = reports.on_event(case, case.history.entries[at].by.process, event);
+        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)).or(stale) {
             return Some(Violation::new(NAME, at, subject, message));
         }
     }
@@ -65,6 +69,31 @@ fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
     match &fact.slot {
         Ok(slot @ Slot { record: SlotRecord::Ended { how: Ended::Failed { cause }, .. }, .. }) => Some((slot, cause)),
         _ => None,
+    }
+}
+
+/// What workers have reported of attempts, as the coordinator words it.
+#[derive(Default)]
+struct Reports(BTreeMap<String, BTreeSet<Attempt>>);
+
+impl Reports {
+    fn on_event(&mut self, case: &Case<'_>, by: Process, event: &Event) -> Option<(String, String)> {
+        match event {
+            Event::SubtaskFailed { attempt, subtask, cause } => {
+                let report = format!("{} on {by}: {cause}", case.job.graph.show(*subtask));
+                self.0.entry(report).or_default().insert(*attempt);
+            }
+            Event::LinkFailed { attempt, worker, cause } => {
+                self.0.entry(format!("{worker}: {cause}")).or_default().insert(*attempt);
+            }
+            Event::AttemptFailed { attempt, cause } => {
+                let of = self.0.get(cause).filter(|of| !of.contains(attempt))?;
+                let older = of.last().expect("somebody reported it");
+                return Some((attempt.to_string(), format!("fails of what was reported of {older}: {cause}")));
+            }
+            _ => {}
+        }
+        None
     }
 }
 
@@ -134,8 +163,8 @@ fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Process;
     use crate::story::Story;
+    use cofferdam_engine::ids::WorkerId;
 
     const CAUSE: &str = "no restart is allowed; the last failure: a worker is lost";
 
@@ -178,6 +207,17 @@ mod tests {
         let mut story = failed(RestartStrategy::FixedDelay { attempts: 1, delay });
         record(&mut story);
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("at failure 1, of which 1"));
+    }
+
+    #[test]
+    fn an_attempt_that_fails_of_an_older_ones_failure_convicts() {
+        let cause = "worker-0: link to worker-1: it broke".to_owned();
+        let mut story = failed(RestartStrategy::None);
+        let (attempt, worker) = (story.attempt(), WorkerId(0));
+        story.claim(Process::Worker(worker), Event::LinkFailed { attempt, worker, cause: cause[10..].to_owned() });
+        story.deploy();
+        story.claim(Process::COORDINATOR, Event::AttemptFailed { attempt: story.attempt(), cause });
+        assert!(story.judge_by(NAME).expect("a conviction").message.starts_with("fails of what was reported of a1.1"));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it; or if its deletion
-//! failed and that was announced. Does not judge a coordinator that crashed behind the last slot.
+//! failed twice and that was announced: whoever cleans up tries again. Does not judge a coordinator that crashed behind the last slot.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Incarnation, What};
@@ -69,15 +69,14 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     let written = ledger.last_written(path).unwrap_or_default();
     let writer = history.entries[written].by;
     let attempt = attempt_in(path);
-    let mut writer_is_dead = false;
+    let (mut writer_is_dead, mut failures) = (false, 0);
     for &at in &ledger.protocol {
         let entry = &history.entries[at];
         match &entry.what {
             What::Fact(Fact::Crashed | Fact::Ended(_)) if at < written => writer_is_dead |= entry.by == writer,
-            What::Fact(Fact::OutcomeUnknown { path: p }) | What::Claim(Event::DeleteFailed { path: p, .. })
-                if p == path =>
-            {
-                return true;
+            What::Fact(Fact::OutcomeUnknown { path: p }) if p == path => return true,
+            What::Claim(Event::DeleteFailed { path: p, .. }) if p == path => {
+                failures += 1;
             }
             What::Claim(Event::AttemptDeployed { attempt: newer, .. })
                 if at < written && attempt.is_some_and(|attempt| attempt < *newer) =>
@@ -87,7 +86,7 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             _ => {}
         }
     }
-    writer_is_dead || written > end || is_deposed(history, ledger, writer, written)
+    writer_is_dead || failures >= 2 || written > end || is_deposed(history, ledger, writer, written)
 }
 
 /// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes.
@@ -177,7 +176,10 @@ mod tests {
         assert_eq!(story.judge_by(NAME), None);
         let mut story = with(path);
         let cause = "storage is unavailable".to_owned();
-        story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.to_owned(), cause });
+        let failed = Event::DeleteFailed { path: path.to_owned(), cause };
+        story.claim(Process::COORDINATOR, failed.clone());
+        assert!(story.judge_by(NAME).is_some(), "one failure is no reason to leave it");
+        story.claim(Process::COORDINATOR, failed);
         assert_eq!(story.judge_by(NAME), None);
     }
 
