@@ -6,7 +6,8 @@
 //! 1. A `Failed` slot comes after more failures than the restart strategy puts up with. Failures are counted by attempts: one
 //!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
-//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows. A leader
+//!    that was deposed before may not have heard of either, and nobody listens to it.
 //! 4. An attempt does not fail of what was reported of an older one (FLINK-13593).
 //!
 //! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
@@ -38,12 +39,12 @@ pub fn failed_legitimately(case: &Case<'_>) -> bool {
 }
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
-    let mut over: Option<(u64, &Ended)> = None;
+    let mut over: Option<Over<'_>> = None;
     let mut reports = Reports::default();
     let mut slots = case.ledger().slots.iter().peekable();
     for &at in &case.ledger().protocol {
         if let Some(fact) = slots.next_if(|fact| fact.at == at) {
-            if let Some((number, _)) = over.filter(|(number, _)| fact.number > *number) {
+            if let Some(Over { number, .. }) = over.filter(|over| fact.number > over.number) {
                 let message = format!("follows slot {number}, with which the job was over");
                 return Some(Violation::new(NAME, at, format!("slot {}", fact.number), message));
             }
@@ -52,17 +53,25 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             {
                 return Some(Violation::new(NAME, at, slot.generation, message));
             }
-            if let Ok(Slot { record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
-                over = Some((fact.number, how));
+            if let Ok(Slot { generation, record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
+                over = Some(Over { number: fact.number, generation: *generation, how });
             }
         }
         let What::Claim(event) = &case.history.entries[at].what else { continue };
         let stale = reports.on_event(case, case.history.entries[at].by.process, event);
-        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)).or(stale) {
+        if let Some((subject, message)) = follows(event, over).or(stale) {
             return Some(Violation::new(NAME, at, subject, message));
         }
     }
     None
+}
+
+/// The slot that ended the job.
+#[derive(Clone, Copy)]
+struct Over<'a> {
+    number: u64,
+    generation: Generation,
+    how: &'a Ended,
 }
 
 fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
@@ -98,16 +107,24 @@ impl Reports {
 }
 
 /// What is wrong with a claim, given how the job ended before it.
-fn follows(event: &Event, over: Option<&Ended>) -> Option<(String, String)> {
+fn follows(event: &Event, over: Option<Over<'_>>) -> Option<(String, String)> {
     match (event, over) {
-        (Event::JobFailed { cause }, Some(Ended::Failed { cause: recorded })) if cause == recorded => None,
+        (Event::JobFailed { cause }, Some(Over { how: Ended::Failed { cause: recorded }, .. }))
+            if cause == recorded =>
+        {
+            None
+        }
         (Event::JobFailed { cause }, _) => {
             Some(("the job".to_owned(), format!("failed ({cause}), but no slot says so")))
         }
-        (Event::AttemptDeployed { attempt, .. }, Some(how)) => {
+        (Event::AttemptDeployed { attempt, .. }, Some(Over { how, generation, .. }))
+            if attempt.generation >= generation =>
+        {
             Some((attempt.to_string(), format!("is deployed after the job was over: {how:?}")))
         }
-        (Event::CheckpointTriggered { checkpoint, .. }, Some(how)) => {
+        (Event::CheckpointTriggered { attempt, checkpoint }, Some(Over { how, generation, .. }))
+            if attempt.generation >= generation =>
+        {
             Some((checkpoint.to_string(), format!("is triggered after the job was over: {how:?}")))
         }
         _ => None,
@@ -226,6 +243,17 @@ mod tests {
         record(&mut story);
         story.deploy();
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("after the job was over"));
+    }
+
+    #[test]
+    fn a_deposed_leader_that_has_not_heard_of_the_end_passes() {
+        let mut story = failed(RestartStrategy::None);
+        let attempt = story.attempt();
+        story.lead();
+        record(&mut story);
+        let checkpoint = cofferdam_engine::ids::CheckpointId(2);
+        story.claim(Process::COORDINATOR, Event::CheckpointTriggered { attempt, checkpoint });
+        assert_eq!(story.judge_by(NAME), None);
     }
 
     #[test]
