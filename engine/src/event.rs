@@ -40,6 +40,8 @@ pub enum Event {
     AttemptRunning { attempt: Attempt },
     /// The attempt is over; `cause` is for people.
     AttemptFailed { attempt: Attempt, cause: String },
+    /// The next attempt follows this one, which failed, after so long.
+    RestartScheduled { attempt: Attempt, delay_ns: u64 },
 
     // --- Coordinator: one checkpoint ---
     /// An id was allocated and the plan made.
@@ -157,6 +159,8 @@ pub enum Event {
     SubtaskFinished { attempt: Attempt, subtask: SubtaskId },
     /// The subtask failed.
     SubtaskFailed { attempt: Attempt, subtask: SubtaskId, cause: String },
+    /// A link of the worker to or from another one broke.
+    LinkFailed { attempt: Attempt, worker: WorkerId, cause: String },
     /// The worker lost its coordinator and will cancel what it runs.
     CoordinatorLost { worker: WorkerId, cause: String },
     /// The worker stopped every task of an attempt.

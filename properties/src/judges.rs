@@ -18,6 +18,7 @@ pub mod no_orphans;
 pub mod one_live_owner;
 pub mod one_outcome;
 pub mod progress_after_healing;
+pub mod restart_policy;
 pub mod restore_uses_latest;
 pub mod retention;
 pub mod unknown_outcome;
@@ -42,6 +43,7 @@ pub const PROPERTIES: &[Property] = &[
     retention::PROPERTY,
     client_answers::PROPERTY,
     clean_failure::PROPERTY,
+    restart_policy::PROPERTY,
     restore_uses_latest::PROPERTY,
     exactly_once_output::PROPERTY,
     no_orphans::PROPERTY,

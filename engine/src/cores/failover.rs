@@ -29,6 +29,7 @@ use crate::ids::{Attempt, Generation, SubtaskId, WorkerId};
 use crate::messages::RestoreFrom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 /// A connection to a worker, numbered by its acceptor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -260,12 +261,14 @@ impl Failover {
         self.validate();
     }
 
-    /// Answers [`Effect::Draw`].
-    pub fn on_drawn(&mut self, draw: usize) {
+    /// Answers [`Effect::Draw`]. Says how long after the failure the next attempt follows.
+    pub fn on_drawn(&mut self, draw: usize) -> Duration {
         let Stage::Waiting { not_before, drawing } = &mut self.stage else { panic!("nothing was to be drawn") };
         let (failed, delay) = drawing.take().expect("nothing was to be drawn");
-        *not_before = failed + delay.drawn(draw);
+        let delay = delay.drawn(draw);
+        *not_before = failed + delay;
         self.validate();
+        delay
     }
 
     /// Somebody wants the job to end. Too late once the end is decided.
@@ -476,15 +479,13 @@ impl Failover {
     fn fail(&mut self, now: Time, cause: String, out: &mut Vec<Effect>) {
         let attempt = self.live().expect("only a live attempt fails").attempt;
         self.settled = false;
-        out.push(Effect::Cancel { attempt, cause: cause.clone() });
-        self.restart(now, attempt, cause, out);
+        // The delay is drawn first: the next attempt may follow the cancellation at once.
+        self.restart(now, attempt, cause.clone(), out);
+        out.push(Effect::Cancel { attempt, cause });
     }
 
     fn restart(&mut self, now: Time, failed: Attempt, cause: String, out: &mut Vec<Effect>) {
         match self.budget.on_failure(now) {
-            Decision::Restart(delay) if delay.jitter_percent == 0 => {
-                self.stage = Stage::Waiting { not_before: now + delay.mean, drawing: None };
-            }
             Decision::Restart(delay) => {
                 self.stage = Stage::Waiting { not_before: now + delay.mean, drawing: Some((now, delay)) };
                 out.push(Effect::Draw { attempt: failed });

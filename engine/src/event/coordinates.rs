@@ -32,6 +32,7 @@ names! {
     AttemptDeployed => "attempt_deployed",
     AttemptRunning => "attempt_running",
     AttemptFailed => "attempt_failed",
+    RestartScheduled => "restart_scheduled",
     CheckpointTriggered => "checkpoint_triggered",
     TriggerSent => "trigger_sent",
     AckReceived => "ack_received",
@@ -81,6 +82,7 @@ names! {
     CommitEnded => "commit_ended",
     SubtaskFinished => "subtask_finished",
     SubtaskFailed => "subtask_failed",
+    LinkFailed => "link_failed",
     AttemptCancelled => "attempt_cancelled",
     WishSent => "wish_sent",
     AnswerHeard => "answer_heard",
@@ -137,6 +139,8 @@ impl Event {
             | Self::CoordinatorLost { .. }
             | Self::AttemptRunning { .. }
             | Self::AttemptFailed { .. }
+            | Self::RestartScheduled { .. }
+            | Self::LinkFailed { .. }
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
             | Self::RequestReceived { .. }
@@ -203,6 +207,8 @@ impl Event {
             | Self::AttemptDeployed { .. }
             | Self::AttemptRunning { .. }
             | Self::AttemptFailed { .. }
+            | Self::RestartScheduled { .. }
+            | Self::LinkFailed { .. }
             | Self::CheckpointTriggered { .. }
             | Self::TriggerSent { .. }
             | Self::ManifestStarted { .. }
@@ -235,6 +241,8 @@ impl Event {
             | Self::AttemptDeployed { attempt, .. }
             | Self::AttemptRunning { attempt }
             | Self::AttemptFailed { attempt, .. }
+            | Self::RestartScheduled { attempt, .. }
+            | Self::LinkFailed { attempt, .. }
             | Self::CheckpointTriggered { attempt, .. }
             | Self::TriggerSent { attempt, .. }
             | Self::AckReceived { attempt, .. }

@@ -237,6 +237,8 @@ impl Worker {
             Input::Peer { attempt, from, connection } => self.on_peer(attempt, from, connection),
             Input::LinkBroken { attempt, cause } => {
                 if self.attempt.as_ref().is_some_and(|running| running.id() == attempt) {
+                    let worker = self.options.worker;
+                    self.env.emit(Event::LinkFailed { attempt, worker, cause: cause.message.clone() });
                     self.reports.post(ToCoordinator::Failed { attempt, subtask: None, error: cause });
                 }
             }

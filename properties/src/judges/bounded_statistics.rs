@@ -97,7 +97,7 @@ mod tests {
         story.checkpoint();
         story.deploy();
         story.trigger();
-        story.abort(FailureReason::Cancelled);
+        story.abort(FailureReason::TaskClosing);
         story.trigger();
         let event = Event::StatisticsKept { triggered, in_progress, completed, failed, restored, remembered };
         story.claim(Process::COORDINATOR, event);

@@ -6,7 +6,8 @@
 //! 2. no checkpoint is triggered sooner than the pause after the last completion, unless somebody has asked for one, or every
 //!    subtask has ended its input: the final one is due at once. Half the pause is enough, so that a clock that drifts convicts nobody;
 //! 3. an attempt fails by its checkpoints only after more than `tolerable_failures` counted ones in a row, and then at once:
-//!    no other checkpoint is triggered in it. A completion starts the count afresh.
+//!    no other checkpoint is triggered in it. A completion starts the count afresh;
+//! 4. no checkpoint is triggered before every subtask of the attempt has restored, nor behind the last one of it.
 //!
 //! Does not say when a checkpoint must be triggered: `progress-after-healing` notices if none is.
 
@@ -38,8 +39,12 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let subtasks = case.job.graph.subtasks().len();
     let mut leaders: BTreeMap<Incarnation, Leader> = BTreeMap::new();
     let mut ended: BTreeMap<Attempt, BTreeSet<SubtaskId>> = BTreeMap::new();
+    let mut restored: BTreeMap<Attempt, BTreeSet<SubtaskId>> = BTreeMap::new();
     for &at in &case.ledger().protocol {
         let entry = &case.history.entries[at];
+        if let What::Claim(Event::Restored { attempt, subtask, .. }) = &entry.what {
+            restored.entry(*attempt).or_default().insert(*subtask);
+        }
         match &entry.what {
             What::Claim(Event::InputEnded { attempt, subtask })
             | What::Claim(Event::Restored { attempt, subtask, ended: true, .. }) => {
@@ -48,6 +53,14 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             What::Claim(Event::LeadershipTaken { .. }) => drop(leaders.remove(&entry.by)),
             What::Claim(event) => {
                 let leader = leaders.entry(entry.by).or_default();
+                if let Event::CheckpointTriggered { attempt, checkpoint } = event {
+                    let missing = subtasks - restored.get(attempt).map_or(0, BTreeSet::len);
+                    let early = (missing > 0).then(|| format!("triggered before {missing} subtask(s) have restored"));
+                    let wrong = early.or_else(|| leader.judge_behind_last(*attempt));
+                    if let Some(message) = wrong {
+                        return Some(Violation::new(NAME, at, checkpoint, message));
+                    }
+                }
                 let of = |attempt| ended.get(&attempt).map_or(0, BTreeSet::len) == subtasks;
                 if let Some((checkpoint, message)) = leader.on_event(config, entry.time, event, of) {
                     return Some(Violation::new(NAME, at, checkpoint, message));
@@ -68,6 +81,8 @@ struct Leader {
     attempt: Option<Attempt>,
     pending: BTreeMap<CheckpointId, Attempt>,
     completed: Option<(CheckpointId, u64)>,
+    /// The last checkpoint of an attempt, once it is durable.
+    last: Option<(Attempt, CheckpointId)>,
     /// Counted failures in a row.
     failures: u32,
     last_failed: Option<CheckpointId>,
@@ -134,8 +149,9 @@ impl Leader {
                 self.pending.insert(*checkpoint, *attempt);
                 return Some((*checkpoint, wrong?));
             }
-            Event::CompletionDurable { checkpoint, .. } => {
-                self.pending.remove(checkpoint);
+            Event::CompletionDurable { checkpoint, last, .. } => {
+                let attempt = self.pending.remove(checkpoint);
+                self.last = attempt.filter(|_| *last).map(|attempt| (attempt, *checkpoint)).or(self.last);
                 self.completed = Some((*checkpoint, time));
                 self.failures = 0;
             }
@@ -150,6 +166,11 @@ impl Leader {
             _ => {}
         }
         None
+    }
+
+    fn judge_behind_last(&self, attempt: Attempt) -> Option<String> {
+        let (_, last) = self.last.filter(|(of, _)| *of == attempt)?;
+        Some(format!("triggered behind {last}, the last of {attempt}"))
     }
 
     fn judge_trigger(&self, config: &CheckpointConfig, time: u64, hurried: bool) -> Option<String> {
@@ -205,6 +226,30 @@ mod tests {
         story.pending = None;
         story.trigger();
         assert_eq!(message(&story), "triggered while 1 were pending, 1 may be");
+    }
+
+    #[test]
+    fn a_checkpoint_behind_the_last_convicts() {
+        let mut story = Story::begun();
+        story.checkpoint();
+        story.falsify(|event| match event {
+            Event::CompletionDurable { last, .. } => {
+                *last = true;
+                true
+            }
+            _ => false,
+        });
+        assert_eq!(story.judge_by(NAME), None);
+        story.trigger();
+        assert_eq!(message(&story), "triggered behind chk-1, the last of a1.1");
+    }
+
+    #[test]
+    fn a_checkpoint_before_all_have_restored_convicts() {
+        let mut story = Story::begun();
+        story.trigger();
+        story.drop_first(|what| matches!(what, What::Claim(Event::Restored { .. })));
+        assert_eq!(message(&story), "triggered before 1 subtask(s) have restored");
     }
 
     #[test]

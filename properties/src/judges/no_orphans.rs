@@ -14,7 +14,8 @@
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it; or if its deletion
-//! failed and that was announced, or that of the manifest before it, which goes first. Does not judge a coordinator that crashed behind the last slot.
+//! failed twice and that was announced (whoever cleans up tries again), or that of the manifest before it, which goes first. Does not
+//! judge a coordinator that crashed behind the last slot.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Incarnation, What};
@@ -94,7 +95,7 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     let written = ledger.last_written(path).unwrap_or_default();
     let writer = history.entries[written].by;
     let attempt = attempt_in(path);
-    let mut writer_is_dead = false;
+    let (mut writer_is_dead, mut failures) = (false, 0);
     // Pointers go first: while the manifest of a checkpoint resists, its blobs stay.
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let manifest = |p: &str| p.strip_prefix(folder).is_some_and(|name| name.starts_with("/manifest-"));
@@ -103,10 +104,9 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
         let entry = &history.entries[at];
         match &entry.what {
             What::Fact(Fact::Crashed | Fact::Ended(_)) if at < written => writer_is_dead |= entry.by == writer,
-            What::Fact(Fact::OutcomeUnknown { path: p }) | What::Claim(Event::DeleteFailed { path: p, .. })
-                if p == path =>
-            {
-                return true;
+            What::Fact(Fact::OutcomeUnknown { path: p }) if p == path => return true,
+            What::Claim(Event::DeleteFailed { path: p, .. }) if p == path => {
+                failures += 1;
             }
             What::Claim(Event::DeleteFailed { path: p, .. }) if manifest(p) => manifest_resists = true,
             What::Claim(Event::DeleteStarted { path: p }) if manifest(p) => manifest_resists = false,
@@ -118,7 +118,11 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             _ => {}
         }
     }
-    writer_is_dead || manifest_resists || written > end || is_deposed(history, ledger, attempt, writer, written)
+    writer_is_dead
+        || failures >= 2
+        || manifest_resists
+        || written > end
+        || is_deposed(history, ledger, attempt, writer, written)
 }
 
 /// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes, even when it
@@ -232,7 +236,10 @@ mod tests {
         assert_eq!(story.judge_by(NAME), None);
         let mut story = with(path);
         let cause = "storage is unavailable".to_owned();
-        story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.to_owned(), cause });
+        let failed = Event::DeleteFailed { path: path.to_owned(), cause };
+        story.claim(Process::COORDINATOR, failed.clone());
+        assert!(story.judge_by(NAME).is_some(), "one failure is no reason to leave it");
+        story.claim(Process::COORDINATOR, failed);
         assert_eq!(story.judge_by(NAME), None);
     }
 

@@ -86,6 +86,14 @@ pub fn of_leadership() -> BoxedStrategy<Trigger> {
         .boxed()
 }
 
+/// A step after which connections are opened.
+pub fn before_dialling() -> BoxedStrategy<Trigger> {
+    let events = vec!["attempt_failed", "attempt_cancelled", "worker_lost", "coordinator_lost"];
+    (select(events), prop_oneof![3 => Just(0), 1 => 1..4_u32])
+        .prop_map(|(event, occurrence)| point(event, None, occurrence))
+        .boxed()
+}
+
 /// A step of the end of a job.
 pub fn at_end() -> BoxedStrategy<Trigger> {
     (select(ENDING), 0..4_u32).prop_map(|(event, occurrence)| point(event, None, occurrence)).boxed()

@@ -120,7 +120,9 @@ impl Leader {
                 Failover::Cancel { attempt, cause } => self.cancel(attempt, cause),
                 Failover::Draw { attempt } => {
                     let site = Site::new("coordinator.restart", u64::from(attempt.number));
-                    self.failover.on_drawn(self.requests.env.schedule.pick(site, DRAWS));
+                    let delay = self.failover.on_drawn(self.requests.env.schedule.pick(site, DRAWS));
+                    let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+                    self.emit(Event::RestartScheduled { attempt, delay_ns });
                 }
                 Failover::Record { end } => {
                     self.ending = Ending::Recording { end, tries: 0 };
