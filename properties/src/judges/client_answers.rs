@@ -66,7 +66,7 @@ impl Asked {
                 self.triggered.insert(*checkpoint, at);
                 None
             }
-            Event::LeadershipTaken { .. } => {
+            Event::LeadershipTaken { .. } | Event::Deposed { .. } => {
                 self.open.remove(&by);
                 None
             }
