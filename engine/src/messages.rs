@@ -44,6 +44,8 @@ pub enum ToCoordinator {
         graph: u64,
         /// Who it is.
         worker: WorkerId,
+        /// Drawn when its process started: two processes that say they are the same worker are told apart by it.
+        incarnation: u64,
         /// Where other workers reach it.
         data_address: String,
     },
@@ -239,6 +241,7 @@ mod tests {
             protocol: PROTOCOL_VERSION,
             graph: 7,
             worker: WorkerId(1),
+            incarnation: 7,
             data_address: "here:1".to_owned(),
         };
         vec![encode(&register), encode(&ToWorker::Refused { reason: "why".to_owned() }), encode(&ToWorker::Standby)]

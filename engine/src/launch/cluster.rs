@@ -14,7 +14,7 @@ use super::options::{RunArgs, host_and_port};
 use super::out;
 use super::policy::positive_duration;
 use super::run;
-use super::show::{Part, undeleted};
+use super::show::{Part, summary, undeleted};
 use crate::door::{Env, Site};
 use crate::error::Result;
 use crate::graph::Job;
@@ -27,6 +27,7 @@ use crate::runtime::worker::{self, WorkerOptions};
 use clap::Args;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(super) const COORDINATOR_HELP: &str = "\
@@ -75,7 +76,7 @@ pub struct WorkerArgs {
     /// Where coordinators listen, separated by commas
     #[arg(long, value_name = "HOST:PORT,…", required = true, value_delimiter = ',', value_parser = host_and_port)]
     join: Vec<String>,
-    /// Which worker this is, from 0; no two of a job have the same number
+    /// Which worker this is, from 0; of two processes that say the same the later one takes the place of the earlier
     #[arg(long, value_name = "N")]
     id: u16,
     /// Where other workers reach this one, if that is not where it listens
@@ -104,21 +105,32 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
     let start = if args.standby { Start::Resume } else { Start::Submit };
     let (listen, workers, lease) = (args.run.listen.clone(), args.run.workers, args.lease);
     let part = Part::Coordinator { workers: usize::from(workers) };
+    let (graph, told) = (job.graph.clone(), Arc::new(OnceLock::new()));
+    let newest = told.clone();
     let hosted = host(mounts, part, |env| {
         Box::pin(async move {
             let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
-            let (ready, statistics) = (Some(ready), None);
+            let (statistics, mut posted) = Mailbox::new(&env, Site::new("coordinator.statistics", 0));
+            let (ready, statistics) = (Some(ready), Some(statistics));
             let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready, statistics };
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,
                 Either::Second(address) => out::say(address),
             }
-            leading.await
+            let end = leading.await;
+            // One that led several times tells of the last.
+            if let Some(statistics) = std::iter::from_fn(|| posted.try_take()).last() {
+                newest.set(statistics).expect("a coordinator ends once");
+            }
+            end
         })
     });
     let exit = run::conclude(&args.run, &hosted.progress, hosted.outcome, hosted.took);
     undeleted(&hosted.progress.course()).into_iter().for_each(out::say);
+    if let Some(statistics) = told.get() {
+        out::say(summary(statistics, &graph));
+    }
     exit
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Connections {
 pub(super) struct Open {
     pub peer: String,
     pub role: Role,
+    /// Of the worker's process.
+    pub incarnation: Option<u64>,
     heard: Time,
     /// Lets the reader go on after the first frame.
     admitted: Postbox<Admission>,
@@ -59,6 +61,8 @@ pub(super) enum Role {
     Client(Wish),
     /// A client that has its answer, and is expected to hang up.
     Answered,
+    /// A worker whose place another process has taken, and which is expected to hang up. Nothing it says counts.
+    Dismissed,
 }
 
 /// How far the reader may go on.
@@ -74,7 +78,7 @@ impl Open {
     pub fn worker(&self) -> Option<WorkerId> {
         match self.role {
             Role::Worker(worker, _) => Some(worker),
-            Role::Stranger | Role::Client(_) | Role::Answered => None,
+            Role::Stranger | Role::Client(_) | Role::Answered | Role::Dismissed => None,
         }
     }
 }
@@ -106,7 +110,10 @@ impl Connections {
         let reader = spawn("coordinator.reader", Box::pin(read(id, receiver, admission, inbox.clone())));
         let writer = spawn("coordinator.writer", Box::pin(write(id, sender, outgoing, inbox)));
         let heard = env.clock.now();
-        self.open.insert(id, Open { peer, role: Role::Stranger, heard, admitted, frames, reader, writer });
+        self.open.insert(
+            id,
+            Open { peer, role: Role::Stranger, incarnation: None, heard, admitted, frames, reader, writer },
+        );
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<&Open> {
@@ -116,15 +123,27 @@ impl Connections {
     /// A frame arrived. `None` if the connection was closed meanwhile.
     pub fn heard(&mut self, now: Time, id: ConnectionId) -> Option<&mut Open> {
         let open = self.open.get_mut(&id)?;
-        open.heard = now;
+        if !matches!(open.role, Role::Dismissed) {
+            open.heard = now;
+        }
         Some(open)
     }
 
     /// The connection is a worker's; what it says after its registration is read from here on.
-    pub fn admit(&mut self, id: ConnectionId, worker: WorkerId, data_address: String) {
+    pub fn admit(&mut self, id: ConnectionId, worker: WorkerId, incarnation: u64, data_address: String) {
         if let Some(open) = self.open.get_mut(&id) {
+            open.incarnation = Some(incarnation);
             open.role = Role::Worker(worker, data_address);
             open.admitted.post(Admission::ToTheEnd);
+        }
+    }
+
+    /// The last word to a worker that another process has taken the place of. One that does not hang up then is closed for
+    /// its silence: closing it at once could overtake the word.
+    pub fn dismiss(&mut self, id: ConnectionId, message: &ToWorker) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.role = Role::Dismissed;
+            open.frames.post(messages::encode(message));
         }
     }
 
@@ -184,6 +203,13 @@ impl Connections {
         if let Some(open) = self.open.remove(&id) {
             open.reader.abort();
             open.writer.abort();
+        }
+    }
+
+    /// Closes a connection, unless its worker has still to hear why.
+    pub fn close_unless_dismissed(&mut self, id: ConnectionId) {
+        if !self.open.get(&id).is_some_and(|open| matches!(open.role, Role::Dismissed)) {
+            self.close(id);
         }
     }
 

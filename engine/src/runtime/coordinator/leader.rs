@@ -290,14 +290,17 @@ impl Leader {
         let now = self.now();
         let Some(open) = self.connections.heard(now, connection) else { return };
         match (&open.role, message) {
-            (Role::Stranger, ToCoordinator::Register { protocol, graph, worker, data_address }) => {
-                self.on_register(connection, protocol, graph, worker, data_address);
+            (Role::Stranger, ToCoordinator::Register { protocol, graph, worker, incarnation, data_address }) => {
+                if let Some(reason) = self.misfit(protocol, graph) {
+                    return self.refuse(connection, format!("{worker} does not fit: {reason}"));
+                }
+                self.on_register(connection, worker, incarnation, data_address);
             }
             (Role::Stranger, ToCoordinator::Ask(wish)) => self.on_wish(connection, wish),
             (Role::Stranger, _) => self.on_broken(connection, "the first frame neither registers nor asks"),
             (Role::Client(_) | Role::Answered, ToCoordinator::Heartbeat) => self.connections.read_on(connection),
             (Role::Client(_) | Role::Answered, _) => self.on_broken(connection, "a client asks once"),
-            (Role::Worker(..), ToCoordinator::Heartbeat) => {}
+            (Role::Dismissed, _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
             (Role::Worker(..), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
             (Role::Worker(..), ToCoordinator::Ask(_)) => self.on_broken(connection, "a worker asks for nothing"),
             (Role::Worker(worker, _), message) => {
@@ -309,16 +312,16 @@ impl Leader {
         }
     }
 
-    fn on_register(&mut self, id: ConnectionId, protocol: u32, graph: u64, worker: WorkerId, data_address: String) {
-        if let Some(reason) = self.misfit(protocol, graph) {
-            return self.refuse(id, format!("{worker} does not fit: {reason}"));
-        }
+    fn on_register(&mut self, id: ConnectionId, worker: WorkerId, incarnation: u64, data_address: String) {
         let now = self.now();
         let open = self.connections.heard(now, id).expect("the connection is open");
         let data_address = reachable(data_address, &open.peer);
-        self.connections.admit(id, worker, data_address);
+        let present = self.failover.workers().get(&worker).copied();
+        self.connections.admit(id, worker, incarnation, data_address);
         let mut out = Vec::new();
-        match self.failover.on_registered(now, worker, id, &mut out) {
+        let registration = self.failover.on_registered(now, worker, id, &mut out);
+        self.dismiss_rival(present, id, worker);
+        match registration {
             Registration::Superseded => return self.perform_failover(out),
             Registration::Replacing => self.emit(Event::WorkerLost { worker }),
             Registration::New => {}
@@ -328,6 +331,18 @@ impl Leader {
         self.perform_failover(out);
         if let Ending::Lingering { .. } = self.ending {
             self.connections.send(id, &ToWorker::JobDone);
+        }
+    }
+
+    /// Of two processes that say they are the same worker the one that came earlier is told so, or they would replace each
+    /// other for ever. A process that dials again replaces only its own connection.
+    fn dismiss_rival(&mut self, present: Option<ConnectionId>, id: ConnectionId, worker: WorkerId) {
+        let Some(present) = present else { return };
+        let incarnation = |connection| self.connections.get(connection).and_then(|open| open.incarnation);
+        if incarnation(present) != incarnation(id) {
+            let reason = format!("{worker} is registered from elsewhere");
+            self.emit(Event::WorkerRefused { reason: reason.clone() });
+            self.connections.dismiss(present.min(id), &ToWorker::Refused { reason });
         }
     }
 

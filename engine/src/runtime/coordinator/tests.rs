@@ -104,8 +104,15 @@ struct Worker {
     attempt: Attempt,
 }
 
+/// Of a process that nobody else says it is.
+const INCARNATION: u64 = 7;
+
 impl Worker {
     async fn connect(room: &Room, coordinator: u32, id: u16, graph: u64) -> Self {
+        Self::connect_as(room, coordinator, id, graph, INCARNATION).await
+    }
+
+    async fn connect_as(room: &Room, coordinator: u32, id: u16, graph: u64, incarnation: u64) -> Self {
         let env = room.env(TEST);
         let connection = loop {
             match env.network.connect(address(coordinator)).await {
@@ -115,8 +122,13 @@ impl Worker {
         };
         let mut worker = Self { room: room.clone(), id, connection, attempt: Attempt::default() };
         let data_address = format!("data-{id}");
-        let register =
-            ToCoordinator::Register { protocol: PROTOCOL_VERSION, graph, worker: WorkerId(id), data_address };
+        let register = ToCoordinator::Register {
+            protocol: PROTOCOL_VERSION,
+            graph,
+            worker: WorkerId(id),
+            incarnation,
+            data_address,
+        };
         worker.say(register).await;
         worker
     }
@@ -478,6 +490,24 @@ fn a_worker_that_registers_anew_is_announced_as_lost_first_and_welcomed_before_i
         assert_eq!(crew.first.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
         assert_eq!(again.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
         crew.second = again;
+        assert_eq!(crew.run().await.attempt, attempt(1, 2));
+    });
+}
+
+#[test]
+fn of_two_processes_with_one_id_the_earlier_is_told_why_it_has_to_go() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        let graph = job().graph.fingerprint();
+        let mut rival = Worker::connect_as(&room, 1, 0, graph, INCARNATION + 1).await;
+        assert!(matches!(rival.hear().await, ToWorker::Welcome { .. }));
+        let reason = "worker-0 is registered from elsewhere".to_owned();
+        assert_eq!(crew.first.hear().await, ToWorker::Refused { reason });
+        drop(std::mem::replace(&mut crew.first, rival));
+        for worker in [&mut crew.first, &mut crew.second] {
+            assert_eq!(worker.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
+        }
         assert_eq!(crew.run().await.attempt, attempt(1, 2));
     });
 }
