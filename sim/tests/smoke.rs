@@ -148,4 +148,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0x5804_d48e_6788_f106;
+const GENERATOR_DIGEST: u64 = 0x40ae_5db4_cd31_45e1;
