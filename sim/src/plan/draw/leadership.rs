@@ -3,8 +3,8 @@
 
 use super::pace::Pace;
 use super::trigger::{at_checkpoint, at_end, at_time, in_recovery, later, of_leadership};
-use crate::world::{Fault, FaultKind, Requests, Target, Trigger};
-use cofferdam_engine::ids::CoordinatorId;
+use crate::world::{Fault, FaultKind, Point, Requests, Target, Trigger};
+use cofferdam_engine::ids::{CoordinatorId, WorkerId};
 use cofferdam_properties::history::Process;
 use proptest::prelude::*;
 
@@ -21,8 +21,34 @@ pub fn leadership(pace: &Pace, lease_ms: u64) -> BoxedStrategy<Vec<Fault>> {
             .prop_map(|(a, b, c)| vec![a, b, c]),
         1 => (both(at_checkpoint(), lease_ms), crash(of_leadership(), lease_ms)).prop_map(|(a, b)| vec![a, b]),
         1 => (first(), both(meanwhile(), lease_ms)).prop_map(|(a, b)| vec![a, b]),
+        1 => (hidden(lease_ms), restless(pace)).prop_map(|(first, then)| [vec![first], then].concat()),
     ]
     .boxed()
+}
+
+/// The leader works and is well, but nobody sees a sign of it, nor does it learn of its successor at once.
+fn hidden(lease_ms: u64) -> BoxedStrategy<Fault> {
+    (any::<bool>(), lease_ms * 5 / 4..lease_ms * 4, at_checkpoint())
+        .prop_map(|(early, for_ms, at)| {
+            let prefix = "checkpoints/leader".to_owned();
+            let taken = Point { event: "leadership_taken".to_owned(), ..Point::default() };
+            let at = if early { Trigger::Point(taken) } else { at };
+            Fault { at, what: FaultKind::ThrottleStorage { prefix, for_ms } }
+        })
+        .boxed()
+}
+
+/// A worker goes over to the new leader, and as soon as that has work for it back to the old one.
+fn restless(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
+    let point =
+        |event: &str, occurrence| Trigger::Point(Point { event: event.to_owned(), occurrence, ..Point::default() });
+    (0..pace.workers, 1..3_u32, 1..4_u32)
+        .prop_map(move |(worker, taken, deployed)| {
+            let process = Target::Process(Process::Worker(WorkerId(worker)));
+            let leave = |at| Fault { at, what: FaultKind::ResetConnections { process } };
+            vec![leave(point("leadership_taken", taken)), leave(point("attempt_deployed", deployed))]
+        })
+        .boxed()
 }
 
 /// From what a lease puts up with to several of them; mostly long enough.
