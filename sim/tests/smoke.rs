@@ -145,4 +145,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0xab97_8c0f_216b_8d57;
+const GENERATOR_DIGEST: u64 = 0x0d2c_d5fb_931f_7431;
