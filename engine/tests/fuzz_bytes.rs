@@ -11,6 +11,7 @@ use cofferdam_engine::cores::lease::Standing;
 use cofferdam_engine::element::{Alignment, Barrier, Batch, RecordCodec};
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, EdgeId, Generation, KeyGroup};
 use cofferdam_engine::ids::{OperatorId, SubtaskId, WorkerId};
+use cofferdam_engine::messages::client::{Answer, ToClient, Wish};
 use cofferdam_engine::messages::{self, Deployment, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker};
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
@@ -131,14 +132,23 @@ fn subjects() -> Vec<Subject> {
     let last_slot = Slot { record: failed, ..slot.clone() };
     let (generation, address) = (Generation(3), "127.0.0.1:6123".to_owned());
     let sign = Sign { generation, beat: 9, standing: Standing::Leads, address: address.clone() };
-    let register = ToCoordinator::Register { protocol: 1, graph: 7, worker: WorkerId(2), data_address: address };
+    let (worker, incarnation) = (WorkerId(2), 5);
+    let register = ToCoordinator::Register { protocol: 1, graph: 7, worker, incarnation, data_address: address };
+    let wish = ToCoordinator::Ask(Wish::Checkpoint);
+    let how = Ended::Failed { cause: "the disk is on fire".into() };
+    let answer = ToClient::Answer(Answer::Over { how, kept: Some(CheckpointId(7)) });
     let refused = ToWorker::Refused { reason: "it has another graph".into() };
     let hello = Frame::Hello { attempt: ATTEMPT, from: WorkerId(2) };
     let to_coordinator = |bytes: &[u8]| drop(messages::decode::<ToCoordinator>(bytes));
     let frame = |bytes: &[u8]| drop(messages::decode::<Frame>(bytes));
     vec![
         Subject { name: "handshake of a worker", valid: encoded(&register), decode: to_coordinator },
-        Subject { name: "handshake of a client", valid: encoded(&ToCoordinator::CancelJob), decode: to_coordinator },
+        Subject { name: "handshake of a client", valid: encoded(&wish), decode: to_coordinator },
+        Subject {
+            name: "answer to a client",
+            valid: messages::encode(&answer).to_vec(),
+            decode: |bytes| drop(messages::decode::<ToClient>(bytes)),
+        },
         Subject {
             name: "refusal",
             valid: messages::encode(&refused).to_vec(),
