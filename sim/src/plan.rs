@@ -18,6 +18,7 @@ pub use policy::Policy;
 use crate::seed::Seed;
 use crate::world::{Budget, Fault, FaultKind, Picks, Requests, Tuning};
 use cofferdam_engine::config::JobConfig;
+use cofferdam_properties::history::Process;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -117,7 +118,22 @@ impl Plan {
         if self.input.job() != self.job {
             return Err(format!("{} has no such input", self.job.name()));
         }
-        self.faults.iter().try_for_each(Fault::validate)
+        for fault in &self.faults {
+            fault.validate().map_err(|cause| format!("{fault}: {cause}"))?;
+            if let Some(process) = fault.what.names().into_iter().find(|process| !self.has(*process)) {
+                return Err(format!("{fault}: there is no {process}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has such a process.
+    pub fn has(&self, process: Process) -> bool {
+        match process {
+            Process::Coordinator(id) => id.0 < self.coordinators(),
+            Process::Worker(id) => id.0 < self.workers,
+            Process::Client(id) => usize::from(id.0) < self.clients.len(),
+        }
     }
 
     /// How many coordinators there are.

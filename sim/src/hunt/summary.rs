@@ -4,6 +4,7 @@ use super::ledger::{Booked, Ledger};
 use super::pool::Hunted;
 use super::{HuntOptions, Output};
 use crate::story;
+use crate::tally::Tally;
 use cofferdam_engine::launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -164,6 +165,30 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         percent(tally.crash_plans_with_state, tally.crash_plans),
         tally.crash_plans
     )?;
+    write_processes(text, tally)?;
+    for (kind, count) in &tally.faults {
+        let (never, nothing) = (count.armed - count.triggered, count.triggered - count.struck);
+        writeln!(
+            text,
+            "faults       {kind:<18} {:>6} armed, {:>6} struck, {nothing:>6} hit nothing, {never:>6} never fired",
+            count.armed, count.struck
+        )?;
+    }
+    writeln!(text, "determinism  {} seeds ran twice, {} differed", ledger.repeated, ledger.divergences.len())?;
+    for (signature, count) in ledger.known.iter().filter(|(_, count)| **count > 0) {
+        let capsule = options.known.get(signature).map(|path| path.display().to_string()).unwrap_or_default();
+        writeln!(text, "known        {count} run(s) failed as {capsule} does: {signature}")?;
+    }
+    if ledger.failures.is_empty() && ledger.runs > 0 {
+        let bound = bound(ledger.runs);
+        writeln!(text, "clean        fewer than {bound:.5} of such runs fail, at 95 % confidence (3/N)")?;
+    }
+    Ok(())
+}
+
+/// What processes did, and what befell them.
+fn write_processes(text: &mut String, tally: &Tally) -> std::fmt::Result {
+    let history = &tally.history;
     let clients = &history.clients;
     writeln!(
         text,
@@ -193,25 +218,7 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         text,
         "leadership   {} runs with two coordinators; {} take-overs by the other one, {} of leaders that lived on",
         tally.standby_plans, history.take_overs, history.take_overs_from_living
-    )?;
-    for (kind, count) in &tally.faults {
-        let (never, nothing) = (count.armed - count.triggered, count.triggered - count.struck);
-        writeln!(
-            text,
-            "faults       {kind:<18} {:>6} armed, {:>6} struck, {nothing:>6} hit nothing, {never:>6} never fired",
-            count.armed, count.struck
-        )?;
-    }
-    writeln!(text, "determinism  {} seeds ran twice, {} differed", ledger.repeated, ledger.divergences.len())?;
-    for (signature, count) in ledger.known.iter().filter(|(_, count)| **count > 0) {
-        let capsule = options.known.get(signature).map(|path| path.display().to_string()).unwrap_or_default();
-        writeln!(text, "known        {count} run(s) failed as {capsule} does: {signature}")?;
-    }
-    if ledger.failures.is_empty() && ledger.runs > 0 {
-        let bound = bound(ledger.runs);
-        writeln!(text, "clean        fewer than {bound:.5} of such runs fail, at 95 % confidence (3/N)")?;
-    }
-    Ok(())
+    )
 }
 
 /// What histories were seen to hold besides, zeros included: a mark that no run reached is a hole in the plans.
@@ -223,6 +230,8 @@ fn marks(history: &cofferdam_properties::Tally) -> String {
         "restores",
         "restores_non_empty",
         "coordinator_crashes",
+        "take_overs",
+        "take_overs_from_living",
     ];
     let counts = serde_json::to_value(history).expect("tallies serialise");
     let counts = counts.as_object().into_iter().flatten();
