@@ -2,6 +2,7 @@
 
 use crate::bugs::{self, BugsOptions};
 use crate::exit::{self, Exit};
+use crate::explain::Explaining;
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::summary::Progress;
 use crate::hunt::{self, HuntOptions, Output, Shard};
@@ -48,8 +49,9 @@ Exit codes: 0 clean, 1 something failed, 2 wrong usage, 3 harness error or not d
 
 const REPLAY_HELP: &str = "\
 Examples:
-  cofferdam replay g2:0x4d2            verdict, plan and fingerprint
-  cofferdam replay g2:0x4d2 --trace    the whole story, one line an event
+  cofferdam replay g2:0x4d2                    verdict, plan and fingerprint
+  cofferdam replay g2:0x4d2 --trace            the whole story, one line an event
+  cofferdam replay g2:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 
@@ -101,9 +103,9 @@ pub struct HuntArgs {
 pub struct ReplayArgs {
     /// The seed, as in g2:0x4d2
     pub seed: String,
-    /// Tell every event
-    #[arg(long)]
-    pub trace: bool,
+    #[command(flatten)]
+    /// What to tell beside the verdict
+    pub explaining: Explaining,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -139,7 +141,7 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
     match command {
         Command::Hunt(args) => hunt_for(args),
         Command::Replay(args) => match parse_seed(&args.seed) {
-            Ok(seed) => replay::replay(runner, seed, args.trace, args.json),
+            Ok(seed) => replay::replay(runner, seed, &args.explaining, args.json),
             Err(exit) => exit,
         },
         Command::Bugs(args) => bugs_for(args),

@@ -1,17 +1,18 @@
 //! `replay`: the same run again, in this process, told as a story.
 
 use crate::exit::Exit;
+use crate::explain::Explaining;
 use crate::hunt::wire::Report;
 use crate::run::Runner;
 use crate::seed::Seed;
-use crate::verdict::{Outcome, Verdict};
-use crate::{report, story};
+use crate::verdict::Verdict;
+use crate::report;
 
 /// Lines of the story on the failure screen.
 const LINES_AROUND: usize = 16;
 
 /// Runs `seed`, prints what came of it and says so in the exit code.
-pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
+pub fn replay(runner: &Runner, seed: Seed, explaining: &Explaining, json: bool) -> Exit {
     let outcome = runner.run(seed);
     if json {
         let mut line = serde_json::to_value(Report::of(&outcome, None)).expect("reports serialise");
@@ -20,8 +21,8 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
         println!("{line}");
         return exit_of(&outcome.verdict);
     }
-    if trace {
-        tell(runner, &outcome);
+    if let Err(exit) = explaining.explain(runner, &outcome, &seed.to_string()) {
+        return exit;
     }
     println!(
         "{seed}: {}, fingerprint {:016x}, {} deliveries in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n",
@@ -39,17 +40,6 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
         print!("{}", report::screen(runner, &outcome, LINES_AROUND));
     }
     exit_of(&outcome.verdict)
-}
-
-fn tell(runner: &Runner, outcome: &Outcome) {
-    if let Ok(staging) = runner.stage(outcome.seed, &outcome.plan) {
-        let mark = match outcome.verdict {
-            Verdict::Violation { step, .. } => step,
-            _ => None,
-        };
-        print!("{}", story::told(&outcome.history, &staging.job.graph, 0..outcome.history.entries.len(), mark));
-        println!();
-    }
 }
 
 /// What a verdict means for the exit code.

@@ -51,7 +51,8 @@ fn heading(verdict: &Verdict) -> String {
     }
 }
 
-fn first_bad_step(outcome: &Outcome) -> Option<usize> {
+/// The index of the entry that convicts, if the verdict knows one.
+pub fn first_bad_step(outcome: &Outcome) -> Option<usize> {
     match &outcome.verdict {
         Verdict::Violation { step, .. } => *step,
         Verdict::EngineAssertion { .. } => outcome.history.entries.len().checked_sub(1),

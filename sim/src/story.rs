@@ -38,11 +38,15 @@ pub fn in_full(history: &History) -> String {
 fn line(entry: &Entry, graph: &JobGraph) -> String {
     let time = format!("{}.{:03}", entry.time / 1_000_000, entry.time / 1_000 % 1_000);
     let lane = lane(entry.by);
-    let what = match &entry.what {
+    format!("{time:>11} ms  {lane:<14} {}", what(entry, graph))
+}
+
+/// What happened, without when and where.
+pub fn what(entry: &Entry, graph: &JobGraph) -> String {
+    match &entry.what {
         What::Claim(event) => claim(&serde_json::to_value(event).expect("events serialise"), graph),
         What::Fact(fact) => fact_line(fact),
-    };
-    format!("{time:>11} ms  {lane:<14} {what}")
+    }
 }
 
 /// The process, with the number of its incarnation from the second on.

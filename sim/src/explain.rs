@@ -1,0 +1,75 @@
+//! What `replay` does beside the verdict: the story line by line, and the page.
+
+use crate::cli::complain;
+use crate::exit::Exit;
+use crate::page::{self, Nearest};
+use crate::report;
+use crate::run::Runner;
+use crate::story;
+use crate::verdict::Outcome;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// How a replayed run shall be explained.
+#[derive(clap::Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Explaining {
+    /// Tell every event
+    #[arg(long)]
+    pub trace: bool,
+    /// Write the run as one page with its space-time diagram, a failing one above the nearest that passes
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+impl Explaining {
+    /// Does what was asked for. `replayed` is what `cofferdam replay` was given.
+    pub fn explain(&self, runner: &Runner, outcome: &Outcome, replayed: &str) -> Result<(), Exit> {
+        if !self.trace && self.html.is_none() {
+            return Ok(());
+        }
+        let Ok(staging) = runner.stage(outcome.seed, &outcome.plan) else { return Ok(()) };
+        let graph = &staging.job.graph;
+        if self.trace {
+            let entries = 0..outcome.history.entries.len();
+            say(&story::told(&outcome.history, graph, entries, report::first_bad_step(outcome)));
+        }
+        if let Some(file) = &self.html {
+            let nearest = nearest_passing(runner, outcome);
+            let nearest = nearest.as_ref().map(|(outcome, about)| Nearest { outcome, about });
+            let page = page::page(outcome, graph, nearest, &format!("cofferdam replay {replayed}"));
+            std::fs::write(file, page)
+                .map_err(|error| complain(&format!("{} cannot be written: {error}", file.display()), Exit::Usage))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whoever reads may have seen enough.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// The run of the same plan that passes with as few of the last faults left out as possible, and what it does without.
+fn nearest_passing(runner: &Runner, outcome: &Outcome) -> Option<(Outcome, String)> {
+    let faults = &outcome.plan.faults;
+    if outcome.verdict.passed() {
+        return None;
+    }
+    // Each is a run; a plan with very many faults is thinned out faster.
+    let stride = faults.len().div_ceil(8).max(1);
+    let fewer = (0..faults.len()).rev().step_by(stride).chain((stride > 1).then_some(0));
+    for kept in fewer {
+        let mut plan = outcome.plan.clone();
+        plan.faults.truncate(kept);
+        let other = runner.run_plan(outcome.seed, plan);
+        if other.verdict.passed() {
+            let about = match faults.len() - kept {
+                _ if kept == 0 => "without any fault".to_owned(),
+                1 => format!("without the last fault: {}", faults[kept]),
+                n => format!("without the last {n} faults"),
+            };
+            return Some((other, about));
+        }
+    }
+    None
+}

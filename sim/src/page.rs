@@ -1,0 +1,176 @@
+//! One page that shows a run: a space-time diagram in a single file, which needs nothing but a browser.
+//!
+//! 1. Every entry of the history goes to a lane ([`lanes`]) and is of a kind ([`kinds`]).
+//! 2. What begins and ends becomes a span ([`spans`]), what is sent and arrives an arrow ([`arrows`]), the snapshots of
+//!    a checkpoint its cut ([`cuts`]).
+//! 3. All of it is numbers and interned words ([`words`]), put as JSON into `page/page.html` beside its style and its
+//!    script. Places are indexes of entries throughout, so that the script may draw them by time or by order.
+//!
+//! A failing run is shown above the nearest one that passes: the same lanes, and the same entries up to where they
+//! part, which are written once.
+//!
+//! Invariant: a page is a pure function of the outcomes. It loads nothing, and says nothing that the history does not.
+
+pub mod arrows;
+pub mod cuts;
+pub mod kinds;
+pub mod lanes;
+pub mod spans;
+pub mod words;
+
+use crate::report;
+use crate::story;
+use crate::verdict::{Outcome, Verdict};
+use cofferdam_engine::graph::JobGraph;
+use cofferdam_properties::PROPERTIES;
+use cofferdam_properties::history::{Fact, History, What};
+use kinds::Kind;
+use lanes::Lanes;
+use serde_json::{Value, json};
+use words::Words;
+
+/// A nearest passing run, and what it does without.
+#[derive(Clone, Copy)]
+pub struct Nearest<'a> {
+    /// The run.
+    pub outcome: &'a Outcome,
+    /// How its plan differs, for people.
+    pub about: &'a str,
+}
+
+/// The page of a run; `command` replays it.
+pub fn page(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, command: &str) -> String {
+    let data = data(outcome, graph, nearest, command).to_string();
+    // So that nothing in it can end the script that holds it.
+    let data = data.replace('<', "\\u003c");
+    let title = format!("{} {}", outcome.seed, outcome.verdict.label());
+    let mut page = String::with_capacity(data.len() + 65_536);
+    let mut rest = include_str!("page/page.html");
+    while let Some((before, behind)) = rest.split_once("/*{") {
+        let (slot, behind) = behind.split_once("}*/").expect("slots of the page are closed");
+        page.push_str(before);
+        match slot {
+            "title" => page.push_str(&title),
+            "style" => page.push_str(include_str!("page/page.css")),
+            "data" => page.push_str(&data),
+            "drawing" => page.push_str(include_str!("page/drawing.js")),
+            "controls" => page.push_str(include_str!("page/controls.js")),
+            other => unreachable!("the page has no slot {other}"),
+        }
+        rest = behind;
+    }
+    page.push_str(rest);
+    page
+}
+
+/// Everything that the script of the page is told.
+fn data(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, command: &str) -> Value {
+    let mut histories = vec![&outcome.history];
+    histories.extend(nearest.map(|nearest| &nearest.outcome.history));
+    let lanes = Lanes::of(&histories, graph);
+    let mut words = Words::default();
+    let parting = nearest.map(|nearest| parting(&outcome.history, &nearest.outcome.history));
+    let mut runs = vec![run(outcome, graph, (&lanes, &mut words), 0)];
+    if let (Some(nearest), Some(parting)) = (nearest, parting) {
+        let mut other = run(nearest.outcome, graph, (&lanes, &mut words), parting);
+        other["about"] = json!(nearest.about);
+        runs.push(other);
+    }
+    let kinds: Vec<Value> = Kind::ALL.iter().map(|kind| json!([kind.name(), kind.about()])).collect();
+    let lanes: Vec<Value> =
+        lanes.all.iter().map(|lane| json!([lane.name, lane.group, lane.sort.name(), lane.tracks])).collect();
+    json!({
+        "header": header(outcome, command),
+        "kinds": kinds,
+        "spans": spans::Sort::ALL.map(spans::Sort::name),
+        "arrows": arrows::Sort::ALL.map(arrows::Sort::name),
+        "lanes": lanes,
+        "words": words.all(),
+        "runs": runs,
+        "parting": parting,
+    })
+}
+
+fn header(outcome: &Outcome, command: &str) -> Value {
+    let (property, promise) = match &outcome.verdict {
+        Verdict::Violation { property, .. } => {
+            (Some(property), PROPERTIES.iter().find(|known| known.name == property).map(|known| known.about))
+        }
+        _ => (None, None),
+    };
+    let mut fired = vec![None; outcome.plan.faults.len()];
+    for (at, entry) in outcome.history.entries.iter().enumerate() {
+        if let What::Fact(Fact::FaultFired(n)) = entry.what
+            && let Some(fired) = fired.get_mut(n)
+        {
+            fired.get_or_insert(at);
+        }
+    }
+    let faults: Vec<Value> =
+        outcome.plan.faults.iter().zip(fired).map(|(fault, fired)| json!([fault.to_string(), fired])).collect();
+    json!({
+        "seed": outcome.seed.to_string(),
+        "passed": outcome.verdict.passed(),
+        "verdict": outcome.verdict.label(),
+        "property": property,
+        "promise": promise,
+        "what": outcome.verdict.what(),
+        "plan": outcome.plan.to_string(),
+        "faults": faults,
+        "fingerprint": format!("{:016x}", outcome.fingerprint),
+        "deliveries": outcome.events,
+        "virtual_ms": outcome.virtual_ms,
+        "completed": outcome.tally.history.checkpoints_completed,
+        "restores": outcome.tally.history.restores,
+        "command": command,
+    })
+}
+
+/// One run in columns, its entries from `from` on.
+fn run(outcome: &Outcome, graph: &JobGraph, (lanes, words): (&Lanes, &mut Words), from: usize) -> Value {
+    let history = &outcome.history;
+    let own = history.entries.get(from..).unwrap_or_default();
+    let mut last = 0;
+    let mut columns = [const { Vec::<u64>::new() }; 4];
+    let mut texts = Vec::new();
+    for entry in own {
+        let time = entry.time / 1_000;
+        let checkpoint = match &entry.what {
+            What::Claim(event) => event.checkpoint().map_or(0, |checkpoint| checkpoint.0),
+            What::Fact(fact) => cuts::checkpoint_of(fact).map_or(0, |checkpoint| checkpoint.0),
+        };
+        let lane = lanes.of_entry(entry) as u64;
+        for (column, value) in columns.iter_mut().zip([time - last, lane, Kind::of(entry) as u64, checkpoint]) {
+            column.push(value);
+        }
+        last = time;
+        words.intern(&story::what(entry, graph), &mut texts);
+    }
+    let [times, at, kinds, checkpoints] = columns;
+    let step = report::first_bad_step(outcome);
+    let spans = spans::of(history, lanes);
+    let arrows = arrows::of(history, graph);
+    json!({
+        "shared": from,
+        "verdict": outcome.verdict.label(),
+        "times": times,
+        "lanes": at,
+        "kinds": kinds,
+        "checkpoints": checkpoints,
+        "texts": texts,
+        "step": step,
+        "spans": spans.iter().map(|s| json!([s.lane, s.from, s.to, s.sort as u8, s.checkpoint, s.track, u8::from(s.open)])).collect::<Vec<_>>(),
+        "arrows": arrows.iter().map(|a| json!([a.from, a.to, a.sort as u8, a.checkpoint])).collect::<Vec<_>>(),
+        "cuts": cuts::of(history).iter().map(|cut| json!([cut.checkpoint.0, cut.attempt.to_string(), cut.snapshots])).collect::<Vec<_>>(),
+        "outcomes": cuts::outcomes(history).iter().map(|(id, (how, at))| json!([id.0, how.name(), at])).collect::<Vec<_>>(),
+        "violated": cuts::violated(outcome).map(|checkpoint| checkpoint.0),
+    })
+}
+
+/// The first entry at which two histories differ.
+pub fn parting(one: &History, other: &History) -> usize {
+    one.entries.iter().zip(&other.entries).take_while(|(one, other)| one == other).count()
+}
+
+#[cfg(test)]
+mod tests;
