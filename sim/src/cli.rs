@@ -51,6 +51,7 @@ const REPLAY_HELP: &str = "\
 Examples:
   cofferdam replay g2:0x4d2                    verdict, plan and fingerprint
   cofferdam replay g2:0x4d2 --trace            the whole story, one line an event
+  cofferdam replay g2:0x4d2 --trace --until 170ms   … until then, and how everybody stands
   cofferdam replay g2:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";

@@ -1,12 +1,13 @@
-//! What `replay` does beside the verdict: the story line by line, and the page.
+//! What `replay` does beside the verdict: the story line by line, how everybody stands at a moment of it, and the page.
 
 use crate::cli::complain;
 use crate::exit::Exit;
+use crate::moment::{Moment, standstill};
 use crate::page::{self, Nearest};
-use crate::report;
 use crate::run::Runner;
-use crate::story;
+use crate::story::{self, Marked};
 use crate::verdict::Outcome;
+use cofferdam_properties::Case;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -16,6 +17,9 @@ pub struct Explaining {
     /// Tell every event
     #[arg(long)]
     pub trace: bool,
+    /// Stop behind an entry (1234), a time (1234ms) or an event (ack_sent, ack_sent#3), and show how everybody stands there
+    #[arg(long, value_name = "EVENT", requires = "trace")]
+    pub until: Option<String>,
     /// Write the run as one page with its space-time diagram, a failing one above the nearest that passes
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -27,18 +31,24 @@ impl Explaining {
         if !self.trace && self.html.is_none() {
             return Ok(());
         }
+        let usage = |message: String| complain(&message, Exit::Usage);
+        let until = self.until.as_deref().map(|text| text.parse::<Moment>()?.find(&outcome.history));
+        let until = until.transpose().map_err(usage)?;
         let Ok(staging) = runner.stage(outcome.seed, &outcome.plan) else { return Ok(()) };
-        let graph = &staging.job.graph;
+        let (history, graph) = (&outcome.history, &staging.job.graph);
         if self.trace {
-            let entries = 0..outcome.history.entries.len();
-            say(&story::told(&outcome.history, graph, entries, report::first_bad_step(outcome)));
+            let entries = 0..until.map_or(history.entries.len(), |until| until + 1);
+            say(&story::told(history, graph, entries, &Marked::of(outcome)));
+        }
+        if let Some(until) = until {
+            say(&standstill::told(&Case::new(history, &staging.job, None), until));
         }
         if let Some(file) = &self.html {
             let nearest = nearest_passing(runner, outcome);
             let nearest = nearest.as_ref().map(|(outcome, about)| Nearest { outcome, about });
             let page = page::page(outcome, graph, nearest, &format!("cofferdam replay {replayed}"));
             std::fs::write(file, page)
-                .map_err(|error| complain(&format!("{} cannot be written: {error}", file.display()), Exit::Usage))?;
+                .map_err(|error| usage(format!("{} cannot be written: {error}", file.display())))?;
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ pub mod cli;
 pub mod exit;
 pub mod explain;
 pub mod hunt;
+pub mod moment;
 pub mod page;
 pub mod plan;
 pub mod replay;

@@ -67,7 +67,8 @@ pub fn page(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, c
 fn data(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, command: &str) -> Value {
     let mut histories = vec![&outcome.history];
     histories.extend(nearest.map(|nearest| &nearest.outcome.history));
-    let lanes = Lanes::of(&histories, graph);
+    let mut lanes = Lanes::of(&histories, graph);
+    lanes.all[0].tracks = outcome.plan.faults.len();
     let mut words = Words::default();
     let parting = nearest.map(|nearest| parting(&outcome.history, &nearest.outcome.history));
     let mut runs = vec![run(outcome, graph, (&lanes, &mut words), 0)];
@@ -98,16 +99,6 @@ fn header(outcome: &Outcome, command: &str) -> Value {
         }
         _ => (None, None),
     };
-    let mut fired = vec![None; outcome.plan.faults.len()];
-    for (at, entry) in outcome.history.entries.iter().enumerate() {
-        if let What::Fact(Fact::FaultFired(n)) = entry.what
-            && let Some(fired) = fired.get_mut(n)
-        {
-            fired.get_or_insert(at);
-        }
-    }
-    let faults: Vec<Value> =
-        outcome.plan.faults.iter().zip(fired).map(|(fault, fired)| json!([fault.to_string(), fired])).collect();
     json!({
         "seed": outcome.seed.to_string(),
         "passed": outcome.verdict.passed(),
@@ -116,7 +107,6 @@ fn header(outcome: &Outcome, command: &str) -> Value {
         "promise": promise,
         "what": outcome.verdict.what(),
         "plan": outcome.plan.to_string(),
-        "faults": faults,
         "fingerprint": format!("{:016x}", outcome.fingerprint),
         "deliveries": outcome.events,
         "virtual_ms": outcome.virtual_ms,
@@ -124,6 +114,20 @@ fn header(outcome: &Outcome, command: &str) -> Value {
         "restores": outcome.tally.history.restores,
         "command": command,
     })
+}
+
+/// Every fault of a plan, with the entry at which it struck.
+fn faults(outcome: &Outcome) -> Vec<(String, Option<usize>)> {
+    let mut faults: Vec<(String, Option<usize>)> =
+        outcome.plan.faults.iter().map(|fault| (fault.to_string(), None)).collect();
+    for (at, entry) in outcome.history.entries.iter().enumerate() {
+        if let What::Fact(Fact::FaultFired(n)) = entry.what
+            && let Some((_, struck)) = faults.get_mut(n)
+        {
+            struck.get_or_insert(at);
+        }
+    }
+    faults
 }
 
 /// One run in columns, its entries from `from` on.
@@ -163,6 +167,7 @@ fn run(outcome: &Outcome, graph: &JobGraph, (lanes, words): (&Lanes, &mut Words)
         "arrows": arrows.iter().map(|a| json!([a.from, a.to, a.sort as u8, a.checkpoint])).collect::<Vec<_>>(),
         "cuts": cuts::of(history).iter().map(|cut| json!([cut.checkpoint.0, cut.attempt.to_string(), cut.snapshots])).collect::<Vec<_>>(),
         "outcomes": cuts::outcomes(history).iter().map(|(id, (how, at))| json!([id.0, how.name(), at])).collect::<Vec<_>>(),
+        "faults": faults(outcome),
         "violated": cuts::violated(outcome).map(|checkpoint| checkpoint.0),
     })
 }

@@ -3,10 +3,10 @@
 use crate::exit::Exit;
 use crate::explain::Explaining;
 use crate::hunt::wire::Report;
+use crate::report;
 use crate::run::Runner;
 use crate::seed::Seed;
 use crate::verdict::Verdict;
-use crate::report;
 
 /// Lines of the story on the failure screen.
 const LINES_AROUND: usize = 16;

@@ -158,8 +158,8 @@ function showHeader() {
   command.onclick = () => navigator.clipboard && navigator.clipboard.writeText(header.command);
   byId('facts').append(element('span', {}, 'replay with ', command));
   byId('plan').querySelector('pre').textContent = header.plan.split('\n').filter(line => !/^faults? /.test(line)).join('\n');
-  header.faults.forEach(([text, fired]) => {
-    const when = fired === null ? 'never fired' : `fired at ${time(runs[0], fired)}`;
+  runs[0].faults.forEach(([text, fired]) => {
+    const when = fired === null ? 'never struck' : `struck at ${time(runs[0], fired)}`;
     const line = element('li', { textContent: `${text} — ${when}`, className: fired === null ? 'unfired' : '' });
     if (fired !== null) line.onclick = () => goTo(runs[0], fired, true);
     byId('plan').querySelector('ol').append(line);

@@ -175,6 +175,7 @@ class Diagram {
     this.drawStripes();
     this.drawSpans(true);
     this.drawMoments();
+    this.drawFaults();
     this.drawSpans(false);
     this.drawArrows();
     this.drawEntries();
@@ -258,6 +259,28 @@ class Diagram {
     }
   }
 
+  /** How long each fault was armed, and what it is. */
+  drawFaults() {
+    const { pen, run } = this, lane = data.lanes.findIndex(([, , sort]) => sort === 'faults');
+    if (lane < 0 || view.thin.has(lane) || view.hidden.has(kindNumber.faults)) return;
+    run.faults.forEach(([text, struck], number) => {
+      const top = this.down(lane) + this.lanes[lane].tick + number * TRACK * this.stretch;
+      const height = TRACK * this.stretch - 1.5;
+      const left = Math.max(this.at(0), LABELS), right = struck === null ? this.at(run.size - 1) : this.at(struck);
+      if (right < LABELS) return;
+      pen.fillStyle = pen.strokeStyle = colours.warn;
+      pen.globalAlpha = struck === null ? 0.1 : 0.22;
+      pen.fillRect(left, top, right - left, height);
+      pen.globalAlpha = 1;
+      if (struck !== null) pen.fillRect(right - 1, top, 2, height);
+      pen.font = `${Math.min(height + 0.5, 10)}px system-ui, sans-serif`;
+      pen.textAlign = 'left';
+      pen.textBaseline = 'middle';
+      pen.fillStyle = struck === null ? colours.faint : colours.ink;
+      pen.fillText(`${number}: ${text}${struck === null ? ' (never strikes)' : ''}`, left + 3, top + height / 2 + 0.5);
+    });
+  }
+
   /** Faults and new attempts concern everybody: lines through all lanes. */
   drawMoments() {
     const { pen, run } = this;
@@ -287,12 +310,14 @@ class Diagram {
 
   drawArrows() {
     const { pen, run } = this;
-    const crowded = run.arrows.length / run.width * (view.to - view.from) > 3000;
+    // The more arrows, the fainter those that are not barriers.
+    const visible = run.arrows.reduce((sum, [from, to]) => sum + (run.x(to) >= view.from && run.x(from) <= view.to), 0);
+    const faint = view.checkpoint ? 0.5 : Math.min(0.5, 30 / visible);
     const seen = new Set();
     for (let number = 0; number < run.arrows.length; number++) {
       const [from, to, sort, checkpoint] = run.arrows[number];
       if (view.hidden.has(arrowKind[sort]) || (view.checkpoint && checkpoint !== view.checkpoint)) continue;
-      if (crowded && sort !== 0) continue;
+      if (sort !== 0 && faint < 0.08) continue;
       const left = this.at(from), right = this.at(to);
       if (right < LABELS || left > this.width) continue;
       const one = run.lane[from], other = run.lane[to];
@@ -300,7 +325,7 @@ class Diagram {
       const key = ((left | 0) * 512 + one) * 512 + other;
       if (right - left < 2 && seen.has(key)) continue;
       seen.add(key);
-      this.drawArrow(left, this.middle(one), right, this.middle(other), sort, checkpoint, sort === 0 ? 0.75 : 0.3);
+      this.drawArrow(left, this.middle(one), right, this.middle(other), sort, checkpoint, sort === 0 ? 0.75 : faint);
     }
     for (const place of [view.hover, view.chosen]) {
       if (!place || place.run !== run) continue;

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 enum Owner {
     Faults,
     Coordinator(Incarnation),
-    Process(Process),
-    Subtask(Process, SubtaskId),
+    /// A worker, or one of its subtasks.
+    Process(Process, Option<SubtaskId>),
     Storage(&'static str),
     Output(String),
 }
@@ -99,7 +99,7 @@ fn owner(entry: &Entry) -> Owner {
     let process = entry.by.process;
     let own = || match process {
         Process::Coordinator(_) => Owner::Coordinator(entry.by),
-        process => Owner::Process(process),
+        process => Owner::Process(process, None),
     };
     match &entry.what {
         What::Fact(Fact::FaultFired(_) | Fact::Healed) => Owner::Faults,
@@ -107,7 +107,7 @@ fn owner(entry: &Entry) -> Owner {
         | What::Fact(Fact::OutcomeUnknown { path } | Fact::OutcomeKnown { path }) => holder(path),
         What::Fact(Fact::Started | Fact::Crashed | Fact::Ended(_)) => own(),
         What::Claim(event) => match (event.subtask(), process) {
-            (Some(subtask), Process::Worker(_)) => Owner::Subtask(process, subtask),
+            (Some(subtask), Process::Worker(_)) => Owner::Process(process, Some(subtask)),
             _ => own(),
         },
     }
@@ -138,8 +138,8 @@ fn lane(owner: &Owner, graph: &JobGraph) -> Lane {
         Owner::Coordinator(Incarnation { process, number }) => {
             (format!("{process}'{number}"), process.to_string(), Sort::Process)
         }
-        Owner::Process(process) => (process.to_string(), process.to_string(), Sort::Process),
-        Owner::Subtask(process, subtask) => (graph.show(*subtask), process.to_string(), Sort::Subtask),
+        Owner::Process(process, None) => (process.to_string(), process.to_string(), Sort::Process),
+        Owner::Process(process, Some(subtask)) => (graph.show(*subtask), process.to_string(), Sort::Subtask),
         Owner::Storage(name) => ((*name).to_owned(), "storage".to_owned(), Sort::Storage),
         Owner::Output(folder) => (folder.clone(), "visible output".to_owned(), Sort::Output),
     };
