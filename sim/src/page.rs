@@ -13,6 +13,7 @@
 
 pub mod arrows;
 pub mod cuts;
+pub mod excerpt;
 pub mod kinds;
 pub mod lanes;
 pub mod spans;
@@ -24,6 +25,7 @@ use crate::verdict::{Outcome, Verdict};
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_properties::PROPERTIES;
 use cofferdam_properties::history::{Fact, History, What};
+use excerpt::Excerpt;
 use kinds::Kind;
 use lanes::Lanes;
 use serde_json::{Value, json};
@@ -65,17 +67,22 @@ pub fn page(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, c
 
 /// Everything that the script of the page is told.
 fn data(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, command: &str) -> Value {
-    let mut histories = vec![&outcome.history];
-    histories.extend(nearest.map(|nearest| &nearest.outcome.history));
+    let parting = nearest.map(|nearest| parting(&outcome.history, &nearest.outcome.history));
+    let outcomes = [Some(outcome), nearest.map(|nearest| nearest.outcome)].into_iter().flatten();
+    let shown: Vec<(&Outcome, Excerpt<'_>)> = outcomes.map(|outcome| (outcome, excerpt(outcome, parting))).collect();
+    let histories: Vec<&History> = shown.iter().map(|(_, excerpt)| &*excerpt.history).collect();
     let mut lanes = Lanes::of(&histories, graph);
     lanes.all[0].tracks = outcome.plan.faults.len();
     let mut words = Words::default();
-    let parting = nearest.map(|nearest| parting(&outcome.history, &nearest.outcome.history));
-    let mut runs = vec![run(outcome, graph, (&lanes, &mut words), 0)];
-    if let (Some(nearest), Some(parting)) = (nearest, parting) {
-        let mut other = run(nearest.outcome, graph, (&lanes, &mut words), parting);
-        other["about"] = json!(nearest.about);
-        runs.push(other);
+    // What both have in common is written once; excerpts may differ in what they leave out of it.
+    let whole = shown.iter().all(|(_, excerpt)| excerpt.numbers.is_none());
+    let shared = [0, parting.filter(|_| whole).unwrap_or_default()];
+    let mut runs = Vec::new();
+    for ((outcome, excerpt), shared) in shown.iter().zip(shared) {
+        let mut run = run(outcome, excerpt, graph, (&lanes, &mut words), shared);
+        run["parting"] = json!(parting.map(|at| excerpt.place(at)));
+        run["about"] = json!(nearest.map(|nearest| nearest.about));
+        runs.push(run);
     }
     let kinds: Vec<Value> = Kind::ALL.iter().map(|kind| json!([kind.name(), kind.about()])).collect();
     let lanes: Vec<Value> =
@@ -88,7 +95,6 @@ fn data(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, comma
         "lanes": lanes,
         "words": words.all(),
         "runs": runs,
-        "parting": parting,
     })
 }
 
@@ -117,10 +123,10 @@ fn header(outcome: &Outcome, command: &str) -> Value {
 }
 
 /// Every fault of a plan, with the entry at which it struck.
-fn faults(outcome: &Outcome) -> Vec<(String, Option<usize>)> {
+fn faults(outcome: &Outcome, history: &History) -> Vec<(String, Option<usize>)> {
     let mut faults: Vec<(String, Option<usize>)> =
         outcome.plan.faults.iter().map(|fault| (fault.to_string(), None)).collect();
-    for (at, entry) in outcome.history.entries.iter().enumerate() {
+    for (at, entry) in history.entries.iter().enumerate() {
         if let What::Fact(Fact::FaultFired(n)) = entry.what
             && let Some((_, struck)) = faults.get_mut(n)
         {
@@ -130,9 +136,22 @@ fn faults(outcome: &Outcome) -> Vec<(String, Option<usize>)> {
     faults
 }
 
+/// What of a run is shown: of a very long one what lies near its first bad step, or its end, and the parting.
+fn excerpt(outcome: &Outcome, parting: Option<usize>) -> Excerpt<'_> {
+    let end = outcome.history.entries.len().saturating_sub(1);
+    let focus = [Some(report::first_bad_step(outcome).unwrap_or(end)), parting];
+    Excerpt::of(&outcome.history, &focus.into_iter().flatten().collect::<Vec<_>>(), excerpt::ENTRIES_MAX)
+}
+
 /// One run in columns, its entries from `from` on.
-fn run(outcome: &Outcome, graph: &JobGraph, (lanes, words): (&Lanes, &mut Words), from: usize) -> Value {
-    let history = &outcome.history;
+fn run(
+    outcome: &Outcome,
+    excerpt: &Excerpt<'_>,
+    graph: &JobGraph,
+    (lanes, words): (&Lanes, &mut Words),
+    from: usize,
+) -> Value {
+    let history = &*excerpt.history;
     let own = history.entries.get(from..).unwrap_or_default();
     let mut last = 0;
     let mut columns = [const { Vec::<u64>::new() }; 4];
@@ -151,11 +170,13 @@ fn run(outcome: &Outcome, graph: &JobGraph, (lanes, words): (&Lanes, &mut Words)
         words.intern(&story::what(entry, graph), &mut texts);
     }
     let [times, at, kinds, checkpoints] = columns;
-    let step = report::first_bad_step(outcome);
+    let step = report::first_bad_step(outcome).map(|step| excerpt.place(step));
     let spans = spans::of(history, lanes);
     let arrows = arrows::of(history, graph);
     json!({
         "shared": from,
+        "numbers": excerpt.numbers,
+        "whole": outcome.history.entries.len(),
         "verdict": outcome.verdict.label(),
         "times": times,
         "lanes": at,
@@ -167,7 +188,7 @@ fn run(outcome: &Outcome, graph: &JobGraph, (lanes, words): (&Lanes, &mut Words)
         "arrows": arrows.iter().map(|a| json!([a.from, a.to, a.sort as u8, a.checkpoint])).collect::<Vec<_>>(),
         "cuts": cuts::of(history).iter().map(|cut| json!([cut.checkpoint.0, cut.attempt.to_string(), cut.snapshots])).collect::<Vec<_>>(),
         "outcomes": cuts::outcomes(history).iter().map(|(id, (how, at))| json!([id.0, how.name(), at])).collect::<Vec<_>>(),
-        "faults": faults(outcome),
+        "faults": faults(outcome, history),
         "violated": cuts::violated(outcome).map(|checkpoint| checkpoint.0),
     })
 }

@@ -94,8 +94,8 @@ function choose(place) {
   }
   const { run, at } = place;
   for (let near = Math.max(at - 40, 0); near < Math.min(at + 41, run.size); near++) {
-    const mark = near === run.step ? '>' : near === data.parting ? '|' : ' ';
-    const line = `${mark} ${String(near).padStart(6)} ${time(run, near).padStart(14)}  ${laneName(run.lane[near]).padEnd(26)}  ${run.text(near)}`;
+    const mark = near === run.step ? '>' : near === run.parting ? '|' : ' ';
+    const line = `${mark} ${String(run.number(near)).padStart(6)} ${time(run, near).padStart(14)}  ${laneName(run.lane[near]).padEnd(26)}  ${run.text(near)}`;
     const made = element('div', { textContent: line, className: 'line' });
     if (near === at) made.classList.add('here');
     if (near === run.step) made.classList.add('bad');
@@ -121,12 +121,12 @@ function point(diagram, x, y, clientX, clientY) {
   tip.hidden = !found && !span;
   if (found) {
     const { run, at } = found;
-    tip.replaceChildren(element('small', { textContent: `entry ${at} · ${time(run, at)} · ${laneName(run.lane[at])}` }),
+    tip.replaceChildren(element('small', { textContent: `entry ${run.number(at)} · ${time(run, at)} · ${laneName(run.lane[at])}` }),
       element('div', { textContent: run.text(at) }));
   } else if (span) {
     const [lane, from, to, sort, checkpoint, , open] = span, { run } = diagram;
     const length = (run.time[to] - run.time[from]).toFixed(3);
-    tip.replaceChildren(element('small', { textContent: `${laneName(lane)} · entries ${from} to ${to}` }),
+    tip.replaceChildren(element('small', { textContent: `${laneName(lane)} · entries ${run.number(from)} to ${run.number(to)}` }),
       element('div', { textContent: `${data.spans[sort]}${checkpoint ? ` of chk-${checkpoint}` : ''}: ${length} ms${open ? ', never ended' : ''}` }));
   }
   if (!tip.hidden) {
@@ -149,7 +149,7 @@ function showHeader() {
   const fact = (name, value) => byId('facts').append(element('span', {}, name + ' ', element('b', { textContent: value })));
   fact('seed', header.seed);
   fact('fingerprint', header.fingerprint);
-  fact('entries', runs[0].size);
+  fact('entries', runs[0].numbers ? `${runs[0].size} of ${runs[0].whole} shown` : runs[0].size);
   fact('deliveries', header.deliveries);
   fact('virtual time', `${header.virtual_ms} ms`);
   fact('checkpoints completed', header.completed);
@@ -291,7 +291,7 @@ function listen(diagram) {
 }
 
 const toBad = () => { if (runs[0].step !== null) goTo(runs[0], Math.min(runs[0].step, runs[0].size - 1), true); };
-const toParting = () => { if (data.parting !== null) goTo(runs[0], Math.min(data.parting, runs[0].size - 1), true); };
+const toParting = () => { if (runs[0].parting !== null) goTo(runs[0], Math.min(runs[0].parting, runs[0].size - 1), true); };
 const keys = {
   f: fit, '0': fit, b: toBad, d: toParting, o: toggleAxis,
   t: () => setTheme(colours.dark ? 'light' : 'dark'),
@@ -327,7 +327,7 @@ function selfCheck() {
   seen.arrows = runs.map(run => run.arrows.length);
   seen.cuts = runs.map(run => run.cuts.length);
   seen.step = runs[0].step;
-  seen.parting = data.parting;
+  seen.parting = runs[0].parting;
   seen.labelled = data.lanes.every(([name]) => name.length > 0);
   seen.fitted = draw();
   const diagram = diagrams[0], { run } = diagram;
@@ -381,7 +381,7 @@ showFilters();
 setTheme(wish.get('theme') || (dark.matches ? 'dark' : 'light'));
 byId('search').oninput = event => search(event.target.value);
 byId('to-bad').hidden = runs[0].step === null;
-byId('to-parting').hidden = data.parting === null;
+byId('to-parting').hidden = runs[0].parting === null;
 byId('to-bad').onclick = toBad;
 byId('to-parting').onclick = toParting;
 byId('previous').onclick = event => step(-1, event.shiftKey);

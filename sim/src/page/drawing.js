@@ -69,6 +69,9 @@ class Run {
     return known ? known[1] : null;
   }
 
+  /** The number of an entry in the whole history. */
+  number(at) { return this.numbers ? this.numbers[at] : at; }
+
   x(at) { return view.byOrder ? at : this.time[at]; }
   get width() { return view.byOrder ? Math.max(this.size - 1, 1) : Math.max(this.end, 1); }
 
@@ -98,7 +101,7 @@ const view = {
 const runs = [];
 data.runs.forEach(raw => runs.push(new Run(raw, runs[0])));
 const checkpoints = [...new Set(runs.flatMap(run => run.outcomes.map(([id]) => id)))].sort((a, b) => a - b);
-const hues = new Map(checkpoints.map((id, number) => [id, 35 + (number * 137.5) % 290]));
+const hues = new Map(checkpoints.map((id, number) => [id, 30 + (number * 179.2) % 290]));
 let colours = {};
 
 function readColours() {
@@ -486,7 +489,7 @@ class Diagram {
       pen.stroke();
       if (text) this.tag(x, y, text, colour);
     };
-    line(data.parting, colours.accent, data.parting === null ? '' : 'here the runs part', this.height - 12, 1.4);
+    line(run.parting, colours.accent, 'here the runs part', this.height - 12, 1.4);
     line(run.step, colours.bad, 'first bad step', RULER + 10, 1.4);
     if (run.step !== null && run.step < run.size) this.ring(run.step, colours.bad, 9);
     if (view.chosen && view.chosen.run === run) this.ring(view.chosen.at, colours.accent, 8);
