@@ -23,6 +23,7 @@ use crate::report;
 use crate::story;
 use crate::verdict::{Outcome, Verdict};
 use cofferdam_engine::graph::JobGraph;
+use cofferdam_engine::ids::SubtaskId;
 use cofferdam_properties::PROPERTIES;
 use cofferdam_properties::history::{Fact, History, What};
 use excerpt::Excerpt;
@@ -88,7 +89,7 @@ fn data(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, comma
     let lanes: Vec<Value> =
         lanes.all.iter().map(|lane| json!([lane.name, lane.group, lane.sort.name(), lane.tracks])).collect();
     json!({
-        "header": header(outcome, command),
+        "header": header(outcome, graph, command),
         "kinds": kinds,
         "spans": spans::Sort::ALL.map(spans::Sort::name),
         "arrows": arrows::Sort::ALL.map(arrows::Sort::name),
@@ -98,7 +99,7 @@ fn data(outcome: &Outcome, graph: &JobGraph, nearest: Option<Nearest<'_>>, comma
     })
 }
 
-fn header(outcome: &Outcome, command: &str) -> Value {
+fn header(outcome: &Outcome, graph: &JobGraph, command: &str) -> Value {
     let (property, promise) = match &outcome.verdict {
         Verdict::Violation { property, .. } => {
             (Some(property), PROPERTIES.iter().find(|known| known.name == property).map(|known| known.about))
@@ -111,7 +112,7 @@ fn header(outcome: &Outcome, command: &str) -> Value {
         "verdict": outcome.verdict.label(),
         "property": property,
         "promise": promise,
-        "what": outcome.verdict.what(),
+        "what": spelled_out(outcome.verdict.what(), graph),
         "plan": outcome.plan.to_string(),
         "fingerprint": format!("{:016x}", outcome.fingerprint),
         "deliveries": outcome.events,
@@ -120,6 +121,29 @@ fn header(outcome: &Outcome, command: &str) -> Value {
         "restores": outcome.tally.history.restores,
         "command": command,
     })
+}
+
+/// A message with its channels named after their ends: `edge-2:0>1` says little to whoever has not drawn the graph.
+fn spelled_out(what: &str, graph: &JobGraph) -> String {
+    let ends = |channel: &str| {
+        let (edge, (from, to)) =
+            channel.split_once(':').and_then(|(edge, ends)| Some((edge, ends.split_once('>')?)))?;
+        let edge = graph.edges.get(edge.parse::<usize>().ok()?)?;
+        let end = |operator, index: &str| index.parse().ok().map(|index| graph.show(SubtaskId { operator, index }));
+        Some(format!("{} → {}", end(edge.from, from)?, end(edge.to, to)?))
+    };
+    let mut spelled = String::new();
+    let mut rest = what;
+    while let Some((before, behind)) = rest.split_once("edge-") {
+        let size = behind.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '>').unwrap_or(behind.len());
+        let (channel, behind) = behind.split_at(size);
+        let (name, trailing) = channel.strip_suffix(':').map_or((channel, ""), |name| (name, ":"));
+        spelled.push_str(before);
+        spelled.push_str(&ends(name).unwrap_or_else(|| format!("edge-{name}")));
+        spelled.push_str(trailing);
+        rest = behind;
+    }
+    spelled + rest
 }
 
 /// Every fault of a plan, with the entry at which it struck.

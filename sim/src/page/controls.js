@@ -154,9 +154,11 @@ function showHeader() {
   fact('virtual time', `${header.virtual_ms} ms`);
   fact('checkpoints completed', header.completed);
   fact('restores', header.restores);
+  if (!header.passed && runs.length === 1) fact('with fewer faults', 'it fails as well');
   const command = element('code', { textContent: header.command, title: 'Click to copy' });
   command.onclick = () => navigator.clipboard && navigator.clipboard.writeText(header.command);
   byId('facts').append(element('span', {}, 'replay with ', command));
+  showParting();
   byId('plan').querySelector('pre').textContent = header.plan.split('\n').filter(line => !/^faults? /.test(line)).join('\n');
   runs[0].faults.forEach(([text, fired]) => {
     const when = fired === null ? 'never struck' : `struck at ${time(runs[0], fired)}`;
@@ -166,6 +168,19 @@ function showHeader() {
   });
   byId('plan').querySelector('ol').start = 0;
   byId('plan').ontoggle = measure;
+}
+
+/** Names the first difference of two runs. */
+function showParting() {
+  if (runs.length === 1) return;
+  const [here, there] = runs.map(run => run.parting < run.size ?
+    `${laneName(run.lane[run.parting])}: ${run.text(run.parting)} at ${time(run, run.parting)}` : 'nothing any more');
+  const parting = byId('parting');
+  parting.hidden = false;
+  parting.title = 'Go there ( d )';
+  parting.onclick = toParting;
+  parting.append('parts from the nearest run that passes at entry ', element('b', { textContent: runs[0].parting < runs[0].size ? runs[0].number(runs[0].parting) : 'the end' }),
+    ' — here ', element('b', { textContent: here }), ', there ', element('b', { textContent: there }));
 }
 
 function chooseCheckpoint(id) {

@@ -5,7 +5,7 @@
 'use strict';
 
 const data = JSON.parse(document.getElementById('data').textContent);
-const LABELS = 196, RULER = 20, TRACK = 8, LANE = 15, THIN = 4;
+const LABELS = 196, RULER = 20, TRACK = 9, LANE = 15, THIN = 4;
 const kindNumber = Object.fromEntries(data.kinds.map(([name], number) => [name, number]));
 const spanKind = ['processes', 'attempts', 'checkpoints', 'alignment', 'snapshots', 'snapshots', 'snapshots',
   'checkpoints', 'checkpoints', 'commits', 'attempts'].map(name => kindNumber[name]);
@@ -253,7 +253,7 @@ class Diagram {
       pen.setLineDash([]);
     }
     const label = sort === 2 ? `chk-${checkpoint}` : spanLabel[sort] + (checkpoint ? ' ' + checkpoint : '');
-    if (right - left > label.length * 5 + 6 && height > 6) {
+    if (right - left > label.length * 5 + 6 && height > 7) {
       pen.font = `${Math.min(height + 0.5, 10)}px system-ui, sans-serif`;
       pen.fillStyle = fill > 0.7 ? colours.paper : colours.ink;
       pen.textBaseline = 'middle';
@@ -490,7 +490,8 @@ class Diagram {
       if (text) this.tag(x, y, text, colour);
     };
     line(run.parting, colours.accent, 'here the runs part', this.height - 12, 1.4);
-    line(run.step, colours.bad, 'first bad step', RULER + 10, 1.4);
+    const what = run === runs[0] ? `: ${data.header.what.split('\n')[0]}` : '';
+    line(run.step, colours.bad, `first bad step${what.length > 130 ? what.slice(0, 128) + '…' : what}`, RULER + 10, 1.4);
     if (run.step !== null && run.step < run.size) this.ring(run.step, colours.bad, 9);
     if (view.chosen && view.chosen.run === run) this.ring(view.chosen.at, colours.accent, 8);
     if (view.hover && view.hover.run === run) this.ring(view.hover.at, colours.ink, 6);
@@ -561,6 +562,14 @@ class Diagram {
     pen.fillText(view.byOrder ? 'entries in order' : 'virtual time', 12, RULER / 2);
     pen.fillStyle = colours.rule;
     pen.fillRect(LABELS - 1, 0, 1, this.height);
+    const room = this.height - RULER;
+    if (this.content > room) {
+      // How far down the lanes are scrolled.
+      pen.fillStyle = colours.faint;
+      pen.globalAlpha = 0.6;
+      pen.fillRect(this.width - 5, RULER + this.scroll / this.content * room, 4, room / this.content * room);
+      pen.globalAlpha = 1;
+    }
   }
 
   /** The entry nearest to a place, in its lane. */

@@ -143,6 +143,18 @@ fn a_conviction_names_its_promise_and_its_checkpoint() {
 }
 
 #[test]
+fn a_channel_is_named_after_its_ends() {
+    let (_, job) = run_of(SEED);
+    let edge = &job.graph.edges[0];
+    let end = |operator, index| job.graph.show(SubtaskId { operator, index });
+    let (from, to) = (end(edge.from, 0), end(edge.to, 1));
+    assert_eq!(spelled_out("takes edge-0:0>1: no", &job.graph), format!("takes {from} → {to}: no"));
+    for untouched in ["nothing", "edge-99:0>1 is unknown", "edge-", "a leading-edge-case"] {
+        assert_eq!(spelled_out(untouched, &job.graph), untouched);
+    }
+}
+
+#[test]
 fn runs_of_one_seed_share_what_they_have_in_common() {
     let (outcome, job) = run_of(SEED);
     let mut other = outcome.clone();
