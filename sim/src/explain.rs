@@ -38,10 +38,10 @@ impl Explaining {
         let (history, graph) = (&outcome.history, &staging.job.graph);
         if self.trace {
             let entries = 0..until.map_or(history.entries.len(), |until| until + 1);
-            say(&story::told(history, graph, entries, &Marked::of(outcome)));
+            say(&story::told(history, graph, entries, &Marked::of(outcome)))?;
         }
         if let Some(until) = until {
-            say(&standstill::told(&Case::new(history, &staging.job, None), until));
+            say(&standstill::told(&Case::new(history, &staging.job, None), until))?;
         }
         if let Some(file) = &self.html {
             let nearest = nearest_passing(runner, outcome);
@@ -54,9 +54,9 @@ impl Explaining {
     }
 }
 
-/// Whoever reads may have seen enough.
-fn say(text: &str) {
-    let _ = writeln!(io::stdout(), "{text}");
+/// Prints, unless whoever reads has seen enough.
+fn say(text: &str) -> Result<(), Exit> {
+    writeln!(io::stdout(), "{text}").map_err(|_| Exit::Interrupted)
 }
 
 /// The run of the same plan that passes with as few of the last faults left out as possible, and what it does without.
@@ -82,4 +82,50 @@ fn nearest_passing(runner: &Runner, outcome: &Outcome) -> Option<(Outcome, Strin
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+    use crate::seed::Seed;
+    use crate::verdict::Verdict;
+
+    /// A run that passes, and is said to fail.
+    fn failing(runner: &Runner) -> Outcome {
+        let outcome = runner.run(Seed(2));
+        assert!(outcome.verdict.passed() && outcome.plan.faults.len() > 1);
+        Outcome { verdict: Verdict::Stuck { what: "as it were".to_owned() }, ..outcome }
+    }
+
+    #[test]
+    fn a_failing_run_is_shown_above_the_same_plan_without_its_last_fault() {
+        let (runner, folder) = (builtin::runner(), tempfile::tempdir().expect("a folder"));
+        let outcome = failing(&runner);
+        let (nearest, about) = nearest_passing(&runner, &outcome).expect("it passes");
+        assert_eq!(nearest.plan.faults[..], outcome.plan.faults[..outcome.plan.faults.len() - 1]);
+        assert!(about.contains(&outcome.plan.faults.last().expect("several").to_string()), "{about}");
+        let file = folder.path().join("run.html");
+        let explaining = Explaining { html: Some(file.clone()), ..Explaining::default() };
+        assert_eq!(explaining.explain(&runner, &outcome, "g2:0x2"), Ok(()));
+        let page = std::fs::read_to_string(file).expect("it was written");
+        assert!(page.contains("without the last fault") && page.contains("cofferdam replay g2:0x2"));
+    }
+
+    #[test]
+    fn a_run_that_passes_has_nothing_beside_it() {
+        let runner = builtin::runner();
+        assert_eq!(nearest_passing(&runner, &runner.run(Seed(2))).map(|(_, about)| about), None);
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_wrong_usage() {
+        let (runner, folder) = (builtin::runner(), tempfile::tempdir().expect("a folder"));
+        let outcome = runner.run(Seed(2));
+        let until = |text: &str| Explaining { trace: true, until: Some(text.to_owned()), ..Explaining::default() };
+        let into_a_folder = Explaining { html: Some(folder.path().into()), ..Explaining::default() };
+        for wrong in [until("nonsense"), until("99999999"), into_a_folder] {
+            assert_eq!(wrong.explain(&runner, &outcome, "g2:0x2"), Err(Exit::Usage), "{wrong:?}");
+        }
+    }
 }

@@ -206,6 +206,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_verdict_is_about_is_pointed_at() {
+        let runner = crate::builtin::runner();
+        let outcome = runner.run(crate::seed::Seed(2));
+        let job = runner.stage(outcome.seed, &outcome.plan).expect("it was run").job;
+        let (history, faults) = (&outcome.history, Marked::of(&outcome).faults);
+        let marked = Marked { step: Some(3), checkpoint: Some(CheckpointId(1)), faults };
+        let told = told(history, &job.graph, 0..history.entries.len(), &marked);
+        let with = |pointer: char| told.lines().filter(move |line| line.starts_with(pointer));
+        assert!(with('>').count() == 1 && with('>').all(|line| line[1..].trim_start().starts_with("3 ")));
+        assert!(with('|').count() > 5 && with('|').all(|line| line.contains("chk-1")), "{told}");
+        let struck = with('*').filter(|line| line.contains("strikes: ")).count();
+        assert!(struck > 0 && told.lines().any(|line| line.starts_with("--- attempt a1.1")), "{told}");
+    }
+
+    #[test]
     fn the_first_difference_is_found_and_equal_texts_have_none() {
         assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
         assert_eq!(first_difference("a\nb\n", "a\nc\n"), Some((2, "b".into(), "c".into())));

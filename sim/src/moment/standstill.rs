@@ -282,3 +282,58 @@ fn write_storage(text: &mut String, history: &History, scene: &Scene) -> std::fm
     }
     writeln!(text, "  and {} object(s) of input", history.initial.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+    use crate::seed::Seed;
+    use crate::verdict::Outcome;
+    use cofferdam_engine::graph::Job;
+
+    fn run() -> (Outcome, Job) {
+        let runner = builtin::runner();
+        let outcome = runner.run(Seed(5));
+        let job = runner.stage(outcome.seed, &outcome.plan).expect("it was run").job;
+        (outcome, job)
+    }
+
+    #[test]
+    fn a_channel_whose_barrier_is_here_is_blocked_until_the_others_are() {
+        let (outcome, job) = run();
+        let entries = &outcome.history.entries;
+        let began = entries.iter().enumerate().find_map(|(at, entry)| match (&entry.what, &entries[at + 1].what) {
+            (_, What::Claim(Event::AlignmentEnded { .. })) => None,
+            (What::Claim(Event::AlignmentStarted { subtask, checkpoint, .. }), _) => Some((at, *subtask, *checkpoint)),
+            _ => None,
+        });
+        let (at, subtask, checkpoint) = began.expect("an alignment that waits");
+        let told = told(&Case::new(&outcome.history, &job, None), at);
+        let (_, behind) = told.split_once(&format!("\n  {} ", job.graph.show(subtask))).expect("the subtask");
+        let own: Vec<&str> = behind.lines().skip(1).take_while(|line| line.starts_with("    ")).collect();
+        assert_eq!(own[0].trim(), format!("aligns {checkpoint}: 1 barrier(s) are here"));
+        assert_eq!(own.iter().filter(|line| line.contains("BLOCKED")).count(), 1, "{own:#?}");
+    }
+
+    #[test]
+    fn a_pending_checkpoint_names_whose_ack_it_lacks() {
+        let (outcome, job) = run();
+        let acked = outcome.history.entries.iter().enumerate().find_map(|(at, entry)| match &entry.what {
+            What::Claim(Event::AckReceived { subtask, checkpoint, .. }) => Some((at, *subtask, *checkpoint)),
+            _ => None,
+        });
+        let (at, subtask, checkpoint) = acked.expect("an ack");
+        let told = told(&Case::new(&outcome.history, &job, None), at);
+        let line = told.lines().find(|line| line.contains(&format!("{checkpoint} pending"))).expect("a line");
+        assert!(line.contains("1 ack(s)") && !line.contains(&job.graph.show(subtask)), "{line}");
+    }
+
+    #[test]
+    fn at_the_end_everybody_is_done_and_nothing_is_on_its_way() {
+        let (outcome, job) = run();
+        let told = told(&Case::new(&outcome.history, &job, None), outcome.history.entries.len() - 1);
+        assert!(!told.contains(" pending") && !told.contains("re-execution stopped"), "{told}");
+        let (_, subtasks) = told.split_once("\nSubtasks of").expect("an attempt");
+        assert_eq!(subtasks.lines().filter(|line| line.contains(" finished")).count(), job.graph.subtasks().len());
+    }
+}

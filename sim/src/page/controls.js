@@ -7,13 +7,20 @@ const element = (tag, attributes = {}, ...children) => {
 };
 const byId = id => document.getElementById(id);
 const diagrams = [];
-let waiting = false;
+let waiting = null;
 
-/** Draws everything in the next frame, once. */
-function refresh() {
-  if (waiting) return;
-  waiting = true;
-  requestAnimationFrame(() => { waiting = false; diagrams.forEach(diagram => diagram.draw()); });
+/** Draws in the next frame, once: everything, or only what is pointed at. */
+function refresh(all = true) {
+  if (waiting) {
+    waiting.all = waiting.all || all;
+    return;
+  }
+  waiting = { all };
+  requestAnimationFrame(() => {
+    const { all } = waiting;
+    waiting = null;
+    diagrams.forEach(diagram => diagram.draw(all));
+  });
 }
 
 function measure() {
@@ -90,7 +97,7 @@ function choose(place) {
   detail.replaceChildren();
   if (!place) {
     detail.append(element('div', { className: 'hint', textContent: HINT }));
-    return refresh();
+    return refresh(false);
   }
   const { run, at } = place;
   for (let near = Math.max(at - 40, 0); near < Math.min(at + 41, run.size); near++) {
@@ -104,7 +111,7 @@ function choose(place) {
   }
   const here = detail.querySelector('.here');
   detail.scrollTop = here.offsetTop - detail.offsetTop - detail.clientHeight / 2 + 8;
-  refresh();
+  refresh(false);
 }
 
 const HINT = 'Wheel zooms, drag pans, a click on an entry tells the story around it. Keys: f fit · b bad step · d where the '
@@ -133,7 +140,7 @@ function point(diagram, x, y, clientX, clientY) {
     tip.style.left = `${Math.min(clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
     tip.style.top = `${clientY + 18 + tip.offsetHeight > innerHeight ? clientY - tip.offsetHeight - 10 : clientY + 18}px`;
   }
-  refresh();
+  refresh(false);
 }
 
 // --- Header and filters
@@ -302,7 +309,7 @@ function listen(diagram) {
     const lane = diagram.laneAt(event.offsetY);
     if (event.offsetX < LABELS && lane >= 0) leaveAlone(lane);
   };
-  canvas.onpointerleave = () => { view.hover = null; byId('tip').hidden = true; refresh(); };
+  canvas.onpointerleave = () => { view.hover = null; byId('tip').hidden = true; refresh(false); };
 }
 
 const toBad = () => { if (runs[0].step !== null) goTo(runs[0], Math.min(runs[0].step, runs[0].size - 1), true); };

@@ -43,6 +43,14 @@ class Run {
     this.byLane = data.lanes.map(() => []);
     for (let at = 0; at < size; at++) this.byLane[this.lane[at]].push(at);
     this.sign = Array.from({ length: size }, (_, at) => this.signOf(at));
+    // What looks the same has the same number, so that one mark a pixel is enough.
+    const looks = new Map();
+    this.look = Uint16Array.from({ length: size }, (_, at) => {
+      const look = this.sign[at] ? `${this.sign[at]} ${this.checkpoint[at]}` : `${this.kind[at]}`;
+      if (!looks.has(look)) looks.set(look, looks.size);
+      return looks.get(look);
+    });
+    this.looks = looks.size;
     this.incident = new Map();
     this.arrows.forEach((arrow, number) => [arrow[0], arrow[1]].forEach(at => {
       if (!this.incident.has(at)) this.incident.set(at, []);
@@ -123,7 +131,7 @@ class Diagram {
     this.holder = holder;
     this.canvas = document.createElement('canvas');
     holder.append(this.canvas);
-    this.pen = this.canvas.getContext('2d');
+    this.picture = null;
     this.drawn = 0;
   }
 
@@ -164,29 +172,55 @@ class Diagram {
     return y < RULER ? -1 : this.lanes.findIndex(lane => place >= lane.top && place < lane.top + lane.height);
   }
 
-  draw() {
-    const { pen } = this;
+  /** Draws everything; or, if only what is pointed at has changed, that above the picture of before. */
+  draw(all = true) {
     if (!this.width || !this.height) return;
+    if (all || !this.picture) this.drawPicture();
+    const pen = this.pen = this.canvas.getContext('2d');
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.drawImage(this.picture, 0, 0);
+    pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    this.inside(() => { this.drawIncident(); this.drawRings(); });
+    if (view.hover && view.hover.run === this.run) {
+      const lane = this.run.lane[view.hover.at];
+      pen.fillStyle = colours.accent;
+      pen.fillRect(LABELS - 3, Math.max(this.down(lane) + 1, RULER), 3, this.lanes[lane].height - 2);
+    }
+  }
+
+  drawPicture() {
+    this.picture = this.picture || document.createElement('canvas');
+    if (this.picture.width !== this.canvas.width) this.picture.width = this.canvas.width;
+    if (this.picture.height !== this.canvas.height) this.picture.height = this.canvas.height;
+    const pen = this.pen = this.picture.getContext('2d');
     pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     pen.fillStyle = colours.paper;
     pen.fillRect(0, 0, this.width, this.height);
     this.drawn = 0;
+    this.inside(() => {
+      this.drawStripes();
+      this.drawSpans(true);
+      this.drawMoments();
+      this.drawFaults();
+      this.drawSpans(false);
+      this.drawArrows();
+      this.drawEntries();
+      this.drawCuts();
+      this.drawPointers();
+      this.drawRuler();
+    });
+    this.drawLabels();
+  }
+
+  /** Draws right of the labels only. */
+  inside(draw) {
+    const { pen } = this;
     pen.save();
     pen.beginPath();
     pen.rect(LABELS, 0, this.width - LABELS, this.height);
     pen.clip();
-    this.drawStripes();
-    this.drawSpans(true);
-    this.drawMoments();
-    this.drawFaults();
-    this.drawSpans(false);
-    this.drawArrows();
-    this.drawEntries();
-    this.drawCuts();
-    this.drawPointers();
-    this.drawRuler();
+    draw();
     pen.restore();
-    this.drawLabels();
   }
 
   drawStripes() {
@@ -316,7 +350,7 @@ class Diagram {
     // The more arrows, the fainter those that are not barriers.
     const visible = run.arrows.reduce((sum, [from, to]) => sum + (run.x(to) >= view.from && run.x(from) <= view.to), 0);
     const faint = view.checkpoint ? 0.5 : Math.min(0.5, 30 / visible);
-    const seen = new Set();
+    const seen = new Set(), batches = new Map();
     for (let number = 0; number < run.arrows.length; number++) {
       const [from, to, sort, checkpoint] = run.arrows[number];
       if (view.hidden.has(arrowKind[sort]) || (view.checkpoint && checkpoint !== view.checkpoint)) continue;
@@ -328,56 +362,66 @@ class Diagram {
       const key = ((left | 0) * 512 + one) * 512 + other;
       if (right - left < 2 && seen.has(key)) continue;
       seen.add(key);
-      this.drawArrow(left, this.middle(one), right, this.middle(other), sort, checkpoint, sort === 0 ? 0.75 : faint);
+      const batch = checkpoint * 8 + sort;
+      if (!batches.has(batch)) batches.set(batch, []);
+      batches.get(batch).push([left, this.middle(one), right, this.middle(other)]);
     }
+    for (const [batch, arrows] of batches) {
+      this.drawBatch(arrows, batch % 8, Math.floor(batch / 8), batch % 8 === 0 ? 0.75 : faint);
+    }
+  }
+
+  /** The arrows that begin or end at what is pointed at. */
+  drawIncident() {
+    const { pen, run } = this;
+    pen.lineWidth = 2;
     for (const place of [view.hover, view.chosen]) {
       if (!place || place.run !== run) continue;
       for (const number of run.incident.get(place.at) || []) {
         const [from, to, sort, checkpoint] = run.arrows[number];
-        pen.lineWidth = 2;
-        this.drawArrow(this.at(from), this.middle(run.lane[from]), this.at(to), this.middle(run.lane[to]), sort,
-          checkpoint, 1);
+        const ends = [this.at(from), this.middle(run.lane[from]), this.at(to), this.middle(run.lane[to])];
+        this.drawBatch([ends], sort, checkpoint, 1);
       }
     }
-    pen.setLineDash([]);
     pen.lineWidth = 1;
   }
 
-  drawArrow(left, top, right, bottom, sort, checkpoint, alpha) {
+  /** Arrows of one sort and one checkpoint, in one stroke. */
+  drawBatch(arrows, sort, checkpoint, alpha) {
     const { pen } = this;
     pen.strokeStyle = pen.fillStyle = ofCheckpoint(checkpoint, alpha);
     pen.setLineDash(sort === 0 ? [] : sort === 1 || sort === 4 || sort === 6 ? [2, 3] : [5, 3]);
     pen.beginPath();
-    pen.moveTo(left, top);
-    pen.lineTo(right, bottom);
+    arrows.forEach(([left, top, right, bottom]) => { pen.moveTo(left, top); pen.lineTo(right, bottom); });
     pen.stroke();
-    const length = Math.hypot(right - left, bottom - top);
-    if (length < 14 || sort > 1) return;
-    const [x, y] = [(right - left) / length, (bottom - top) / length];
+    pen.setLineDash([]);
+    if (sort > 1) return;
     pen.beginPath();
-    pen.moveTo(right, bottom);
-    pen.lineTo(right - x * 6 - y * 2.6, bottom - y * 6 + x * 2.6);
-    pen.lineTo(right - x * 6 + y * 2.6, bottom - y * 6 - x * 2.6);
+    for (const [left, top, right, bottom] of arrows) {
+      const length = Math.hypot(right - left, bottom - top);
+      if (length < 14) continue;
+      const [x, y] = [(right - left) / length, (bottom - top) / length];
+      pen.moveTo(right, bottom);
+      pen.lineTo(right - x * 6 - y * 2.6, bottom - y * 6 + x * 2.6);
+      pen.lineTo(right - x * 6 + y * 2.6, bottom - y * 6 - x * 2.6);
+    }
     pen.fill();
   }
 
   drawEntries() {
-    const { run } = this;
+    const { run } = this, lastOf = new Float64Array(run.looks);
     for (let lane = 0; lane < data.lanes.length; lane++) {
       const top = this.down(lane), { tick, height } = this.lanes[lane];
       if (top > this.height || top + height < RULER) continue;
       const list = run.byLane[lane];
       const thin = view.thin.has(lane);
-      const lastOf = new Map();
+      lastOf.fill(-1e9);
       for (let n = run.before(list, view.from - 8 / this.scale); n < list.length; n++) {
         const at = list[n], x = this.at(at);
         if (x > this.width + 8) break;
         if (!run.shows(at)) continue;
-        // One mark a pixel for each thing that looks the same.
-        const look = (run.sign[at] || run.kind[at]) + ':' + (run.sign[at] ? run.checkpoint[at] : '');
-        const last = lastOf.get(look);
-        if (last !== undefined && x - last < 0.8) continue;
-        lastOf.set(look, x);
+        if (x - lastOf[run.look[at]] < 0.8) continue;
+        lastOf[run.look[at]] = x;
         this.drawn++;
         this.drawEntry(at, x, top + tick / 2, thin ? 3 : Math.min(tick, 18));
       }
@@ -474,7 +518,7 @@ class Diagram {
     pen.fillText(text, left + 5, top + 8.5);
   }
 
-  /** The first bad step, the parting of the runs, and what is pointed at. */
+  /** The first bad step and the parting of the runs. */
   drawPointers() {
     const { pen, run } = this;
     const line = (at, colour, text, y, wide) => {
@@ -493,6 +537,10 @@ class Diagram {
     const what = run === runs[0] ? `: ${data.header.what.split('\n')[0]}` : '';
     line(run.step, colours.bad, `first bad step${what.length > 130 ? what.slice(0, 128) + '…' : what}`, RULER + 10, 1.4);
     if (run.step !== null && run.step < run.size) this.ring(run.step, colours.bad, 9);
+  }
+
+  drawRings() {
+    const { run } = this;
     if (view.chosen && view.chosen.run === run) this.ring(view.chosen.at, colours.accent, 8);
     if (view.hover && view.hover.run === run) this.ring(view.hover.at, colours.ink, 6);
   }
@@ -545,10 +593,6 @@ class Diagram {
       const shown = sort === 'storage' ? `storage · ${name}` : sort === 'output' ? `${name} (visible)` : name;
       pen.fillText(shown, own || sort === 'storage' || sort === 'output' ? 12 : 26, top + Math.max(tick, 12) / 2 + 0.5,
         LABELS - 30);
-      if (view.hover && view.hover.run.lane[view.hover.at] === lane) {
-        pen.fillStyle = colours.accent;
-        pen.fillRect(LABELS - 3, top + 1, 3, height - 2);
-      }
       if (lane && data.lanes[lane - 1][1] !== group) {
         pen.fillStyle = colours.rule;
         pen.fillRect(0, top - 0.5, LABELS, 1);

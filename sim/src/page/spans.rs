@@ -191,6 +191,11 @@ impl Open {
             "snapshot_taken" => self.begin((lane, by, Sort::Async, checkpoint), at, attempt),
             "attempt_deployed" => self.begin((lane, by, Sort::Attempt, 0), at, attempt),
             "attempt_failed" => self.end((lane, by, Sort::Attempt, 0), at),
+            // An abort stops what is still stored for it, and a completion whatever is older.
+            "abort_received" => self.cut_off(at, |key, _| (key.0, key.1) == (lane, by) && key.3 == checkpoint),
+            "notify_received" => {
+                self.cut_off(at, |key, _| (key.0, key.1) == (lane, by) && (1..checkpoint).contains(&key.3));
+            }
             "attempt_cancelled" => self.cut_off(at, |key, of| key.1 == by && of == attempt),
             "subtask_failed" => self.cut_off(at, |key, _| (key.0, key.1) == (lane, by)),
             _ => {}
