@@ -57,8 +57,8 @@ struct Scene {
 
 impl Scene {
     fn of(history: &History, at: usize, newest: Option<Attempt>) -> Self {
-        let mut scene = Self::default();
-        scene.objects = history.initial.iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect();
+        let objects = history.initial.iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect();
+        let mut scene = Self { objects, ..Self::default() };
         for (at, entry) in history.entries.iter().enumerate().take(at + 1) {
             match &entry.what {
                 What::Fact(fact) => scene.on_fact(at, entry.by, fact),

@@ -58,7 +58,8 @@ mod tests {
     fn history(size: usize) -> History {
         let by = Incarnation { process: Process::COORDINATOR, number: 1 };
         let emitted = Event::SourceEmitted { attempt: Attempt::default(), subtask: SubtaskId::default(), records: 1 };
-        let what = |at: usize| if at % 10 == 0 { What::Fact(Fact::Started) } else { What::Claim(emitted.clone()) };
+        let what =
+            |at: usize| if at.is_multiple_of(10) { What::Fact(Fact::Started) } else { What::Claim(emitted.clone()) };
         let entries = (0..size).map(|at| Entry { time: at as u64, by, what: what(at) }).collect();
         History { entries, ..History::default() }
     }
