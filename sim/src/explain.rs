@@ -4,6 +4,7 @@ use crate::cli::complain;
 use crate::exit::Exit;
 use crate::moment::{Moment, standstill};
 use crate::page::{self, Nearest};
+use crate::replay::exit_of;
 use crate::run::Runner;
 use crate::story::{self, Marked};
 use crate::verdict::Outcome;
@@ -26,29 +27,37 @@ pub struct Explaining {
 }
 
 impl Explaining {
-    /// Does what was asked for. `replayed` is what `cofferdam replay` was given.
-    pub fn explain(&self, runner: &Runner, outcome: &Outcome, replayed: &str) -> Result<(), Exit> {
-        if !self.trace && self.html.is_none() {
+    /// Does what was asked for; no story where only JSON shall be printed. `replayed` is what `cofferdam replay` was given.
+    pub fn explain(&self, runner: &Runner, outcome: &Outcome, replayed: &str, json: bool) -> Result<(), Exit> {
+        let tell = self.trace && !json;
+        if !tell && self.html.is_none() {
             return Ok(());
         }
-        let usage = |message: String| complain(&message, Exit::Usage);
-        let until = self.until.as_deref().map(|text| text.parse::<Moment>()?.find(&outcome.history));
-        let until = until.transpose().map_err(usage)?;
-        let Ok(staging) = runner.stage(outcome.seed, &outcome.plan) else { return Ok(()) };
+        let staging = runner.stage(outcome.seed, &outcome.plan);
+        let Some(staging) = staging.ok().filter(|_| !outcome.history.entries.is_empty()) else {
+            return Err(complain(&format!("nothing happened: {}", outcome.verdict), exit_of(&outcome.verdict)));
+        };
         let (history, graph) = (&outcome.history, &staging.job.graph);
-        if self.trace {
+        let usage = |message: String| complain(&message, Exit::Usage);
+        let until = self.until.as_deref().map(|text| text.parse::<Moment>()?.find(history));
+        let until = until.transpose().map_err(usage)?;
+        if tell {
             let entries = 0..until.map_or(history.entries.len(), |until| until + 1);
             say(&story::told(history, graph, entries, &Marked::of(outcome)))?;
         }
-        if let Some(until) = until {
+        if let Some(until) = until.filter(|_| tell) {
             say(&standstill::told(&Case::new(history, &staging.job, None), until))?;
         }
         if let Some(file) = &self.html {
             let nearest = nearest_passing(runner, outcome);
+            let beside = nearest
+                .as_ref()
+                .map_or(String::new(), |(_, about)| format!(", above the nearest run that passes: {about}"));
             let nearest = nearest.as_ref().map(|(outcome, about)| Nearest { outcome, about });
             let page = page::page(outcome, graph, nearest, &format!("cofferdam replay {replayed}"));
             std::fs::write(file, page)
                 .map_err(|error| usage(format!("{} cannot be written: {error}", file.display())))?;
+            eprintln!("{}: the page of {replayed}{beside}", file.display());
         }
         Ok(())
     }
@@ -107,7 +116,7 @@ mod tests {
         assert!(about.contains(&outcome.plan.faults.last().expect("several").to_string()), "{about}");
         let file = folder.path().join("run.html");
         let explaining = Explaining { html: Some(file.clone()), ..Explaining::default() };
-        assert_eq!(explaining.explain(&runner, &outcome, "g2:0x2"), Ok(()));
+        assert_eq!(explaining.explain(&runner, &outcome, "g2:0x2", true), Ok(()));
         let page = std::fs::read_to_string(file).expect("it was written");
         assert!(page.contains("without the last fault") && page.contains("cofferdam replay g2:0x2"));
     }
@@ -125,7 +134,7 @@ mod tests {
         let until = |text: &str| Explaining { trace: true, until: Some(text.to_owned()), ..Explaining::default() };
         let into_a_folder = Explaining { html: Some(folder.path().into()), ..Explaining::default() };
         for wrong in [until("nonsense"), until("99999999"), into_a_folder] {
-            assert_eq!(wrong.explain(&runner, &outcome, "g2:0x2"), Err(Exit::Usage), "{wrong:?}");
+            assert_eq!(wrong.explain(&runner, &outcome, "g2:0x2", false), Err(Exit::Usage), "{wrong:?}");
         }
     }
 }

@@ -14,15 +14,15 @@ const LINES_AROUND: usize = 16;
 /// Runs `seed`, prints what came of it and says so in the exit code.
 pub fn replay(runner: &Runner, seed: Seed, explaining: &Explaining, json: bool) -> Exit {
     let outcome = runner.run(seed);
+    if let Err(exit) = explaining.explain(runner, &outcome, &seed.to_string(), json) {
+        return exit;
+    }
     if json {
         let mut line = serde_json::to_value(Report::of(&outcome, None)).expect("reports serialise");
         line["counters"] = serde_json::to_value(outcome.counters).expect("counters serialise");
         line["plan"] = serde_json::to_value(&outcome.plan).expect("plans serialise");
         println!("{line}");
         return exit_of(&outcome.verdict);
-    }
-    if let Err(exit) = explaining.explain(runner, &outcome, &seed.to_string()) {
-        return exit;
     }
     println!(
         "{seed}: {}, fingerprint {:016x}, {} deliveries in {} ms of virtual time, {} checkpoint(s) completed, {} restore(s)\n",

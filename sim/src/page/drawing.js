@@ -350,6 +350,7 @@ class Diagram {
     // The more arrows, the fainter those that are not barriers.
     const visible = run.arrows.reduce((sum, [from, to]) => sum + (run.x(to) >= view.from && run.x(from) <= view.to), 0);
     const faint = view.checkpoint ? 0.5 : Math.min(0.5, 30 / visible);
+    pen.lineWidth = 1.2;
     const seen = new Set(), batches = new Map();
     for (let number = 0; number < run.arrows.length; number++) {
       const [from, to, sort, checkpoint] = run.arrows[number];
@@ -498,7 +499,7 @@ class Diagram {
     });
     pen.lineWidth = 1;
     const [x, y] = points[points.length - 1];
-    this.tag(x, y + 14, violated ? `cut of chk-${checkpoint}, which is violated` : `cut of chk-${checkpoint}`,
+    this.tag(x, y + 14, violated ? `cut of chk-${checkpoint}, which the verdict is about` : `cut of chk-${checkpoint}`,
       violated ? colours.bad : ofCheckpoint(checkpoint));
   }
 
