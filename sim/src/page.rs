@@ -23,7 +23,6 @@ use crate::report;
 use crate::story;
 use crate::verdict::{Outcome, Verdict};
 use cofferdam_engine::graph::JobGraph;
-use cofferdam_engine::ids::SubtaskId;
 use cofferdam_properties::PROPERTIES;
 use cofferdam_properties::history::{Fact, History, What};
 use excerpt::Excerpt;
@@ -125,23 +124,21 @@ fn header(outcome: &Outcome, graph: &JobGraph, command: &str) -> Value {
 
 /// A message with its channels named after their ends: `edge-2:0>1` says little to whoever has not drawn the graph.
 fn spelled_out(what: &str, graph: &JobGraph) -> String {
-    let ends = |channel: &str| {
-        let (edge, (from, to)) =
-            channel.split_once(':').and_then(|(edge, ends)| Some((edge, ends.split_once('>')?)))?;
-        let edge = graph.edges.get(edge.parse::<usize>().ok()?)?;
-        let end = |operator, index: &str| index.parse().ok().map(|index| graph.show(SubtaskId { operator, index }));
-        Some(format!("{} → {}", end(edge.from, from)?, end(edge.to, to)?))
-    };
     let mut spelled = String::new();
     let mut rest = what;
     while let Some((before, behind)) = rest.split_once("edge-") {
-        let size = behind.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '>').unwrap_or(behind.len());
-        let (channel, behind) = behind.split_at(size);
-        let (name, trailing) = channel.strip_suffix(':').map_or((channel, ""), |name| (name, ":"));
         spelled.push_str(before);
-        spelled.push_str(&ends(name).unwrap_or_else(|| format!("edge-{name}")));
-        spelled.push_str(trailing);
-        rest = behind;
+        let ends = cuts::channel_in(behind).and_then(|(channel, behind)| Some((cuts::ends(channel, graph)?, behind)));
+        match ends {
+            Some(((from, to), behind)) => {
+                spelled.push_str(&format!("{} → {}", graph.show(from), graph.show(to)));
+                rest = behind;
+            }
+            None => {
+                spelled.push_str("edge-");
+                rest = behind;
+            }
+        }
     }
     spelled + rest
 }
@@ -197,6 +194,10 @@ fn run(
     let step = report::first_bad_step(outcome).map(|step| excerpt.place(step));
     let spans = spans::of(history, lanes);
     let arrows = arrows::of(history, graph);
+    let torn = cuts::torn(outcome, graph).map(|torn| {
+        let place = |at| excerpt.place(at);
+        json!([place(torn.sent), place(torn.taken), torn.record.map(place), torn.about])
+    });
     json!({
         "shared": from,
         "numbers": excerpt.numbers,
@@ -213,6 +214,7 @@ fn run(
         "cuts": cuts::of(history).iter().map(|cut| json!([cut.checkpoint.0, cut.attempt.to_string(), cut.snapshots])).collect::<Vec<_>>(),
         "outcomes": cuts::outcomes(history).iter().map(|(id, (how, at))| json!([id.0, how.name(), at])).collect::<Vec<_>>(),
         "faults": faults(outcome, history),
+        "torn": torn,
         "violated": cuts::violated(outcome).map(|checkpoint| checkpoint.0),
     })
 }

@@ -471,7 +471,26 @@ class Diagram {
       const violated = checkpoint === run.violated;
       if (checkpoint !== view.checkpoint && !(violated && !view.checkpoint)) continue;
       this.drawCut(checkpoint, snapshots, violated);
+      if (violated && run.torn) this.drawTorn(run.torn);
     }
+  }
+
+  /** The channel that a cut does not cut behind the same record, and the first record in between. */
+  drawTorn([sent, taken, record, about]) {
+    const { pen, run } = this;
+    const [left, top, right, bottom] = [this.at(sent), this.middle(run.lane[sent]), this.at(taken), this.middle(run.lane[taken])];
+    pen.strokeStyle = colours.bad;
+    pen.lineWidth = 4;
+    pen.setLineDash([7, 5]);
+    pen.beginPath();
+    pen.moveTo(left, top);
+    pen.lineTo(right, bottom);
+    pen.stroke();
+    pen.setLineDash([]);
+    pen.lineWidth = 1;
+    if (record === null) return;
+    this.ring(record, colours.bad, 5);
+    this.tag(this.at(record), this.middle(run.lane[record]) + 17, about, colours.bad);
   }
 
   drawCut(checkpoint, snapshots, violated) {

@@ -5,7 +5,7 @@ use crate::builtin;
 use crate::seed::Seed;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
-use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId, WorkerId};
+use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, SubtaskId, WorkerId};
 use cofferdam_properties::history::{Entry, Incarnation, Process};
 
 /// A run with crashes and completed checkpoints.
@@ -152,6 +152,42 @@ fn a_channel_is_named_after_its_ends() {
     for untouched in ["nothing", "edge-99:0>1 is unknown", "edge-", "a leading-edge-case"] {
         assert_eq!(spelled_out(untouched, &job.graph), untouched);
     }
+}
+
+#[test]
+fn the_first_record_on_the_wrong_side_of_a_cut_is_found() {
+    let (mut outcome, job) = run_of(SEED);
+    let entries = &outcome.history.entries;
+    // The third record of a channel, had it been cut by its consumer behind two.
+    let channel = ChannelId::default();
+    let (from, to) = cuts::ends(channel, &job.graph).expect("the first channel");
+    let attempt = claims(&outcome.history).find_map(|(_, event)| match event {
+        Event::SnapshotTaken { attempt, subtask, .. } if *subtask == to => Some(*attempt),
+        _ => None,
+    });
+    let attempt = attempt.expect("a snapshot of its consumer");
+    let snapshot = |wanted| {
+        claims(&outcome.history).find(|(_, event)| {
+            matches!(event,
+        Event::SnapshotTaken { attempt: of, subtask, .. } if *subtask == wanted && *of == attempt)
+        })
+    };
+    let (sent, taken) = (snapshot(from).expect("of its producer").0, snapshot(to).expect("of its consumer").0);
+    let what = format!("{channel} is cut after 5 records by its producer and after 2 by its consumer");
+    outcome.verdict = serde_json::from_value(json!({
+        "verdict": "violation", "property": "consistent-cut", "what": what, "step": taken.max(sent),
+    }))
+    .expect("a verdict");
+    let torn = cuts::torn(&outcome, &job.graph).expect("it is torn");
+    assert_eq!((torn.sent, torn.taken), (sent, taken));
+    let mut before = 0;
+    let third = entries.iter().position(|entry| {
+        let What::Claim(Event::Consumed { attempt: of, channel: on, records, .. }) = &entry.what else { return false };
+        before += if (*of, *on) == (attempt, channel) { *records } else { 0 };
+        before > 2
+    });
+    assert!(third.is_some() && torn.record == third, "{torn:?}, {third:?}");
+    assert!(torn.about.contains("record 3"), "{}", torn.about);
 }
 
 #[test]
