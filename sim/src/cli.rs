@@ -4,6 +4,7 @@ use crate::bugs::{self, BugsOptions};
 use crate::capsule::text::CapsuleError;
 use crate::capsule::{self, Capsule, re_aim};
 use crate::exit::{self, Exit};
+use crate::explain::Explaining;
 use crate::hunt::keep::{self, Keeping};
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::summary::Progress;
@@ -58,8 +59,10 @@ Exit codes: 0 clean, 1 something failed, 2 wrong usage, 3 harness error or not d
 
 const REPLAY_HELP: &str = "\
 Examples:
-  cofferdam replay g3:0x4d2            verdict, plan and fingerprint
-  cofferdam replay g3:0x4d2 --trace    the whole story, one line an event
+  cofferdam replay g3:0x4d2                    verdict, plan and fingerprint
+  cofferdam replay g3:0x4d2 --trace            the whole story, one line an event
+  cofferdam replay g3:0x4d2 --trace --until 170ms   … until then, and how everybody stands
+  cofferdam replay g3:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 
@@ -130,9 +133,9 @@ pub struct ReplayArgs {
     /// If a capsule is stale or passes: look for the same violation nearby, and rewrite the file
     #[arg(long)]
     pub re_aim: bool,
-    /// Tell every event
-    #[arg(long)]
-    pub trace: bool,
+    /// What to tell beside the verdict
+    #[command(flatten)]
+    pub explaining: Explaining,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -193,9 +196,11 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
             Ok(Subject::Seed(seed)) if args.re_aim => {
                 complain(&format!("{seed} is no capsule: there is nothing to aim again"), Exit::Usage)
             }
-            Ok(Subject::Seed(seed)) => replay::replay(runner, seed, args.trace, args.json),
+            Ok(Subject::Seed(seed)) => replay::replay(runner, seed, &args.explaining, args.json),
             Ok(Subject::Capsule(path, capsule)) if args.re_aim => re_aim::command(runner, &path, &capsule),
-            Ok(Subject::Capsule(path, capsule)) => replay::capsule(runner, &path, &capsule, args.trace, args.json),
+            Ok(Subject::Capsule(path, capsule)) => {
+                replay::capsule(runner, &path, &capsule, &args.explaining, args.json)
+            }
             Err(exit) => exit,
         },
         Command::Shrink(args) => match Subject::of(&args.what) {

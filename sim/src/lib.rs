@@ -10,7 +10,7 @@
 //! 4. A run ([`run`]) leaves a history; judges read it. Its chained digest is the run's *fingerprint*, equal in every
 //!    thread, process and build profile; the hunter ([`hunt`]) checks that on a sample of its seeds.
 //!
-//! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`].
+//! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`] and [`page`].
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`] and [`stopwatch`] only, never inside a run.
 
@@ -28,7 +28,10 @@ pub mod builtin;
 pub mod capsule;
 pub mod cli;
 pub mod exit;
+pub mod explain;
 pub mod hunt;
+pub mod moment;
+pub mod page;
 pub mod plan;
 pub mod replay;
 pub mod report;
