@@ -34,6 +34,9 @@ fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
             let graph = spec.build(INPUT, OUTPUT).map_err(|e| e.to_string())?;
             (Job { graph: Arc::new(graph), config: plan.config() }, spec.reference(OUTPUT))
         }
+        InputShape::Own(_) => {
+            return Err("it runs a job that is not built in: replay it by the test it belongs to".to_owned());
+        }
         InputShape::Files { .. } | InputShape::Generated { .. } => {
             let built_in: &BuiltIn = jobs::find(plan.job.name()).map_err(|e| e.to_string())?;
             let parameters = parameters(plan);
@@ -51,7 +54,7 @@ fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
 fn parameters(plan: &Plan) -> JobParameters {
     let mut parameters = JobParameters { parallelism: plan.parallelism, config: plan.config(), ..Default::default() };
     match plan.input {
-        InputShape::Graph(_) => {}
+        InputShape::Graph(_) | InputShape::Own(_) => {}
         InputShape::Files { split_bytes, chunk_bytes, .. } => {
             parameters.split_bytes = split_bytes;
             parameters.chunk_bytes = chunk_bytes;
@@ -66,7 +69,8 @@ fn parameters(plan: &Plan) -> JobParameters {
     parameters
 }
 
-fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
+/// Who runs a job under a plan.
+pub fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
     let over = Arc::new(AtomicBool::new(false));
     let on_error = OnError::Restart { after_ms: plan.supervisor_delay_ms };
     let coordinator = ProcessSpec {

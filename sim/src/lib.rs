@@ -26,6 +26,7 @@ compile_error!(
 pub mod bugs;
 pub mod builtin;
 pub mod capsule;
+pub mod check;
 pub mod cli;
 pub mod exit;
 pub mod hunt;
@@ -41,6 +42,8 @@ pub mod story;
 pub mod tally;
 pub mod verdict;
 pub mod world;
+
+pub use check::check;
 
 /// The whole of a binary that hunts the built-in jobs and runs `jobs` for real.
 pub fn main(jobs: &[cofferdam_engine::jobs::BuiltIn]) -> std::process::ExitCode {

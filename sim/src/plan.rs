@@ -8,9 +8,11 @@
 pub mod draw;
 pub mod graph;
 pub mod input;
+mod own;
 mod policy;
 
 pub use input::InputShape;
+pub use own::{Measured, OwnShape};
 pub use policy::Policy;
 
 use crate::seed::Seed;
@@ -20,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Which built-in job runs.
+/// Which job runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobKind {
@@ -30,6 +32,9 @@ pub enum JobKind {
     Join,
     /// A random graph of operators over one record type.
     Graph,
+    /// Somebody's own: see [`crate::check`].
+    #[value(skip)]
+    Own,
 }
 
 impl JobKind {
@@ -39,6 +44,7 @@ impl JobKind {
             Self::WordCount => "word-count",
             Self::Join => "join",
             Self::Graph => "graph",
+            Self::Own => "own",
         }
     }
 }
@@ -87,6 +93,11 @@ impl Plan {
         draw::job(seed)
     }
 
+    /// The plan that `seed` stands for where a job of this shape is checked.
+    pub fn of_own(seed: Seed, shape: &OwnShape) -> Self {
+        draw::own(seed, shape)
+    }
+
     /// How the job is configured.
     pub fn config(&self) -> JobConfig {
         JobConfig {
@@ -115,7 +126,7 @@ impl Plan {
 
     /// How much the run may use.
     pub fn budget(&self) -> Budget {
-        Budget { events: EVENTS, virtual_ms: self.heal_at_ms + self.liveness_ms }
+        Budget { events: self.input.deliveries(EVENTS), virtual_ms: self.heal_at_ms + self.liveness_ms }
     }
 }
 
