@@ -13,6 +13,7 @@ use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, L
 use cofferdam_engine::runtime::mailbox::{Either, race};
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
 use cofferdam_properties::Reference;
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::Process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +49,7 @@ fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
         }
     };
     let processes = processes(plan, &job);
-    Ok(Staging { job, initial, reference: Some(reference), processes })
+    Ok(Staging { job, initial, reference: Some(reference), models: Models::default(), processes })
 }
 
 fn parameters(plan: &Plan) -> JobParameters {

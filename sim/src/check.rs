@@ -62,6 +62,7 @@ use bytes::Bytes;
 use cofferdam_engine::graph::Job;
 use cofferdam_engine::job::JobBuilder;
 use cofferdam_properties::Reference;
+use cofferdam_properties::external::{Model, Models};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -90,6 +91,7 @@ pub fn check<J: Fn(&JobBuilder) + Send + Sync + 'static>(job: J) -> Check {
         declare: Arc::new(job),
         input: BTreeMap::new(),
         reference: None,
+        models: Models::default(),
         seeds: SEEDS,
         first: Seed(0),
         threads: None,
@@ -114,6 +116,7 @@ pub struct Check {
     declare: Declare,
     input: BTreeMap<String, Bytes>,
     reference: Option<Reference>,
+    models: Models,
     seeds: u64,
     first: Seed,
     threads: Option<usize>,
@@ -166,6 +169,12 @@ impl Check {
         let mut lines: Vec<String> = lines.into_iter().map(Into::into).collect();
         lines.sort_unstable();
         self.reference.get_or_insert_default().outputs.insert(prefix.to_owned(), lines);
+        self
+    }
+
+    /// A system outside that the job's sinks write to: a state machine that stands for it. See [`crate::external`].
+    pub fn external<M: Model + 'static>(mut self, system: &str, make: impl Fn() -> M + Send + Sync + 'static) -> Self {
+        self.models = self.models.with(system, make);
         self
     }
 
@@ -249,6 +258,9 @@ impl Check {
     fn plan(&self, seed: Seed, shape: &OwnShape) -> Plan {
         let mut plan = Plan::of_own(seed, shape);
         plan.faults.retain(|fault| self.faults.allow(&fault.what));
+        if !self.models.is_empty() {
+            plan.faults.iter_mut().for_each(|fault| faults::outside(&mut fault.what));
+        }
         plan
     }
 
@@ -263,7 +275,8 @@ impl Check {
         let stage = move |_: Seed, plan: &Plan| {
             let job = Job { graph: Arc::new(check.build(plan.parallelism)?), config: plan.config() };
             let processes = builtin::processes(plan, &job);
-            Ok(Staging { job, initial: check.input.clone(), reference: check.reference.clone(), processes })
+            let (initial, reference, models) = (check.input.clone(), check.reference.clone(), check.models.clone());
+            Ok(Staging { job, initial, reference, models, processes })
         };
         Runner::new(Arc::new(stage), world::run)
     }

@@ -29,6 +29,7 @@ pub mod capsule;
 pub mod check;
 pub mod cli;
 pub mod exit;
+pub mod external;
 pub mod hunt;
 pub mod plan;
 pub mod replay;

@@ -1,6 +1,6 @@
 //! What may strike a job that is checked: families of faults, to be narrowed down while one looks for a cause.
 
-use crate::world::FaultKind;
+use crate::world::{FaultKind, Requests};
 
 /// Families of faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,5 +57,45 @@ impl Faults {
             | FaultKind::ShortReads { .. }
             | FaultKind::StaleListings { .. } => self.storage,
         }
+    }
+}
+
+/// Storage faults that would strike input and output strike the systems that it writes to instead.
+pub(super) fn outside(fault: &mut FaultKind) {
+    match fault {
+        FaultKind::SlowStorage { prefix, .. }
+        | FaultKind::ThrottleStorage { prefix, .. }
+        | FaultKind::LimitBandwidth { prefix, .. } => aim(prefix),
+        FaultKind::FailStorage { prefix, requests, .. }
+        | FaultKind::LoseReplies { prefix, requests, .. }
+        | FaultKind::HangStorage { prefix, requests, .. } => {
+            aim(prefix);
+            if prefix == OUTSIDE {
+                *requests = Requests::All;
+            }
+        }
+        FaultKind::Crash { .. }
+        | FaultKind::CrashTogether { .. }
+        | FaultKind::Pause { .. }
+        | FaultKind::Zombie { .. }
+        | FaultKind::JumpWallClock { .. }
+        | FaultKind::OneWay { .. }
+        | FaultKind::Disconnect { .. }
+        | FaultKind::HalfOpen { .. }
+        | FaultKind::Refuse { .. }
+        | FaultKind::ResetConnections { .. }
+        | FaultKind::SlowLinks { .. }
+        | FaultKind::Partition { .. }
+        | FaultKind::StallStorage { .. }
+        | FaultKind::ShortReads { .. }
+        | FaultKind::StaleListings { .. } => {}
+    }
+}
+
+const OUTSIDE: &str = "external/";
+
+fn aim(prefix: &mut String) {
+    if prefix == "output" || prefix == "input" {
+        OUTSIDE.clone_into(prefix);
     }
 }

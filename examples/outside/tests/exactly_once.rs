@@ -1,0 +1,43 @@
+//! The whole test of a job: one line. And that it is worth something: it convicts sinks that are subtly wrong.
+
+use cofferdam_sim::check::{Check, check};
+use cofferdam_sim::external::Log;
+use outside::{Flaw, LOG, orders};
+
+fn with(flaw: Option<Flaw>) -> Check {
+    check(move |job| orders(job, flaw)).named("orders").external(LOG, Log::new)
+}
+
+#[test]
+fn every_order_is_in_the_log_exactly_once() {
+    with(None).seeds(200).run();
+}
+
+fn convicted(flaw: Flaw) -> String {
+    let failure = with(Some(flaw)).seeds(400).try_run().expect_err("it is wrong");
+    println!("{failure}");
+    failure.property().expect("a run failed").to_owned()
+}
+
+#[test]
+fn a_sink_that_commits_in_prepare_is_convicted() {
+    assert_eq!(convicted(Flaw::CommitsInPrepare), "external-output");
+}
+
+#[test]
+fn a_sink_that_commits_again_under_another_name_is_convicted() {
+    assert_eq!(convicted(Flaw::NewNameForEachCommit), "external-output");
+}
+
+#[test]
+fn a_sink_that_forgets_what_was_restored_is_convicted() {
+    assert_eq!(convicted(Flaw::ForgetsWhatWasRestored), "external-output");
+}
+
+/// The log itself refuses to take more into a transaction that is closed, so the job never gets anywhere.
+#[test]
+#[should_panic(expected = "STUCK")]
+fn a_sink_with_one_name_for_all_never_gets_done() {
+    let failure = with(Some(Flaw::OneNameForAll)).seeds(20).try_run().expect_err("it is wrong");
+    panic!("{failure}");
+}
