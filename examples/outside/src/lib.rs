@@ -1,14 +1,18 @@
-//! Orders are summed per customer; every order goes to a log, exactly once, by two-phase commit.
+//! Every order goes to a log, and the sum of each customer's orders to a table, exactly once, by two-phase commit.
 //!
-//! [`LogSink`] is what there is to learn from: [`Flaw`] makes it subtly wrong in four ways, and `tests/exactly_once.rs` shows
-//! that the simulator finds each of them.
+//! [`LogSink`] and [`TableSink`] are what there is to learn from: [`Flaw`] makes them subtly wrong, and `tests/exactly_once.rs`
+//! shows that the simulator finds each of the ways.
+
+mod balances;
+
+pub use balances::{TABLE, TableSink};
 
 use cofferdam_engine::connectors::Generator;
 use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::external::log::Producer;
 use cofferdam_engine::graph::SubtaskContext;
 use cofferdam_engine::ids::{Attempt, CheckpointId};
-use cofferdam_engine::job::{JobBuilder, Sink, SinkWriter};
+use cofferdam_engine::job::{JobBuilder, Sink, SinkWriter, Sum};
 use serde::{Deserialize, Serialize};
 
 /// The log, by the name under which production registers its client and a test its model.
@@ -24,7 +28,12 @@ pub struct Order {
 /// Declares the job, with a sink that is right, or is not.
 pub fn orders(job: &JobBuilder, flaw: Option<Flaw>) {
     let order = |subtask: u16, n: u64| Order { customer: n % 5, amount: 1_000 * u64::from(subtask) + n };
-    job.source("orders", Generator::new(order).records(60)).sink("log", LogSink { flaw });
+    let orders = job.source("orders", Generator::new(order).records(60)).shared();
+    orders.clone().sink("log", LogSink { flaw });
+    orders
+        .key_by(|order| order.customer)
+        .aggregate("balances", Sum(|order: &Order| order.amount))
+        .sink("table", TableSink { flaw });
 }
 
 /// What may be wrong with a sink, however well it works in tests without failures.
@@ -38,6 +47,8 @@ pub enum Flaw {
     OneNameForAll,
     /// Aborts what is open before it commits what was restored.
     ForgetsWhatWasRestored,
+    /// The table: prepares when it commits, so that what it restores may be older than what is in the table.
+    PutsRowsInAgain,
 }
 
 /// Writes every order to the log as a transaction per checkpoint.
@@ -123,7 +134,9 @@ impl SinkWriter<Order> for LogWriter {
                 self.log.fence().await?;
                 self.log.commit(&transaction).await.or(Ok(()))
             }
-            Some(Flaw::CommitsInPrepare | Flaw::OneNameForAll) | None => self.log.commit(&transaction).await,
+            Some(Flaw::CommitsInPrepare | Flaw::OneNameForAll | Flaw::PutsRowsInAgain) | None => {
+                self.log.commit(&transaction).await
+            }
         }
     }
 

@@ -1,15 +1,15 @@
 //! The whole test of a job: one line. And that it is worth something: it convicts sinks that are subtly wrong.
 
 use cofferdam_sim::check::{Check, check};
-use cofferdam_sim::external::Log;
-use outside::{Flaw, LOG, orders};
+use cofferdam_sim::external::{Log, Table};
+use outside::{Flaw, LOG, TABLE, orders};
 
 fn with(flaw: Option<Flaw>) -> Check {
-    check(move |job| orders(job, flaw)).named("orders").external(LOG, Log::new)
+    check(move |job| orders(job, flaw)).named("orders").external(LOG, Log::new).external(TABLE, Table::new)
 }
 
 #[test]
-fn every_order_is_in_the_log_exactly_once() {
+fn every_order_is_in_the_log_and_in_its_customers_balance_exactly_once() {
     with(None).seeds(200).run();
 }
 
@@ -32,6 +32,11 @@ fn a_sink_that_commits_again_under_another_name_is_convicted() {
 #[test]
 fn a_sink_that_forgets_what_was_restored_is_convicted() {
     assert_eq!(convicted(Flaw::ForgetsWhatWasRestored), "external-output");
+}
+
+#[test]
+fn a_sink_that_puts_rows_into_the_table_again_is_convicted() {
+    assert_eq!(convicted(Flaw::PutsRowsInAgain), "external-output");
 }
 
 /// The log itself refuses to take more into a transaction that is closed, so the job never gets anywhere.
