@@ -1,8 +1,8 @@
 //! Jobs that are right, and jobs that are not.
 
 use super::*;
-use crate::capsule::text;
-use crate::world::{Fault, FaultKind, Trigger};
+use crate::capsule::{Capsule, text};
+use crate::world::{Fault, FaultKind, Point, Target, Trigger};
 use cofferdam_engine::connectors::{FileSink, Generator, Text, TextLines};
 use cofferdam_engine::door::{Env, WriteMode};
 use cofferdam_engine::error::{Error, Result};
@@ -134,7 +134,7 @@ fn a_kept_run_whose_fault_never_strikes_is_stale() {
     let what = FaultKind::ThrottleStorage { prefix: "output".to_owned(), for_ms: 10 };
     let faults = vec![Fault { at: Trigger::Time { ms: 100_000_000 }, what }];
     let plan = Plan { faults, ..check.plan(Seed(0), &shape) };
-    let mut capsule = crate::capsule::Capsule::of(&runner.run_plan(Seed(0), plan));
+    let mut capsule = Capsule::of(&runner.run_plan(Seed(0), plan));
     capsule.expect = "exactly-once-state".to_owned();
     text::save(&folder.path().join("old.toml"), &capsule).expect("written");
     let failure = check.try_run().expect_err("it proves nothing");
@@ -165,4 +165,37 @@ fn faults_can_be_narrowed_down() {
     let crashes = only(Faults::CRASHES);
     assert!(!crashes.is_empty() && crashes.iter().all(|kind| kind.contains("crash")), "{crashes:?}");
     assert!(only(Faults::ALL).len() > only(Faults::NETWORK.and(Faults::STORAGE)).len());
+}
+
+#[test]
+fn one_capsule_is_run_alone_and_can_be_aimed_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kept.toml");
+    let check = counted().regressions(folder.path());
+    let shape = calibrate::shape(&check, &check.runner()).expect("it is right");
+    let crash = |occurrence| {
+        let point = Point { event: "attempt_running".to_owned(), occurrence, ..Point::default() };
+        let what = FaultKind::Crash { process: Target::Announcer, restart_after_ms: 5 };
+        let faults = vec![Fault { at: Trigger::Point(point), what }];
+        Capsule::of(&check.runner().run_plan(Seed(1), Plan { faults, ..check.plan(Seed(1), &shape) }))
+    };
+    let alone = |re_aim| check.steered(Steering::Capsule { path: path.clone(), re_aim });
+
+    text::save(&path, &crash(0)).expect("written");
+    assert_eq!(alone(false).expect("it passes").regressions, 1);
+
+    // The fourth attempt of a job that is started once.
+    text::save(&path, &crash(3)).expect("written");
+    assert!(matches!(alone(false), Err(Failure::Stale { fault: 0, .. })));
+    alone(true).expect("there is one nearby");
+    assert_eq!(alone(false).expect("it strikes again").regressions, 1);
+}
+
+#[test]
+fn a_capsule_of_a_built_in_job_is_no_capsule_of_this_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("other.toml");
+    text::save(&path, &Capsule::of(&builtin::runner().run(Seed(3)))).expect("written");
+    let failure = counted().steered(Steering::Capsule { path, re_aim: false }).expect_err("another job");
+    assert!(failure.to_string().ends_with("not of word_count"), "{failure}");
 }
