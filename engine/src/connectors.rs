@@ -11,7 +11,7 @@ pub mod discard;
 pub mod files;
 pub mod generator;
 pub mod lines;
-mod retry;
+mod objects;
 pub mod text;
 
 pub use discard::Discard;

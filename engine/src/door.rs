@@ -13,6 +13,7 @@
 //! Does not cover: memory shared inside one task, and CPU time (only [`Clock::work`] makes time pass).
 
 pub mod collected;
+pub mod retry;
 pub mod whole;
 
 use bytes::Bytes;

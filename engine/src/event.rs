@@ -11,6 +11,7 @@
 mod coordinates;
 
 use crate::ids::{Attempt, ChannelId, CheckpointId, Generation, SubtaskId, WorkerId};
+use crate::messages::client::{Answer, Wish};
 use crate::reason::FailureReason;
 
 /// One announcement.
@@ -39,6 +40,8 @@ pub enum Event {
     AttemptRunning { attempt: Attempt },
     /// The attempt is over; `cause` is for people.
     AttemptFailed { attempt: Attempt, cause: String },
+    /// The next attempt follows this one, which failed, after so long.
+    RestartScheduled { attempt: Attempt, delay_ns: u64 },
 
     // --- Coordinator: one checkpoint ---
     /// An id was allocated and the plan made.
@@ -68,8 +71,12 @@ pub enum Event {
     CheckpointAborted { checkpoint: CheckpointId, reason: FailureReason },
     /// The statistics of this leadership after a checkpoint completed or failed; `remembered` are kept one by one.
     StatisticsKept { triggered: u64, in_progress: u64, completed: u64, failed: u64, restored: u64, remembered: u64 },
-    /// A checkpoint was asked for, and there will be none for this request.
-    TriggerRefused { reason: String },
+    /// A client's wish arrived that is not answered at once; requests count from 1 in each leadership, with gaps.
+    RequestReceived { request: u64, wish: Wish },
+    /// The answer is about to be sent.
+    RequestAnswered { request: u64, answer: Answer },
+    /// The client is gone: there will be no answer.
+    RequestWithdrawn { request: u64 },
     /// A notification of completion is about to be sent.
     NotifySent { attempt: Attempt, checkpoint: CheckpointId, worker: WorkerId },
     /// The checkpoint fell out of retention.
@@ -152,8 +159,18 @@ pub enum Event {
     SubtaskFinished { attempt: Attempt, subtask: SubtaskId },
     /// The subtask failed.
     SubtaskFailed { attempt: Attempt, subtask: SubtaskId, cause: String },
+    /// A link of the worker to or from another one broke.
+    LinkFailed { attempt: Attempt, worker: WorkerId, cause: String },
     /// The worker lost its coordinator and will cancel what it runs.
     CoordinatorLost { worker: WorkerId, cause: String },
     /// The worker stopped every task of an attempt.
     AttemptCancelled { attempt: Attempt, worker: WorkerId },
+
+    // --- Client ---
+    /// A wish is about to be sent.
+    WishSent { wish: Wish },
+    /// Its answer arrived.
+    AnswerHeard { answer: Answer },
+    /// There will be no answer, and the outcome is not known; `cause` is for people.
+    AnswerLost { cause: String },
 }

@@ -38,6 +38,10 @@ number!(
     WorkerId(u16), "worker-"
 );
 number!(
+    /// A client process, which wants something of a running job.
+    ClientId(u16), "client-"
+);
+number!(
     /// An operator's position in the job graph.
     OperatorId(u16), "op-"
 );

@@ -1,14 +1,16 @@
-//! The command line of the engine: any binary that hands its jobs to [`main`] can `run` and `inspect` them, and start their
-//! parts (`coordinator`, `worker`) as processes of their own.
+//! The command line of the engine: any binary that hands its jobs to [`main`] can `run` and `inspect` them, start their
+//! parts (`coordinator`, `worker`) as processes of their own, and ask things of them (`checkpoint`, `cancel`, `status`).
 //!
 //! A binary with commands of its own embeds [`Command`] in its own parser and calls [`execute`].
 
+mod client;
 mod cluster;
 pub mod exit;
 mod folders;
 mod host;
 mod inspect;
 mod options;
+pub mod out;
 mod policy;
 mod run;
 mod show;
@@ -31,6 +33,15 @@ pub enum Command {
     /// Work for a coordinator
     #[command(after_help = cluster::WORKER_HELP)]
     Worker(Box<cluster::WorkerArgs>),
+    /// Have a running job take a checkpoint now, and wait until it is durable
+    #[command(after_help = client::CHECKPOINT_HELP)]
+    Checkpoint(client::ClientArgs),
+    /// Cancel a running job, and wait until its end is durable
+    #[command(after_help = client::CANCEL_HELP)]
+    Cancel(client::ClientArgs),
+    /// Tell how a running job stands
+    #[command(after_help = client::STATUS_HELP)]
+    Status(client::StatusArgs),
     /// Show what a checkpoint folder or a manifest holds, and check every stored byte of it
     #[command(after_help = inspect::HELP)]
     Inspect(inspect::InspectArgs),
@@ -54,6 +65,9 @@ pub fn execute(command: Command, jobs: &[BuiltIn]) -> Exit {
         Command::Run(args) => run::run(&args, jobs),
         Command::Coordinator(args) => cluster::coordinate(&args, jobs),
         Command::Worker(args) => cluster::work(&args, jobs),
+        Command::Checkpoint(args) => client::checkpoint(&args),
+        Command::Cancel(args) => client::cancel(&args),
+        Command::Status(args) => client::status(&args),
         Command::Inspect(args) => inspect::inspect(&args),
     }
 }

@@ -15,7 +15,10 @@
 //!   | <------------------------- JobDone -- |
 //! ```
 //!
-//! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it.
+//! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it. What clients say and
+//! hear is in [`client`].
+
+pub mod client;
 
 use crate::codec;
 use crate::element::Barrier;
@@ -24,12 +27,13 @@ use crate::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
 use crate::reason::FailureReason;
 use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
+use client::Wish;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every incompatible change of a frame.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
-/// From worker to coordinator.
+/// From worker or client to coordinator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ToCoordinator {
     /// The first frame of a connection.
@@ -40,11 +44,13 @@ pub enum ToCoordinator {
         graph: u64,
         /// Who it is.
         worker: WorkerId,
+        /// Drawn when its process started: two processes that say they are the same worker are told apart by it.
+        incarnation: u64,
         /// Where other workers reach it.
         data_address: String,
     },
-    /// The first and only frame of a client's connection: the job shall end.
-    CancelJob,
+    /// The first frame of a client's connection.
+    Ask(Wish),
     /// Still alive.
     Heartbeat,
     /// A subtask has its state back and processes elements from now on.
@@ -235,6 +241,7 @@ mod tests {
             protocol: PROTOCOL_VERSION,
             graph: 7,
             worker: WorkerId(1),
+            incarnation: 7,
             data_address: "here:1".to_owned(),
         };
         vec![encode(&register), encode(&ToWorker::Refused { reason: "why".to_owned() }), encode(&ToWorker::Standby)]

@@ -5,12 +5,12 @@
 //! in a fixed order ([`mailbox::race`]).
 
 pub mod channel;
+pub mod client;
 pub mod coordinator;
 pub mod dial;
 pub mod link;
 pub mod mailbox;
 pub mod patience;
-pub mod retry;
 pub mod snapshot;
 pub mod subtask;
 pub mod worker;

@@ -1,4 +1,5 @@
-//! What taking one snapshot cost one subtask: the vocabulary of checkpoint statistics (Flink: *Monitoring Checkpointing*).
+//! The vocabulary of checkpoint statistics (Flink: *Monitoring Checkpointing*): what taking one snapshot cost one subtask, and
+//! how many checkpoints there were.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,4 +17,19 @@ pub struct SnapshotStatistics {
     pub async_ms: u64,
     /// Length of the stored snapshot.
     pub bytes: u64,
+}
+
+/// How many checkpoints, of one leadership.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Triggered.
+    pub triggered: u64,
+    /// Neither completed nor failed.
+    pub in_progress: u64,
+    /// Durable.
+    pub completed: u64,
+    /// Aborted, for whatever reason.
+    pub failed: u64,
+    /// Attempts deployed from a checkpoint.
+    pub restored: u64,
 }

@@ -7,13 +7,16 @@
 
 use bytes::Bytes;
 use cofferdam_engine::connectors::Text;
+use cofferdam_engine::cores::lease::Standing;
 use cofferdam_engine::element::{Alignment, Barrier, Batch, RecordCodec};
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, EdgeId, Generation, KeyGroup};
 use cofferdam_engine::ids::{OperatorId, SubtaskId, WorkerId};
+use cofferdam_engine::messages::client::{Answer, ToClient, Wish};
 use cofferdam_engine::messages::{self, Deployment, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker};
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
-use cofferdam_engine::persist::slot::{JobMark, Slot, SlotRecord};
+use cofferdam_engine::persist::sign::Sign;
+use cofferdam_engine::persist::slot::{Ended, JobMark, Slot, SlotRecord};
 use cofferdam_engine::persist::{Kind, seal};
 use cofferdam_engine::reason::FailureReason;
 use cofferdam_engine::runtime::link::{Frame, WireElement};
@@ -125,9 +128,33 @@ fn subjects() -> Vec<Subject> {
     let record = SlotRecord::Completed { checkpoint: CheckpointId(7), manifest: "checkpoints/m".into(), floor: 4 };
     let job = JobMark { name: "words".to_owned(), graph: 7 };
     let slot = Slot { generation: Generation(3), token: 9, ids_reserved: CheckpointId(100), job, record };
+    let failed = SlotRecord::Ended { how: Ended::Failed { cause: "the disk is on fire".into() }, floor: 4 };
+    let last_slot = Slot { record: failed, ..slot.clone() };
+    let (generation, address) = (Generation(3), "127.0.0.1:6123".to_owned());
+    let sign = Sign { generation, beat: 9, standing: Standing::Leads, address: address.clone() };
+    let (worker, incarnation) = (WorkerId(2), 5);
+    let register = ToCoordinator::Register { protocol: 1, graph: 7, worker, incarnation, data_address: address };
+    let wish = ToCoordinator::Ask(Wish::Checkpoint);
+    let how = Ended::Failed { cause: "the disk is on fire".into() };
+    let answer = ToClient::Answer(Answer::Over { how, kept: Some(CheckpointId(7)) });
+    let refused = ToWorker::Refused { reason: "it has another graph".into() };
+    let hello = Frame::Hello { attempt: ATTEMPT, from: WorkerId(2) };
     let to_coordinator = |bytes: &[u8]| drop(messages::decode::<ToCoordinator>(bytes));
     let frame = |bytes: &[u8]| drop(messages::decode::<Frame>(bytes));
     vec![
+        Subject { name: "handshake of a worker", valid: encoded(&register), decode: to_coordinator },
+        Subject { name: "handshake of a client", valid: encoded(&wish), decode: to_coordinator },
+        Subject {
+            name: "answer to a client",
+            valid: messages::encode(&answer).to_vec(),
+            decode: |bytes| drop(messages::decode::<ToClient>(bytes)),
+        },
+        Subject {
+            name: "refusal",
+            valid: messages::encode(&refused).to_vec(),
+            decode: |bytes| drop(messages::decode::<ToWorker>(bytes)),
+        },
+        Subject { name: "handshake of a link", valid: messages::encode(&hello).to_vec(), decode: frame },
         Subject { name: "ack", valid: encoded(&ack), decode: to_coordinator },
         Subject { name: "decline", valid: encoded(&decline), decode: to_coordinator },
         Subject {
@@ -162,6 +189,16 @@ fn subjects() -> Vec<Subject> {
             name: "slot",
             valid: payload(&slot.encode()),
             decode: |bytes| drop(Slot::decode("s", &seal(Kind::Slot, 1, bytes))),
+        },
+        Subject {
+            name: "last slot",
+            valid: payload(&last_slot.encode()),
+            decode: |bytes| drop(Slot::decode("s", &seal(Kind::Slot, 1, bytes))),
+        },
+        Subject {
+            name: "sign of life",
+            valid: payload(&sign.encode()),
+            decode: |bytes| drop(Sign::decode(&seal(Kind::Sign, 1, bytes))),
         },
         Subject {
             name: "blob",

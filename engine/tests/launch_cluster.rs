@@ -72,6 +72,7 @@ fn a_coordinator_and_a_worker_finish_a_job() {
     let coordinator = binary::finish(coordinator);
     assert_eq!(coordinator.code, Some(0), "{coordinator:?}");
     assert!(coordinator.stdout.contains("keyed-sum finished with chk-"), "{coordinator:?}");
+    assert!(coordinator.stdout.contains("checkpoints: ") && coordinator.stdout.contains("slowest "), "{coordinator:?}");
     assert_eq!(lines(Path::new(&bench.at("out/sums"))).len(), 9);
     let again = bench.run("coordinator", &["--lease", "1s"]);
     assert_eq!(again.code, Some(0), "{again:?}");

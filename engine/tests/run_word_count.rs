@@ -3,9 +3,11 @@
 //! `COFFERDAM_KILL_SEED` chooses text and moments of the kills.
 
 mod binary;
+mod random;
 
 use binary::{lines, pause};
 use cofferdam_engine::jobs::{self, JobParameters};
+use random::Random;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,23 +16,6 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const KILLS: u64 = 8;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 fn seed() -> u64 {
     std::env::var("COFFERDAM_KILL_SEED").map_or(1, |text| text.parse().expect("COFFERDAM_KILL_SEED is a number"))

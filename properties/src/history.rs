@@ -6,7 +6,7 @@
 use crate::external::Change;
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{CoordinatorId, WorkerId};
+use cofferdam_engine::ids::{ClientId, CoordinatorId, WorkerId};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -17,6 +17,8 @@ pub enum Process {
     Coordinator(CoordinatorId),
     /// A worker.
     Worker(WorkerId),
+    /// A client.
+    Client(ClientId),
 }
 
 impl Process {
@@ -29,6 +31,7 @@ impl fmt::Display for Process {
         match self {
             Self::Coordinator(coordinator) => coordinator.fmt(f),
             Self::Worker(worker) => worker.fmt(f),
+            Self::Client(client) => client.fmt(f),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod barrier_alignment;
 pub mod bounded_statistics;
 pub mod checkpoint_policy;
 pub mod clean_failure;
+pub mod client_answers;
 pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
@@ -18,6 +19,7 @@ pub mod no_orphans;
 pub mod one_live_owner;
 pub mod one_outcome;
 pub mod progress_after_healing;
+pub mod restart_policy;
 pub mod restore_uses_latest;
 pub mod retention;
 pub mod unknown_outcome;
@@ -40,7 +42,9 @@ pub const PROPERTIES: &[Property] = &[
     one_outcome::PROPERTY,
     completed_is_restorable::PROPERTY,
     retention::PROPERTY,
+    client_answers::PROPERTY,
     clean_failure::PROPERTY,
+    restart_policy::PROPERTY,
     restore_uses_latest::PROPERTY,
     exactly_once_output::PROPERTY,
     external_output::PROPERTY,

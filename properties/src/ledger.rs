@@ -264,10 +264,20 @@ impl<'a> Ledger<'a> {
         before.filter(|slot| slot.record == SlotRecord::NewGeneration).map(|slot| slot.generation).max()
     }
 
-    /// The entry at which the job's end became durable.
+    /// The entry at which it became durable that the job has finished.
     pub fn finished(&self) -> Option<usize> {
-        let finished = |slot: &Slot| matches!(slot.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
-        self.slots.iter().find(|fact| fact.slot.as_ref().is_ok_and(finished)).map(|fact| fact.at)
+        self.ended(|how| matches!(how, Ended::Finished { .. }))
+    }
+
+    /// The entry at which it became durable that the job was cancelled.
+    pub fn cancelled(&self) -> Option<usize> {
+        self.ended(|how| *how == Ended::Cancelled)
+    }
+
+    /// The entry at which an end became durable that is one of those meant.
+    pub fn ended(&self, meant: impl Fn(&Ended) -> bool) -> Option<usize> {
+        let ended = |slot: &Slot| matches!(&slot.record, SlotRecord::Ended { how, .. } if meant(how));
+        self.slots.iter().find(|fact| fact.slot.as_ref().is_ok_and(ended)).map(|fact| fact.at)
     }
 
     /// Whether at `at` a checkpoint at or above `checkpoint` was durable that `attempt` took.
@@ -283,7 +293,8 @@ pub fn handle<'m>(manifest: &'m Manifest, (uid, index): (&str, u16)) -> Option<&
     operator.subtasks.get(usize::from(index))
 }
 
-fn is_about_elements(event: &Event) -> bool {
+/// Whether an event is an element that is emitted or taken: most of a history are.
+pub fn is_about_elements(event: &Event) -> bool {
     matches!(
         event,
         Event::SourceEmitted { .. }

@@ -19,7 +19,9 @@
 //! | `one-outcome` | a triggered checkpoint completes or is aborted, once, and only what happened is notified | order rules O6, O9; FLINK-22494 |
 //! | `completed-is-restorable` | a retained completed checkpoint can be read back from storage at every instant | order rules O6, O7, O8 |
 //! | `retention` | as many checkpoints count as shall be retained, and the others go pointer first | order rule O8; FLINK-22014 |
+//! | `client-answers` | whoever asks something of a running job is answered once, and with what is durable | Flink: Checkpoints; order rule O6 |
 //! | `clean-failure` | a job fails only once its restarts are used up, durably, and then nothing follows | order rule O12; FLINK-31041, FLINK-25486 |
+//! | `restart-policy` | attempts follow failures as often, and as long after them, as the restart strategy says | Flink: Task Failure Recovery |
 //! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
 //! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
 //! | `external-output` | systems outside show the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing; Kafka: KIP-98 |

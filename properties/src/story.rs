@@ -17,8 +17,9 @@ use bytes::Bytes;
 use cofferdam_engine::door::Env;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, OperatorKind, SubtaskContext};
-use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
+use cofferdam_engine::ids::{Attempt, CheckpointId, ClientId, Generation, SubtaskId, WorkerId};
 use cofferdam_engine::messages::SnapshotHandle;
+use cofferdam_engine::messages::client::{Answer, Wish};
 use cofferdam_engine::persist::blob::{self, BlobBuilder, Finished};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
@@ -460,6 +461,23 @@ impl Story {
         self.claim(Process::COORDINATOR, Event::JobFinished { checkpoint });
         self.sweep();
         self.fact(Process::COORDINATOR, Fact::Ended(Ok("finished".to_owned())));
+    }
+
+    /// A client has the job cancelled, which keeps what is retained.
+    pub fn cancel(&mut self) {
+        let client = Process::Client(ClientId(0));
+        let (attempt, cause) = (self.attempt, "the job is cancelled".to_owned());
+        self.start(client);
+        self.claim(client, Event::WishSent { wish: Wish::Cancel });
+        self.claim(Process::COORDINATOR, Event::RequestReceived { request: 7, wish: Wish::Cancel });
+        self.claim(Process::COORDINATOR, Event::AttemptFailed { attempt, cause });
+        let (floor, kept) = (self.slots, self.completed.as_ref().map(|completed| completed.id));
+        self.write_slot(SlotRecord::Ended { how: Ended::Cancelled, floor });
+        self.claim(Process::COORDINATOR, Event::JobCancelled { checkpoint: kept });
+        let answer = Answer::Over { how: Ended::Cancelled, kept };
+        self.claim(Process::COORDINATOR, Event::RequestAnswered { request: 7, answer: answer.clone() });
+        self.claim(client, Event::AnswerHeard { answer });
+        self.sweep();
     }
 
     /// The clean-up will overlook an object.

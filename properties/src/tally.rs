@@ -4,9 +4,10 @@
 //! Counts only; judges nothing. Numbers of many runs add up with [`Tally::add`].
 
 use crate::case::Case;
-use crate::history::{Fact, Process, What};
+use crate::history::{Fact, Incarnation, Process, What};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::messages::client::{Answer, Wish};
 use std::collections::BTreeSet;
 
 /// Counts of one run, or of many.
@@ -24,6 +25,10 @@ pub struct Tally {
     pub restores_non_empty: u64,
     /// Crashes of the coordinator.
     pub coordinator_crashes: u64,
+    /// Leaderships that one coordinator took after another one had led.
+    pub take_overs: u64,
+    /// Of these, those of which the deposed leader was alive.
+    pub take_overs_from_living: u64,
     /// Crashes of any process, by phase.
     pub crashes: CrashPhases,
     /// Records emitted by sources, repetitions after restores included.
@@ -38,6 +43,51 @@ pub struct Tally {
     pub overlapping_cuts: u64,
     /// Attempts that restored such a checkpoint: records were processed again.
     pub repetitions: u64,
+    /// What clients wanted, and got.
+    pub clients: Clients,
+}
+
+/// What clients wanted of a job, and what has become of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Clients {
+    /// Checkpoints asked for.
+    pub checkpoints: u64,
+    /// Of these, those whose client heard that one is durable.
+    pub completed: u64,
+    /// Those whose client heard that there will be none.
+    pub declined: u64,
+    /// Answers to either wish that were lost.
+    pub lost: u64,
+    /// Requests that a coordinator let go of because their clients had gone.
+    pub withdrawn: u64,
+    /// Cancellations asked for.
+    pub cancellations: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+}
+
+impl Clients {
+    fn on_claim(&mut self, event: &Event) {
+        match event {
+            Event::WishSent { wish: Wish::Checkpoint } => self.checkpoints += 1,
+            Event::WishSent { wish: Wish::Cancel } => self.cancellations += 1,
+            Event::AnswerHeard { answer: Answer::Completed { .. } } => self.completed += 1,
+            Event::AnswerHeard { answer: Answer::Declined(_) } => self.declined += 1,
+            Event::AnswerLost { .. } => self.lost += 1,
+            Event::RequestWithdrawn { .. } => self.withdrawn += 1,
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.checkpoints += other.checkpoints;
+        self.completed += other.completed;
+        self.declined += other.declined;
+        self.lost += other.lost;
+        self.withdrawn += other.withdrawn;
+        self.cancellations += other.cancellations;
+        self.cancelled += other.cancelled;
+    }
 }
 
 /// In which phase of the job processes crashed; each crash counts once, in the first phase that fits.
@@ -104,14 +154,27 @@ impl Tally {
     pub fn of(case: &Case<'_>) -> Self {
         let mut tally = Self { entries: case.history.entries.len() as u64, ..Self::default() };
         let mut phase = Phase::default();
+        let mut leader: Option<(Incarnation, bool)> = None;
         for entry in &case.history.entries {
             match &entry.what {
                 What::Claim(Event::AttemptDeployed { restore: Some(_), .. }) => {
                     tally.restores += 1;
                     phase = Phase { restoring: true, completed: phase.completed, ..Phase::default() };
                 }
+                What::Claim(Event::LeadershipTaken { .. }) => {
+                    let lives = leader.filter(|(before, _)| before.process != entry.by.process).map(|(_, lives)| lives);
+                    tally.take_overs += u64::from(lives.is_some());
+                    tally.take_overs_from_living += u64::from(lives == Some(true));
+                    leader = Some((entry.by, true));
+                }
                 What::Claim(event) => tally.on_claim(event, &mut phase),
-                What::Fact(Fact::Crashed) => {
+                What::Fact(fact @ (Fact::Crashed | Fact::Ended(_))) => {
+                    if let Some((_, lives)) = leader.as_mut().filter(|(leader, _)| *leader == entry.by) {
+                        *lives = false;
+                    }
+                    if matches!(fact, Fact::Ended(_)) {
+                        continue;
+                    }
                     phase.count(&mut tally.crashes);
                     tally.coordinator_crashes += u64::from(matches!(entry.by.process, Process::Coordinator(_)));
                 }
@@ -121,6 +184,7 @@ impl Tally {
         let completed: BTreeSet<CheckpointId> = case.ledger().completed.iter().map(|c| c.checkpoint).collect();
         tally.checkpoints_completed = completed.len() as u64;
         tally.finished = u64::from(case.ledger().finished().is_some());
+        tally.clients.cancelled = u64::from(case.ledger().cancelled().is_some());
         let account = case.account();
         tally.restores_non_empty = account.restores_non_empty;
         (tally.overlapping_cuts, tally.repetitions) = (account.overlapping_cuts, account.repetitions);
@@ -128,6 +192,7 @@ impl Tally {
     }
 
     fn on_claim(&mut self, event: &Event, phase: &mut Phase) {
+        self.clients.on_claim(event);
         match event {
             Event::AttemptDeployed { .. } => {
                 *phase = Phase { restoring: true, completed: phase.completed, ..Phase::default() };
@@ -160,6 +225,8 @@ impl Tally {
         self.restores += other.restores;
         self.restores_non_empty += other.restores_non_empty;
         self.coordinator_crashes += other.coordinator_crashes;
+        self.take_overs += other.take_overs;
+        self.take_overs_from_living += other.take_overs_from_living;
         self.crashes.add(&other.crashes);
         self.records_emitted += other.records_emitted;
         self.records_consumed += other.records_consumed;
@@ -167,6 +234,7 @@ impl Tally {
         self.finished += other.finished;
         self.overlapping_cuts += other.overlapping_cuts;
         self.repetitions += other.repetitions;
+        self.clients.add(&other.clients);
     }
 }
 
@@ -176,6 +244,7 @@ mod tests {
     use crate::case::Case;
     use crate::history::Process;
     use crate::story::{Story, worker};
+    use cofferdam_engine::ids::CoordinatorId;
 
     fn tally(story: &Story) -> Tally {
         Tally::of(&Case::new(&story.history, &story.job, None))
@@ -217,6 +286,30 @@ mod tests {
         assert_eq!((crashes.before_first_checkpoint, crashes.checkpoint_pending), (1, 1));
         assert_eq!((crashes.between_checkpoints, crashes.after_input_ended, crashes.during_restore), (1, 1, 0));
         assert_eq!(tally.coordinator_crashes, 1);
+    }
+
+    #[test]
+    fn a_cancelled_job_is_counted_with_the_wish() {
+        let mut story = Story::begun();
+        story.checkpoint();
+        story.cancel();
+        let clients = tally(&story).clients;
+        assert_eq!((clients.cancellations, clients.cancelled, clients.checkpoints, clients.lost), (1, 1, 0, 0));
+    }
+
+    #[test]
+    fn leaders_that_another_coordinator_deposes_are_counted_dead_or_alive() {
+        let standby = Process::Coordinator(CoordinatorId(1));
+        let mut story = Story::begun();
+        story.start(standby);
+        story.lead_by(standby);
+        story.crash(standby);
+        story.start(standby);
+        story.lead_by(standby);
+        story.crash(standby);
+        story.lead();
+        let tally = tally(&story);
+        assert_eq!((tally.take_overs, tally.take_overs_from_living), (2, 1));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod lane;
 pub(crate) mod quiet;
 mod reader;
 pub(crate) mod run;
+pub mod standing;
 pub(crate) mod subtask;
 pub(crate) mod topology;
 

@@ -21,6 +21,7 @@ use crate::hunt::summary::Progress;
 use crate::hunt::{HuntOptions, Output, Shard};
 use crate::seed::Seed;
 use crate::verdict::Verdict;
+use cofferdam_engine::launch::out;
 use planted::PlantedBug;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,12 +66,12 @@ pub fn bugs(root: &Path, options: &BugsOptions) -> Exit {
     let chosen: Vec<PlantedBug> =
         all.into_iter().filter(|bug| options.names.is_empty() || options.names.contains(&bug.name)).collect();
     if options.list {
-        print!("{}", table::list(&chosen));
+        out::say(table::list(&chosen));
         return Exit::Clean;
     }
     match hunt_all(root, options, &chosen) {
         Ok(rows) => {
-            print!("{}", if options.json { table::json(&rows) } else { table::text(&rows) });
+            out::say(if options.json { table::json(&rows) } else { table::text(&rows) });
             let missed = rows.iter().any(Row::missed);
             if missed { Exit::Violation } else { Exit::Clean }
         }
@@ -82,7 +83,7 @@ fn hunt_all(root: &Path, options: &BugsOptions, chosen: &[PlantedBug]) -> Result
     let mut rows = Vec::new();
     for build in plant::builds(root, chosen)? {
         let names: Vec<&str> = build.bugs.iter().map(|bug| bug.name.as_str()).collect();
-        eprintln!("building a copy with {}", names.join(", "));
+        out::complain(format_args!("building a copy with {}", names.join(", ")));
         let program = copy::build(root, &build)?;
         for bug in &build.bugs {
             let command = ChildCommand {
@@ -91,7 +92,7 @@ fn hunt_all(root: &Path, options: &BugsOptions, chosen: &[PlantedBug]) -> Result
                 environment: vec![(SWITCH.into(), bug.name.clone())],
             };
             let row = hunt_one(root, options, bug, &command)?;
-            eprintln!("{}", table::line(&row));
+            out::complain(table::line(&row));
             rows.push(row);
         }
     }

@@ -1,5 +1,7 @@
 //! The built-in subject: the jobs that come with the engine, run by its coordinator and workers as they are.
 
+mod client;
+
 use crate::plan::{InputShape, Plan};
 use crate::run::{GAVE_UP, Runner, Staging};
 use crate::seed::Seed;
@@ -7,7 +9,7 @@ use crate::world::{self, Main, OnError, ProcessSpec};
 use cofferdam_engine::door::Env;
 use cofferdam_engine::error::Reaction;
 use cofferdam_engine::graph::Job;
-use cofferdam_engine::ids::WorkerId;
+use cofferdam_engine::ids::{ClientId, CoordinatorId, WorkerId};
 use cofferdam_engine::jobs::{self, BuiltIn, JobParameters};
 use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::{Either, race};
@@ -19,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const COORDINATOR: &str = "coordinator:6123";
 const INPUT: &str = "input";
 const OUTPUT: &str = "output";
 
@@ -74,33 +75,47 @@ fn parameters(plan: &Plan) -> JobParameters {
 pub fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
     let over = Arc::new(AtomicBool::new(false));
     let on_error = OnError::Restart { after_ms: plan.supervisor_delay_ms };
-    let coordinator = ProcessSpec {
-        process: Process::COORDINATOR,
-        main: coordinator_main(job.clone(), plan.workers, over.clone()),
+    let coordinator = |id| ProcessSpec {
+        process: Process::Coordinator(id),
+        main: coordinator_main(job.clone(), plan, id, over.clone()),
         on_error,
     };
+    let addresses: Vec<String> = (0..plan.coordinators()).map(CoordinatorId).map(address).collect();
     let worker = |worker| ProcessSpec {
         process: Process::Worker(worker),
-        main: worker_main(job.clone(), worker, over.clone()),
+        main: worker_main(job.clone(), worker, addresses.clone(), over.clone()),
         on_error,
     };
-    std::iter::once(coordinator).chain((0..plan.workers).map(WorkerId).map(worker)).collect()
+    let coordinators = (0..plan.coordinators()).map(CoordinatorId).map(coordinator);
+    let workers = (0..plan.workers).map(WorkerId).map(worker);
+    let clients = plan.clients.iter().zip(0..).map(|(client, number)| ProcessSpec {
+        process: Process::Client(ClientId(number)),
+        main: client::main(client.clone(), addresses.clone(), over.clone()),
+        on_error: OnError::StayDown,
+    });
+    coordinators.chain(workers).chain(clients).collect()
+}
+
+/// Where a coordinator listens.
+fn address(id: CoordinatorId) -> String {
+    format!("{id}:6123")
 }
 
 /// A coordinator under a supervisor: one that is deposed or cannot work now comes up again, one that gives the job up
-/// does not.
-fn coordinator_main(job: Job, workers: u16, over: Arc<AtomicBool>) -> Main {
-    let submitted = AtomicBool::new(false);
+/// does not. One of two watches the other, and neither submits the job: what is over for one is over for both.
+fn coordinator_main(job: Job, plan: &Plan, id: CoordinatorId, over: Arc<AtomicBool>) -> Main {
+    let (workers, lease) = (plan.workers, plan.standby_lease_ms.map(Duration::from_millis));
+    let submitted = AtomicBool::new(lease.is_some());
     Arc::new(move |env: Env| {
         let (job, over) = (job.clone(), over.clone());
         // Whoever comes up again only leads on.
         let start = if submitted.swap(true, Ordering::Relaxed) { Start::Resume } else { Start::Submit };
         let options = CoordinatorOptions {
-            listen: COORDINATOR.to_owned(),
+            listen: address(id),
             workers,
             start,
-            rivalry: Rivalry::Depose,
-            lease: LEASE,
+            rivalry: if lease.is_some() { Rivalry::Standby } else { Rivalry::Depose },
+            lease: lease.unwrap_or(LEASE),
             ready: None,
             statistics: None,
         };
@@ -128,25 +143,13 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// A worker, until it ends or is taken down because the job is over: one that comes up after that finds no coordinator
 /// and would look for one for ever.
-fn worker_main(job: Job, worker: WorkerId, over: Arc<AtomicBool>) -> Main {
+fn worker_main(job: Job, worker: WorkerId, coordinators: Vec<String>, over: Arc<AtomicBool>) -> Main {
     Arc::new(move |env: Env| {
         let (job, over) = (job.clone(), over.clone());
-        let options = WorkerOptions {
-            worker,
-            coordinators: vec![COORDINATOR.to_owned()],
-            listen: format!("{worker}:0"),
-            announce: None,
-        };
+        let options =
+            WorkerOptions { worker, coordinators: coordinators.clone(), listen: format!("{worker}:0"), announce: None };
         Box::pin(async move {
-            let taken_down = {
-                let env = env.clone();
-                async move {
-                    while !over.load(Ordering::Relaxed) {
-                        env.sleep(LOOK_EVERY).await;
-                    }
-                    env.sleep(GRACE).await;
-                }
-            };
+            let taken_down = taken_down(env.clone(), over);
             match race(Box::pin(worker::run(env, job, options)), Box::pin(taken_down)).await {
                 Either::First(Ok(())) => Ok("done".to_owned()),
                 Either::First(Err(error)) => Err(error.to_string()),
@@ -154,6 +157,14 @@ fn worker_main(job: Job, worker: WorkerId, over: Arc<AtomicBool>) -> Main {
             }
         })
     })
+}
+
+/// Ready once the job is over, and whoever can end by itself has.
+async fn taken_down(env: Env, over: Arc<AtomicBool>) {
+    while !over.load(Ordering::Relaxed) {
+        env.sleep(LOOK_EVERY).await;
+    }
+    env.sleep(GRACE).await;
 }
 
 #[cfg(test)]
@@ -166,7 +177,7 @@ mod tests {
         for seed in (0..200).map(Seed) {
             let plan = Plan::of(seed);
             let staging = stage(seed, &plan).expect("it can be staged");
-            assert_eq!(staging.processes.len(), usize::from(plan.workers) + 1);
+            assert_eq!(staging.processes.len(), usize::from(plan.workers + plan.coordinators()) + plan.clients.len());
             assert_eq!(staging.job.graph.subtasks().len() as u32, plan.input.subtasks(plan.parallelism));
             let outputs = staging.reference.expect("every job has one").outputs;
             assert!(plan.job == JobKind::Graph || !outputs.is_empty(), "{plan}");

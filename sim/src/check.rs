@@ -30,9 +30,9 @@
 //!
 //! | variable | does |
 //! |---|---|
-//! | `COFFERDAM_SEED=g2:0x4d2` | runs this seed alone |
+//! | `COFFERDAM_SEED=g3:0x4d2` | runs this seed alone |
 //! | `COFFERDAM_SEEDS=5000` | runs so many |
-//! | `COFFERDAM_FROM=g2:0x4d2` | from this one on; `fresh`: from one that nobody chose |
+//! | `COFFERDAM_FROM=g3:0x4d2` | from this one on; `fresh`: from one that nobody chose |
 //! | `COFFERDAM_CAPSULE=FILE` | runs this capsule alone |
 //! | `COFFERDAM_RE_AIM=1` | with a capsule: writes it anew so that its faults strike again |
 //!
@@ -59,6 +59,7 @@ use crate::seed::Seed;
 use crate::tally::Tally;
 use crate::world;
 use bytes::Bytes;
+use cofferdam_engine::config::CheckpointMode;
 use cofferdam_engine::graph::Job;
 use cofferdam_engine::job::JobBuilder;
 use cofferdam_properties::Reference;
@@ -222,6 +223,7 @@ impl Check {
 
     /// Checks, and panics with the failure's screen. What failed is kept as a file.
     #[track_caller]
+    #[expect(clippy::print_stdout, reason = "a test's harness keeps this, and shows it with --nocapture")]
     pub fn run(self) -> Summary {
         match self.try_run() {
             Ok(summary) => {
@@ -257,6 +259,8 @@ impl Check {
     /// The plan of a seed for this job.
     fn plan(&self, seed: Seed, shape: &OwnShape) -> Plan {
         let mut plan = Plan::of_own(seed, shape);
+        // The question is whether it is exactly-once: less is not promised.
+        plan.policy.mode = CheckpointMode::ExactlyOnce;
         plan.faults.retain(|fault| self.faults.allow(&fault.what));
         if !self.models.is_empty() {
             plan.faults.iter_mut().for_each(|fault| faults::outside(&mut fault.what));

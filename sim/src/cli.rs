@@ -4,6 +4,7 @@ use crate::bugs::{self, BugsOptions};
 use crate::capsule::text::CapsuleError;
 use crate::capsule::{self, Capsule, re_aim};
 use crate::exit::{self, Exit};
+use crate::explain::Explaining;
 use crate::hunt::keep::{self, Keeping};
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::summary::Progress;
@@ -17,6 +18,7 @@ use crate::shrink::command::ShrinkOptions;
 use clap::{Args, Parser, Subcommand};
 use cofferdam_engine::jobs::BuiltIn;
 use cofferdam_engine::launch;
+use cofferdam_engine::launch::out;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -56,15 +58,17 @@ const HUNT_HELP: &str = "\
 Examples:
   cofferdam hunt                                      5,000 fresh seeds on every core
   cofferdam hunt --for 10m --stop-after 20            a nightly hunt
-  cofferdam hunt --from g2:0x4d2 --seeds 1000         the same thousand seeds again
-  cofferdam hunt --from g2:0x4d2 --seeds 9000 --shard 2/3   one of three machines
+  cofferdam hunt --from g3:0x4d2 --seeds 1000         the same thousand seeds again
+  cofferdam hunt --from g3:0x4d2 --seeds 9000 --shard 2/3   one of three machines
 
 Exit codes: 0 clean, 1 something failed, 2 wrong usage, 3 harness error or not deterministic, 130 interrupted";
 
 const REPLAY_HELP: &str = "\
 Examples:
-  cofferdam replay g2:0x4d2            verdict, plan and fingerprint
-  cofferdam replay g2:0x4d2 --trace    the whole story, one line an event
+  cofferdam replay g3:0x4d2                    verdict, plan and fingerprint
+  cofferdam replay g3:0x4d2 --trace            the whole story, one line an event
+  cofferdam replay g3:0x4d2 --trace --until 170ms   … until then, and how everybody stands
+  cofferdam replay g3:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 
@@ -130,14 +134,14 @@ pub struct HuntArgs {
 /// Options of `replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// The seed, as in g2:0x4d2, or a capsule
+    /// The seed, as in g3:0x4d2, or a capsule
     pub what: String,
     /// If a capsule is stale or passes: look for the same violation nearby, and rewrite the file
     #[arg(long)]
     pub re_aim: bool,
-    /// Tell every event
-    #[arg(long)]
-    pub trace: bool,
+    /// What to tell beside the verdict
+    #[command(flatten)]
+    pub explaining: Explaining,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -198,9 +202,11 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
             Ok(Subject::Seed(seed)) if args.re_aim => {
                 complain(&format!("{seed} is no capsule: there is nothing to aim again"), Exit::Usage)
             }
-            Ok(Subject::Seed(seed)) => replay::replay(runner, seed, args.trace, args.json),
+            Ok(Subject::Seed(seed)) => replay::replay(runner, seed, &args.explaining, args.json),
             Ok(Subject::Capsule(path, capsule)) if args.re_aim => re_aim::command(runner, &path, &capsule),
-            Ok(Subject::Capsule(path, capsule)) => replay::capsule(runner, &path, &capsule, args.trace, args.json),
+            Ok(Subject::Capsule(path, capsule)) => {
+                replay::capsule(runner, &path, &capsule, &args.explaining, args.json)
+            }
             Err(exit) => exit,
         },
         Command::Shrink(args) => match Subject::of(&args.what) {
@@ -296,7 +302,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         output: if args.json { Output::Json } else { Output::Text },
     };
     if options.output == Output::Text {
-        eprintln!("hunting from {first} with {} child process(es)", options.jobs);
+        out::complain(format_args!("hunting from {first} with {} child process(es)", options.jobs));
     }
     let mut progress = Progress::new(&options);
     let hunted = hunt::pool::hunt(&options, &command, &mut progress);
@@ -309,7 +315,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
     };
     for failure in keep::worth_keeping(&hunted.ledger) {
         match keep::keep(failure, &command, &keeping) {
-            Ok(kept) => print!("\n{}", kept.told),
+            Ok(kept) => out::say(format_args!("\n{}", kept.told)),
             Err(message) => return complain(&message, Exit::Harness),
         }
     }
@@ -377,7 +383,7 @@ pub fn parse_seed(text: &str) -> Result<Seed, Exit> {
 
 /// One line on standard error.
 pub fn complain(message: &str, exit: Exit) -> Exit {
-    eprintln!("cofferdam: {message}");
+    out::complain(format_args!("cofferdam: {message}"));
     exit
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::complain;
 use crate::exit::Exit;
+use cofferdam_engine::launch::out;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -35,7 +36,7 @@ Then test your job:
 pub fn init(folder: &Path) -> Exit {
     match configure(folder) {
         Ok(done) => {
-            println!("{done}\n\n{NEXT}");
+            out::say(format_args!("{done}\n\n{NEXT}"));
             Exit::Clean
         }
         Err(message) => complain(&message, Exit::Usage),

@@ -25,15 +25,15 @@
 //!
 //! # The determinism model
 //!
-//! 1. One number and a generator version decide everything: `g2:0x…` ([`seed`]).
+//! 1. One number and a generator version decide everything: `g3:0x…` ([`seed`]).
 //! 2. From it comes a *plan* ([`plan`]): job, shape, pace, faults. Plain data that a person can read.
 //! 3. The *world* ([`world`]) makes every delivery and every free choice. Its randomness is keyed by purpose and logical
 //!    coordinate, so that one thing more here moves nothing there.
 //! 4. A run ([`run`]) leaves a history; judges read it. Its chained digest is the run's *fingerprint*, equal in every
 //!    thread, process and build profile; the hunter ([`hunt`]) checks that on a sample of its seeds.
 //!
-//! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`]; [`mod@check`] for jobs of
-//! others.
+//! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`] and [`page`];
+//! [`mod@check`] for jobs of others.
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`], [`mod@check`] and [`stopwatch`] only, never inside a run.
 
@@ -52,9 +52,12 @@ pub mod capsule;
 pub mod check;
 pub mod cli;
 pub mod exit;
+pub mod explain;
 pub mod external;
 pub mod hunt;
 pub mod init;
+pub mod moment;
+pub mod page;
 pub mod plan;
 pub mod replay;
 pub mod report;

@@ -5,12 +5,14 @@
 //!
 //! Invariant: a plan is a pure function of the seed and [`crate::seed::GENERATOR`].
 
+mod client;
 pub mod draw;
 pub mod graph;
 pub mod input;
 mod own;
 mod policy;
 
+pub use client::{Ask, Client};
 pub use input::InputShape;
 pub use own::{Measured, OwnShape};
 pub use policy::Policy;
@@ -18,6 +20,7 @@ pub use policy::Policy;
 use crate::seed::Seed;
 use crate::world::{Budget, Fault, FaultKind, Picks, Requests, Tuning};
 use cofferdam_engine::config::JobConfig;
+use cofferdam_properties::history::Process;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -64,6 +67,9 @@ pub struct Plan {
     pub heartbeat_timeout_ms: u64,
     /// A supervisor starts the coordinator again this long after it gave up its leadership.
     pub supervisor_delay_ms: u64,
+    /// There is a second coordinator, which takes over when the first shows no sign of life for so long, and so on.
+    #[serde(default)]
+    pub standby_lease_ms: Option<u64>,
     pub input: InputShape,
     pub tuning: Tuning,
     pub heal_at_ms: u64,
@@ -74,6 +80,8 @@ pub struct Plan {
     pub picks: Picks,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<Client>,
 }
 
 /// Much longer than an ordinary request takes, much shorter than what is left of a run after healing.
@@ -121,7 +129,27 @@ impl Plan {
         if self.input.job() != self.job {
             return Err(format!("{} has no such input", self.job.name()));
         }
-        self.faults.iter().try_for_each(Fault::validate)
+        for fault in &self.faults {
+            fault.validate().map_err(|cause| format!("{fault}: {cause}"))?;
+            if let Some(process) = fault.what.names().into_iter().find(|process| !self.has(*process)) {
+                return Err(format!("{fault}: there is no {process}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has such a process.
+    pub fn has(&self, process: Process) -> bool {
+        match process {
+            Process::Coordinator(id) => id.0 < self.coordinators(),
+            Process::Worker(id) => id.0 < self.workers,
+            Process::Client(id) => usize::from(id.0) < self.clients.len(),
+        }
+    }
+
+    /// How many coordinators there are.
+    pub fn coordinators(&self) -> u16 {
+        1 + u16::from(self.standby_lease_ms.is_some())
     }
 
     /// How much the run may use.
@@ -185,8 +213,14 @@ impl fmt::Display for Plan {
             "failover    heartbeat {}/{} ms, coordinator back after {} ms",
             self.heartbeat_interval_ms, self.heartbeat_timeout_ms, self.supervisor_delay_ms
         )?;
+        if let Some(lease_ms) = self.standby_lease_ms {
+            writeln!(f, "standby     a second coordinator, with a lease of {lease_ms} ms")?;
+        }
         writeln!(f, "phases      faults until {} ms, then {} ms to finish", self.heal_at_ms, self.liveness_ms)?;
         writeln!(f, "choices     {}", self.picks)?;
+        for (n, client) in self.clients.iter().enumerate() {
+            writeln!(f, "client {n}    {client}")?;
+        }
         if self.faults.is_empty() {
             write!(f, "faults      none")?;
         }
@@ -201,6 +235,7 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofferdam_engine::messages::client::Wish;
 
     #[test]
     fn a_plan_is_a_pure_function_of_its_seed() {
@@ -226,6 +261,25 @@ mod tests {
                 assert_eq!(fault.validate(), Ok(()), "{fault}");
             }
         }
+    }
+
+    #[test]
+    fn enough_plans_ask_for_checkpoints_and_some_cancel() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let wishing = |wish| {
+            let wishes = |plan: &&Plan| plan.clients.iter().flat_map(|client| &client.asks).any(|ask| ask.wish == wish);
+            plans.iter().filter(wishes).count()
+        };
+        assert!(wishing(Wish::Checkpoint) * 5 > plans.len() && wishing(Wish::Cancel) * 33 > plans.len());
+        assert!(wishing(Wish::Status) > 0);
+    }
+
+    #[test]
+    fn every_third_plan_or_so_has_a_second_coordinator() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let leases: Vec<u64> = plans.iter().filter_map(|plan| plan.standby_lease_ms).collect();
+        assert!((plans.len() / 4..plans.len() / 2).contains(&leases.len()), "{}", leases.len());
+        assert!(leases.iter().all(|lease| *lease >= 300), "{leases:?}");
     }
 
     #[test]

@@ -2,56 +2,58 @@
 
 use crate::capsule::{Capsule, Replayed};
 use crate::exit::Exit;
+use crate::explain::Explaining;
 use crate::hunt::wire::Report;
+use crate::report;
 use crate::run::Runner;
 use crate::seed::Seed;
 use crate::verdict::{Outcome, Verdict};
-use crate::{report, story};
+use cofferdam_engine::launch::out;
 use std::path::Path;
 
 /// Lines of the story on the failure screen.
 const LINES_AROUND: usize = 16;
 
 /// Runs `seed`, prints what came of it and says so in the exit code.
-pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
+pub fn replay(runner: &Runner, seed: Seed, explaining: &Explaining, json: bool) -> Exit {
     let outcome = runner.run(seed);
+    if let Err(exit) = explaining.explain(runner, &outcome, &seed.to_string(), json) {
+        return exit;
+    }
     if json {
-        println!("{}", as_json(&outcome));
+        out::say(as_json(&outcome));
         return exit_of(&outcome.verdict);
     }
-    if trace {
-        tell(runner, &outcome);
-    }
-    print!("{seed}: {}", heading(&outcome));
+    out::say(format_args!("{seed}: {}", heading(&outcome)));
     if outcome.verdict.passed() {
-        println!("{}", outcome.plan);
+        out::say(&outcome.plan);
     } else {
         // Last, because it ends in the command.
-        print!("{}", report::screen(runner, &outcome, LINES_AROUND));
+        out::say(report::screen(runner, &outcome, LINES_AROUND));
     }
     exit_of(&outcome.verdict)
 }
 
 /// Runs a capsule, and says whether what it was written for happens.
-pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, trace: bool, json: bool) -> Exit {
+pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, explaining: &Explaining, json: bool) -> Exit {
     let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
+    if let Err(exit) = explaining.explain(runner, &outcome, &path.display().to_string(), json) {
+        return exit;
+    }
     let replayed = capsule.weigh(&outcome, crate::cli::planted() == capsule.bug);
     if json {
         let mut line = as_json(&outcome);
         line["replayed"] = replayed.to_string().into();
-        println!("{line}");
+        out::say(line);
         return exit_of_capsule(&replayed, &outcome);
     }
-    if trace {
-        tell(runner, &outcome);
-    }
-    print!("{}: {}", path.display(), heading(&outcome));
+    out::say(format_args!("{}: {}", path.display(), heading(&outcome)));
     if outcome.verdict.passed() {
-        println!("{}", outcome.plan);
+        out::say(&outcome.plan);
     } else {
-        print!("{}", report::screen_of_capsule(runner, &outcome, LINES_AROUND, path));
+        out::say(format_args!("{}", report::screen_of_capsule(runner, &outcome, LINES_AROUND, path)));
     }
-    println!("\n{}", told(path, capsule, &replayed));
+    out::say(format_args!("\n{}", told(path, capsule, &replayed)));
     exit_of_capsule(&replayed, &outcome)
 }
 
@@ -95,17 +97,6 @@ fn heading(outcome: &Outcome) -> String {
         outcome.tally.history.checkpoints_completed,
         outcome.tally.history.restores,
     )
-}
-
-fn tell(runner: &Runner, outcome: &Outcome) {
-    if let Ok(staging) = runner.stage(outcome.seed, &outcome.plan) {
-        let mark = match outcome.verdict {
-            Verdict::Violation { step, .. } => step,
-            _ => None,
-        };
-        print!("{}", story::told(&outcome.history, &staging.job.graph, 0..outcome.history.entries.len(), mark));
-        println!();
-    }
 }
 
 /// What a verdict means for the exit code.

@@ -2,7 +2,7 @@
 //! again. One screen, ending in that command.
 
 use crate::run::Runner;
-use crate::story;
+use crate::story::{self, Marked};
 use crate::verdict::{Outcome, Verdict};
 use std::fmt::Write;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn write_screen(text: &mut String, runner: &Runner, outcome: &Outcome, lines: us
         let mark = step.unwrap_or(history.entries.len() - 1);
         let range = mark.saturating_sub(lines)..(mark + 1 + lines / 4).min(history.entries.len());
         writeln!(text, "\nThe story around it")?;
-        text.push_str(&story::told(history, &staging.job.graph, range, step));
+        text.push_str(&story::told(history, &staging.job.graph, range, &Marked::of(outcome)));
     }
     Ok(())
 }
@@ -66,7 +66,8 @@ fn heading(verdict: &Verdict) -> String {
     }
 }
 
-fn first_bad_step(outcome: &Outcome) -> Option<usize> {
+/// The index of the entry that convicts, if the verdict knows one.
+pub fn first_bad_step(outcome: &Outcome) -> Option<usize> {
     match &outcome.verdict {
         Verdict::Violation { step, .. } => *step,
         Verdict::EngineAssertion { .. } => outcome.history.entries.len().checked_sub(1),

@@ -171,14 +171,15 @@ fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
     }
 }
 
-/// How the newest coordinator to end did so. One that knows how the job ended is believed before one that was merely
-/// deposed, or taken down with its job.
+/// How the newest coordinator to end did so. One that gave the job up is heard first, whatever another one says: there
+/// is one end, and it is everybody's. One that knows it is believed before one that was merely deposed, or taken down.
 fn end_of_coordinator(history: &History) -> Option<&Result<String, String>> {
     let ends = history.entries.iter().rev().filter_map(|entry| match &entry.what {
         What::Fact(Fact::Ended(how)) if matches!(entry.by.process, Process::Coordinator(_)) => Some(how),
         What::Fact(_) | What::Claim(_) => None,
     });
-    ends.clone().find(|how| how.is_ok()).or_else(|| ends.clone().next())
+    let gave_up = |how: &&Result<String, String>| how.as_ref().is_ok_and(|how| how.starts_with(GAVE_UP));
+    ends.clone().find(gave_up).or_else(|| ends.clone().find(|how| how.is_ok())).or_else(|| ends.clone().next())
 }
 
 /// The last thing that got done, for a run that got stuck.

@@ -27,6 +27,7 @@ pub enum Culprit {
     Sink,
     Worker,
     Coordinator,
+    Client,
 }
 
 /// How far the job had come.
@@ -64,6 +65,7 @@ fn culprit(entry: &Entry, graph: &JobGraph) -> Culprit {
         (Some(OperatorKind::Sink), _) => Culprit::Sink,
         (None, Process::Coordinator(_)) => Culprit::Coordinator,
         (None, Process::Worker(_)) => Culprit::Worker,
+        (None, Process::Client(_)) => Culprit::Client,
     }
 }
 
@@ -89,6 +91,7 @@ impl fmt::Display for Place {
             Culprit::Sink => "sink",
             Culprit::Worker => "worker",
             Culprit::Coordinator => "coordinator",
+            Culprit::Client => "client",
         };
         let when = match self.phase {
             Phase::FirstAttempt => "before any restore",

@@ -27,6 +27,8 @@ pub struct Tally {
     pub crash_plans: u64,
     /// Of these, runs that restored from state with entries in it.
     pub crash_plans_with_state: u64,
+    /// Runs with two coordinators.
+    pub standby_plans: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<String, FaultCount>,
 }
@@ -48,7 +50,13 @@ impl Tally {
         // A job that fails for good, as a few plans allow, may have had nothing left to restore for.
         let crashed = crashed && (history.finished > 0 || history.restores > 0);
         let with_state = crashed && history.restores_non_empty > 0;
-        Self { history, crash_plans: u64::from(crashed), crash_plans_with_state: u64::from(with_state), faults }
+        Self {
+            history,
+            crash_plans: u64::from(crashed),
+            crash_plans_with_state: u64::from(with_state),
+            standby_plans: u64::from(plan.standby_lease_ms.is_some()),
+            faults,
+        }
     }
 
     /// Adds another run's.
@@ -56,6 +64,7 @@ impl Tally {
         self.history.add(&other.history);
         self.crash_plans += other.crash_plans;
         self.crash_plans_with_state += other.crash_plans_with_state;
+        self.standby_plans += other.standby_plans;
         for (kind, count) in &other.faults {
             let mine = self.faults.entry(kind.clone()).or_default();
             mine.armed += count.armed;

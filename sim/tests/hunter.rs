@@ -4,6 +4,7 @@
 
 use cofferdam_engine::config::JobConfig;
 use cofferdam_engine::graph::{Job, JobGraph};
+use cofferdam_engine::launch::out;
 use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use cofferdam_sim::exit::Exit;
@@ -153,6 +154,6 @@ fn main() {
     ];
     for (name, scenario) in scenarios {
         scenario();
-        println!("ok: {name}");
+        out::say(format_args!("ok: {name}"));
     }
 }

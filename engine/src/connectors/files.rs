@@ -16,7 +16,7 @@
 //! checkpoints; a restore with less parallelism; a staged object that storage writes belatedly, after an unknown outcome
 //! that was repeated and committed, lies hidden until the next restart.
 
-use super::retry::{self, Found};
+use super::objects::{self, Found};
 use crate::codec;
 use crate::door::Env;
 use crate::element::Record;
@@ -115,7 +115,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
         };
         assert!(committable.describes(&content), "the committable is of this content");
         assert!(!self.doubtful.contains(&committable.staged), "a checkpoint is prepared once an attempt");
-        if let Err(error) = retry::overwrite(&self.env, &committable.staged, &content).await {
+        if let Err(error) = objects::overwrite(&self.env, &committable.staged, &content).await {
             self.doubtful.push(committable.staged);
             return Err(error);
         }
@@ -127,10 +127,10 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
         let committable: Committable = codec::decode(committable)
             .map_err(|e| Error::corrupt(format!("a committable of {} cannot be decoded: {e}", self.part)))?;
         let Committable { staged, shown, .. } = &committable;
-        match retry::read(&self.env, staged, 0..u64::MAX).await? {
+        match objects::read(&self.env, staged, 0..u64::MAX).await? {
             Found::Object(content) if committable.describes(&content) => {
-                retry::overwrite(&self.env, shown, &content).await?;
-                retry::delete(&self.env, staged).await?;
+                objects::overwrite(&self.env, shown, &content).await?;
+                objects::delete(&self.env, staged).await?;
             }
             Found::Object(content) => {
                 let (found, expected) = (content.len(), committable.bytes);
@@ -138,7 +138,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
                     "{staged} is not what was staged: {found} bytes or their checksum differ from the {expected} written"
                 )));
             }
-            Found::Nothing => match retry::read(&self.env, shown, 0..u64::MAX).await? {
+            Found::Nothing => match objects::read(&self.env, shown, 0..u64::MAX).await? {
                 Found::Object(content) if committable.describes(&content) => {}
                 Found::Object(_) => {
                     return Err(Error::corrupt(format!("{staged} is gone and {shown} holds something else")));
@@ -151,7 +151,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
             },
         }
         while let Some(path) = self.doubtful.last() {
-            retry::delete(&self.env, path).await?;
+            objects::delete(&self.env, path).await?;
             self.doubtful.pop();
         }
         Ok(())
@@ -159,11 +159,11 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
 
     async fn recover(&mut self) -> Result<()> {
         assert!(self.buffer.is_empty(), "recovery comes before any record");
-        for object in retry::list(&self.env, &self.staging).await? {
+        for object in objects::list(&self.env, &self.staging).await? {
             let name = object.path.strip_prefix(&self.staging).and_then(|rest| rest.strip_prefix('/'));
             // What is not named like ours is not ours to delete.
             if name.and_then(attempt_of).is_some_and(|attempt| attempt < self.attempt) {
-                retry::delete(&self.env, &object.path).await?;
+                objects::delete(&self.env, &object.path).await?;
             }
         }
         Ok(())

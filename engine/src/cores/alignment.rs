@@ -11,6 +11,14 @@
 //! 5. A barrier of a newer checkpoint on a channel that has not had the older one overtakes it: the older is abandoned.
 //! 6. Where every producer is gone the coordinator triggers the subtask itself; no channel is blocked for that, so none is
 //!    opened (FLINK-23938).
+//! 7. Once every channel has ended the operator's output is finished, but behind the snapshot of every checkpoint whose barrier
+//!    came in front of an end: that producer's snapshot has not ended, so it will send again after a restore, and perhaps to
+//!    somebody else than before. A snapshot thus has ended only if those of all producers have. Exactly once need not wait for
+//!    it: what comes behind a barrier is not taken before the snapshot.
+//!    ```text
+//!    channel 0  ──r──[n]──r──end                 snapshot n without the end of input, then the end
+//!    channel 1  ──r──end─────────[n]──
+//!    ```
 //!
 //! ```text
 //! channel 0  ──r──r──[n]──r──r──      blocked from here ┐
@@ -44,7 +52,7 @@ pub enum Effect {
     Decline(CheckpointId, FailureReason),
     /// Put a cancellation marker on every output channel, and stop what is still being stored for it.
     Cancel(CheckpointId),
-    /// Every channel has ended: finish the operator's output.
+    /// Every channel has ended, and no snapshot comes in front of that: finish the operator's output.
     EndOfInput,
 }
 
@@ -59,6 +67,8 @@ pub struct Alignment {
     cancelled: BTreeSet<CheckpointId>,
     ended: BTreeSet<usize>,
     closed: BTreeSet<usize>,
+    /// Every channel has ended, and the operator has not been told.
+    end_is_due: bool,
     channels: usize,
 }
 
@@ -66,6 +76,8 @@ pub struct Alignment {
 struct Aligning {
     barrier: Barrier,
     arrived: BTreeSet<usize>,
+    /// Whether it arrived in front of the end of a channel, which has ended since.
+    precedes_end: bool,
 }
 
 impl Alignment {
@@ -77,6 +89,7 @@ impl Alignment {
             cancelled: BTreeSet::new(),
             ended: BTreeSet::new(),
             closed: BTreeSet::new(),
+            end_is_due: false,
             channels,
         }
     }
@@ -99,6 +112,7 @@ impl Alignment {
     /// and markers of former checkpoints at most: each of them has ended, and a completed checkpoint holds that.
     pub fn on_trigger(&mut self, barrier: Barrier, out: &mut Vec<Effect>) {
         assert!(self.all_ended(), "only a subtask without running producers is triggered");
+        assert!(!self.end_is_due, "whoever has no running producer took a snapshot behind their ends");
         if self.is_obsolete(barrier.checkpoint) {
             return;
         }
@@ -123,6 +137,7 @@ impl Alignment {
             self.begin(channel, barrier, out);
         }
         self.snapshot_if_all(checkpoint, out);
+        self.end_if_due(out);
         self.validate();
     }
 
@@ -142,12 +157,13 @@ impl Alignment {
                 }
             }
         }
-        self.aligning.insert(checkpoint, Aligning { barrier, arrived: BTreeSet::from([channel]) });
+        let aligning = Aligning { barrier, arrived: BTreeSet::from([channel]), precedes_end: false };
+        self.aligning.insert(checkpoint, aligning);
         out.push(Effect::Begin(barrier));
     }
 
     fn snapshot_if_all(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
-        let Some(Aligning { barrier, arrived }) = self.aligning.get(&checkpoint) else { return };
+        let Some(Aligning { barrier, arrived, .. }) = self.aligning.get(&checkpoint) else { return };
         if self.covers(arrived) {
             let barrier = *barrier;
             self.aligning.remove(&checkpoint);
@@ -175,7 +191,10 @@ impl Alignment {
         let new = self.closed.insert(channel);
         assert!(new, "channel {channel} was closed twice");
         let aligning: Vec<CheckpointId> = self.aligning.keys().copied().collect();
-        aligning.into_iter().for_each(|checkpoint| self.snapshot_if_all(checkpoint, out));
+        for checkpoint in aligning {
+            self.snapshot_if_all(checkpoint, out);
+            self.end_if_due(out);
+        }
         self.validate();
     }
 
@@ -186,12 +205,14 @@ impl Alignment {
             out.push(Effect::Decline(checkpoint, FailureReason::Cancelled));
         }
         self.cancel(checkpoint, out);
+        self.end_if_due(out);
         self.validate();
     }
 
     /// The coordinator aborted a checkpoint, which may not even have begun here.
     pub fn on_abort(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         self.cancel(checkpoint, out);
+        self.end_if_due(out);
         self.validate();
     }
 
@@ -240,10 +261,19 @@ impl Alignment {
         assert!(!self.is_blocked(channel), "an element was taken from blocked channel {channel}");
         let new = self.ended.insert(channel);
         assert!(new, "channel {channel} ended twice");
-        if self.all_ended() {
+        for aligning in self.aligning.values_mut() {
+            aligning.precedes_end |= aligning.arrived.contains(&channel);
+        }
+        self.end_is_due = self.all_ended();
+        self.end_if_due(out);
+        self.validate();
+    }
+
+    fn end_if_due(&mut self, out: &mut Vec<Effect>) {
+        if self.end_is_due && !self.aligning.values().any(|aligning| aligning.precedes_end) {
+            self.end_is_due = false;
             out.push(Effect::EndOfInput);
         }
-        self.validate();
     }
 
     fn validate(&self) {
@@ -252,15 +282,23 @@ impl Alignment {
         assert!(self.cancelled.len() <= IDS_REMEMBERED, "memory is bounded");
         assert!(self.aligning.len() <= IDS_REMEMBERED, "memory is bounded");
         assert!(self.cancelled.first().is_none_or(|oldest| *oldest > self.decided), "what is decided is forgotten");
-        for (checkpoint, Aligning { barrier, arrived }) in &self.aligning {
+        assert!(!self.end_is_due || self.all_ended(), "the end of input is the end of every channel");
+        assert!(
+            !self.end_is_due || self.aligning.values().any(|aligning| aligning.precedes_end),
+            "the end waits for a checkpoint in front of it only"
+        );
+        for (checkpoint, Aligning { barrier, arrived, precedes_end }) in &self.aligning {
             assert_eq!(*checkpoint, barrier.checkpoint);
             assert!(*checkpoint > self.decided, "a decided checkpoint does not align");
             assert!(!self.cancelled.contains(checkpoint), "a cancelled checkpoint does not align");
             assert!(!arrived.is_empty(), "an alignment begins with a barrier");
             assert!(arrived.iter().all(|&channel| channel < self.channels));
             assert!(!self.covers(arrived), "a full alignment has ended");
-            let alone = barrier.alignment == element::Alignment::AtLeastOnce || self.aligning.len() == 1;
-            assert!(alone, "exactly once aligns one checkpoint at a time");
+            let ended = |channel| self.ended.contains(channel);
+            assert!(!precedes_end || arrived.iter().any(ended), "it precedes an end that has come");
+            let counted = barrier.alignment == element::Alignment::AtLeastOnce;
+            assert!(counted || self.aligning.len() == 1, "exactly once aligns one checkpoint at a time");
+            assert!(counted || !precedes_end, "exactly once takes no end from behind a barrier");
         }
     }
 }

@@ -258,6 +258,11 @@ impl Checkpointing {
         Verdict::Counts
     }
 
+    /// Every checkpoint that is pending, oldest first.
+    pub fn all_pending(&self) -> Vec<CheckpointId> {
+        self.pending.keys().copied().collect()
+    }
+
     /// The oldest pending checkpoint: what it and newer ones stored may still count.
     pub fn pending(&self) -> Option<CheckpointId> {
         self.pending.keys().next().copied()

@@ -12,7 +12,7 @@
 //!    downwards to the floor of the newest `Completed`. The listing may be out of date and decides nothing. A slot that
 //!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502).
 //!    Another job's log is refused, and one in which the job is over is left alone, unless somebody submits a failed or
-//!    cancelled job again.
+//!    cancelled job again. A standby leaves a log alone that somebody leads whom it has not watched die.
 //! 2. *Deciding* one slot, for a claim and for every proposal alike:
 //!    * `Create` done → verify;
 //!    * exists → read it back: our token → verify, another's → lost (FLINK-24543: our own retry is no conflict);
@@ -122,6 +122,11 @@ pub enum Effect {
         /// How it ended.
         how: Ended,
     },
+    /// Asked for by a candidate that [gives way](Completed::giving_way): somebody leads whose life it has not watched.
+    GiveWay {
+        /// The newest leadership.
+        leader: Generation,
+    },
     /// Somebody newer leads: stop and touch nothing.
     StepDown,
     /// The store cannot be used.
@@ -159,6 +164,8 @@ pub struct Completed {
     /// Whose log it has to be.
     job: JobMark,
     start: Start,
+    /// The newest leadership that a candidate would depose; `None`: any.
+    deposes: Option<Generation>,
     stage: Stage,
     /// The log from the floor to the top, as far as this process knows it.
     log: BTreeMap<u64, Slot>,
@@ -202,12 +209,21 @@ impl Completed {
             token,
             job,
             start,
+            deposes: None,
             stage: Stage::New,
             log: BTreeMap::new(),
             doubtful: false,
             generation: Generation(0),
             next_id: CheckpointId(0),
         }
+    }
+
+    /// The same, but of a candidate that deposes `leader`, which it has watched die, and nobody who came after. Two standbys
+    /// that claim at the same time would otherwise depose each other, again and again.
+    pub fn giving_way(mut self, leader: Option<Generation>) -> Self {
+        assert!(matches!(self.stage, Stage::New), "whom to depose is known before the log is read");
+        self.deposes = Some(leader.unwrap_or_default());
+        self
     }
 
     /// Begins to read the log, in order to lead.
@@ -443,7 +459,13 @@ impl Completed {
                 return;
             }
         }
-        let generation = Generation(last.map_or(0, |slot| slot.generation.0) + 1);
+        let leader = last.map(|slot| slot.generation).unwrap_or_default();
+        if self.deposes.is_some_and(|deposes| leader > deposes) {
+            out.push(Effect::GiveWay { leader });
+            self.stage = Stage::Over;
+            return;
+        }
+        let generation = Generation(leader.0 + 1);
         let boundary = self.reserved().0.next_multiple_of(IDS_PER_BLOCK);
         let slot = Slot {
             generation,

@@ -29,6 +29,7 @@ use crate::ids::{Attempt, Generation, SubtaskId, WorkerId};
 use crate::messages::RestoreFrom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 /// A connection to a worker, numbered by its acceptor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -101,6 +102,21 @@ pub enum End {
     Failed(Error),
     /// Somebody wanted it to.
     Cancelled,
+}
+
+/// What goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// More workers are needed.
+    LacksWorkers,
+    /// The next attempt waits for its time.
+    Waits,
+    /// It is being restored.
+    Restores,
+    /// Every subtask has been.
+    Runs,
+    /// The end is being recorded, or is durable.
+    Ends,
 }
 
 /// What a registration means.
@@ -245,12 +261,14 @@ impl Failover {
         self.validate();
     }
 
-    /// Answers [`Effect::Draw`].
-    pub fn on_drawn(&mut self, draw: usize) {
+    /// Answers [`Effect::Draw`]. Says how long after the failure the next attempt follows.
+    pub fn on_drawn(&mut self, draw: usize) -> Duration {
         let Stage::Waiting { not_before, drawing } = &mut self.stage else { panic!("nothing was to be drawn") };
         let (failed, delay) = drawing.take().expect("nothing was to be drawn");
-        *not_before = failed + delay.drawn(draw);
+        let delay = delay.drawn(draw);
+        *not_before = failed + delay;
         self.validate();
+        delay
     }
 
     /// Somebody wants the job to end. Too late once the end is decided.
@@ -367,6 +385,27 @@ impl Failover {
         self.validate();
     }
 
+    /// What goes on.
+    pub fn standing(&self) -> Standing {
+        match self.stage {
+            Stage::Waiting { .. } if !self.has_workers() => Standing::LacksWorkers,
+            Stage::Waiting { .. } => Standing::Waits,
+            Stage::Reading { .. } | Stage::Deploying { .. } => Standing::Restores,
+            Stage::Running { .. } => Standing::Runs,
+            Stage::Ending { .. } | Stage::Recording | Stage::Over => Standing::Ends,
+        }
+    }
+
+    /// The newest attempt of this leadership, if there was one.
+    pub fn newest(&self) -> Option<Attempt> {
+        (self.number > 0).then_some(Attempt { generation: self.generation, number: self.number })
+    }
+
+    /// How many more workers are needed.
+    pub fn workers_missing(&self) -> usize {
+        self.workers_needed.saturating_sub(self.workers.len())
+    }
+
     /// Whether `attempt` is deployed.
     pub fn is_live(&self, attempt: Attempt) -> bool {
         self.live().is_some_and(|live| live.attempt == attempt)
@@ -440,15 +479,13 @@ impl Failover {
     fn fail(&mut self, now: Time, cause: String, out: &mut Vec<Effect>) {
         let attempt = self.live().expect("only a live attempt fails").attempt;
         self.settled = false;
-        out.push(Effect::Cancel { attempt, cause: cause.clone() });
-        self.restart(now, attempt, cause, out);
+        // The delay is drawn first: the next attempt may follow the cancellation at once.
+        self.restart(now, attempt, cause.clone(), out);
+        out.push(Effect::Cancel { attempt, cause });
     }
 
     fn restart(&mut self, now: Time, failed: Attempt, cause: String, out: &mut Vec<Effect>) {
         match self.budget.on_failure(now) {
-            Decision::Restart(delay) if delay.jitter_percent == 0 => {
-                self.stage = Stage::Waiting { not_before: now + delay.mean, drawing: None };
-            }
             Decision::Restart(delay) => {
                 self.stage = Stage::Waiting { not_before: now + delay.mean, drawing: Some((now, delay)) };
                 out.push(Effect::Draw { attempt: failed });

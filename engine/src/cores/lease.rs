@@ -9,7 +9,9 @@
 //!    lease, and only from the loop that also leads, so that a leader that is stuck shows none.
 //! 2. A standby reads it as often. It takes over once a read that *began* a lease after the sign last grew still shows
 //!    that sign. A read that fails says nothing: whoever cannot read the sign could not take over either.
-//! 3. Taking over is creating the next slot of the log ([`super::completed`]). The lease is a matter of manners: it keeps a
+//! 3. Taking over is creating the next slot of the log ([`super::completed`]). If the log has a newer leader than the
+//!    sign, somebody else was faster: it is given a lease to show signs of its own, and watched.
+//! 4. The lease is a matter of manners: it keeps a
 //!    standby from deposing a leader that works. Two leaders at once are kept apart by the log alone, so neither clock has
 //!    to be right, and a sign that lands late, twice or never does no harm.
 //!
@@ -88,11 +90,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A standby that has looked at nothing yet.
-    pub fn new(lease: Duration, out: &mut Vec<Effect>) -> Self {
+    /// A standby that has looked at nothing yet. It may know a `leader` from the log, which has a lease for its first sign:
+    /// older ones do not count.
+    pub fn new(now: Time, lease: Duration, leader: Option<Generation>, out: &mut Vec<Effect>) -> Self {
         assert!(!lease.is_zero(), "a lease takes time");
         out.push(Effect::Read { delay: Duration::ZERO });
-        Self { lease, seen: None, over: false }
+        let seen = leader.map(|generation| (Seen::Sign { generation, beat: 0, resigned: false }, now));
+        Self { lease, seen, over: false }
     }
 
     /// Answers [`Effect::Read`] with what was there; the request was made at `asked`.

@@ -15,23 +15,10 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub use crate::statistics::Counts;
+
 /// Checkpoints remembered after they have completed or failed.
 pub const HISTORY_MAX: usize = 10;
-
-/// How many, of this leadership.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Counts {
-    /// Triggered.
-    pub triggered: u64,
-    /// Neither completed nor failed.
-    pub in_progress: u64,
-    /// Durable.
-    pub completed: u64,
-    /// Aborted, for whatever reason.
-    pub failed: u64,
-    /// Attempts deployed from a checkpoint.
-    pub restored: u64,
-}
 
 /// How a checkpoint stands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

@@ -32,6 +32,7 @@ names! {
     AttemptDeployed => "attempt_deployed",
     AttemptRunning => "attempt_running",
     AttemptFailed => "attempt_failed",
+    RestartScheduled => "restart_scheduled",
     CheckpointTriggered => "checkpoint_triggered",
     TriggerSent => "trigger_sent",
     AckReceived => "ack_received",
@@ -42,7 +43,9 @@ names! {
     CompletionDurable => "completion_durable",
     CheckpointAborted => "checkpoint_aborted",
     StatisticsKept => "statistics_kept",
-    TriggerRefused => "trigger_refused",
+    RequestReceived => "request_received",
+    RequestAnswered => "request_answered",
+    RequestWithdrawn => "request_withdrawn",
     NotifySent => "notify_sent",
     CheckpointSubsumed => "checkpoint_subsumed",
     DeleteStarted => "delete_started",
@@ -79,7 +82,11 @@ names! {
     CommitEnded => "commit_ended",
     SubtaskFinished => "subtask_finished",
     SubtaskFailed => "subtask_failed",
+    LinkFailed => "link_failed",
     AttemptCancelled => "attempt_cancelled",
+    WishSent => "wish_sent",
+    AnswerHeard => "answer_heard",
+    AnswerLost => "answer_lost",
 }
 
 impl Event {
@@ -132,9 +139,16 @@ impl Event {
             | Self::CoordinatorLost { .. }
             | Self::AttemptRunning { .. }
             | Self::AttemptFailed { .. }
+            | Self::RestartScheduled { .. }
+            | Self::LinkFailed { .. }
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
-            | Self::TriggerRefused { .. }
+            | Self::RequestReceived { .. }
+            | Self::RequestAnswered { .. }
+            | Self::RequestWithdrawn { .. }
+            | Self::WishSent { .. }
+            | Self::AnswerHeard { .. }
+            | Self::AnswerLost { .. }
             | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::ClosedReceived { .. }
@@ -193,6 +207,8 @@ impl Event {
             | Self::AttemptDeployed { .. }
             | Self::AttemptRunning { .. }
             | Self::AttemptFailed { .. }
+            | Self::RestartScheduled { .. }
+            | Self::LinkFailed { .. }
             | Self::CheckpointTriggered { .. }
             | Self::TriggerSent { .. }
             | Self::ManifestStarted { .. }
@@ -205,7 +221,12 @@ impl Event {
             | Self::DeleteStarted { .. }
             | Self::JobFinished { .. }
             | Self::DeleteFailed { .. }
-            | Self::TriggerRefused { .. }
+            | Self::RequestReceived { .. }
+            | Self::RequestAnswered { .. }
+            | Self::RequestWithdrawn { .. }
+            | Self::WishSent { .. }
+            | Self::AnswerHeard { .. }
+            | Self::AnswerLost { .. }
             | Self::StatisticsKept { .. }
             | Self::JobFailed { .. }
             | Self::JobCancelled { .. }
@@ -220,6 +241,8 @@ impl Event {
             | Self::AttemptDeployed { attempt, .. }
             | Self::AttemptRunning { attempt }
             | Self::AttemptFailed { attempt, .. }
+            | Self::RestartScheduled { attempt, .. }
+            | Self::LinkFailed { attempt, .. }
             | Self::CheckpointTriggered { attempt, .. }
             | Self::TriggerSent { attempt, .. }
             | Self::AckReceived { attempt, .. }
@@ -270,7 +293,12 @@ impl Event {
             | Self::CheckpointSubsumed { .. }
             | Self::DeleteStarted { .. }
             | Self::DeleteFailed { .. }
-            | Self::TriggerRefused { .. }
+            | Self::RequestReceived { .. }
+            | Self::RequestAnswered { .. }
+            | Self::RequestWithdrawn { .. }
+            | Self::WishSent { .. }
+            | Self::AnswerHeard { .. }
+            | Self::AnswerLost { .. }
             | Self::StatisticsKept { .. }
             | Self::JobFinished { .. }
             | Self::JobCancelled { .. }

@@ -11,9 +11,10 @@
 use super::exit::Exit;
 use super::host::{Outcome, host};
 use super::options::{RunArgs, host_and_port};
+use super::out;
 use super::policy::positive_duration;
 use super::run;
-use super::show::Part;
+use super::show::{Part, summary, undeleted};
 use crate::door::{Env, Site};
 use crate::error::Result;
 use crate::graph::Job;
@@ -24,9 +25,9 @@ use crate::runtime::coordinator::{self, CoordinatorOptions, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use clap::Args;
-use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(super) const COORDINATOR_HELP: &str = "\
@@ -75,7 +76,7 @@ pub struct WorkerArgs {
     /// Where coordinators listen, separated by commas
     #[arg(long, value_name = "HOST:PORT,…", required = true, value_delimiter = ',', value_parser = host_and_port)]
     join: Vec<String>,
-    /// Which worker this is, from 0; no two of a job have the same number
+    /// Which worker this is, from 0; of two processes that say the same the later one takes the place of the earlier
     #[arg(long, value_name = "N")]
     id: u16,
     /// Where other workers reach this one, if that is not where it listens
@@ -104,20 +105,33 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
     let start = if args.standby { Start::Resume } else { Start::Submit };
     let (listen, workers, lease) = (args.run.listen.clone(), args.run.workers, args.lease);
     let part = Part::Coordinator { workers: usize::from(workers) };
+    let (graph, told) = (job.graph.clone(), Arc::new(OnceLock::new()));
+    let newest = told.clone();
     let hosted = host(mounts, part, |env| {
         Box::pin(async move {
             let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
-            let (ready, statistics) = (Some(ready), None);
+            let (statistics, mut posted) = Mailbox::new(&env, Site::new("coordinator.statistics", 0));
+            let (ready, statistics) = (Some(ready), Some(statistics));
             let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready, statistics };
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,
-                Either::Second(address) => tell(&address),
+                Either::Second(address) => out::say(address),
             }
-            leading.await
+            let end = leading.await;
+            // One that led several times tells of the last.
+            if let Some(statistics) = std::iter::from_fn(|| posted.try_take()).last() {
+                newest.set(statistics).expect("a coordinator ends once");
+            }
+            end
         })
     });
-    run::conclude(&args.run, &hosted.progress, hosted.outcome, hosted.took)
+    let exit = run::conclude(&args.run, &hosted.progress, hosted.outcome, hosted.took);
+    undeleted(&hosted.progress.course()).into_iter().for_each(out::say);
+    if let Some(statistics) = told.get() {
+        out::say(summary(statistics, &graph));
+    }
+    exit
 }
 
 /// Works for a job until it is over.
@@ -137,28 +151,24 @@ pub fn work(args: &WorkerArgs, jobs: &[BuiltIn]) -> Exit {
     let (name, id) = (&args.run.job, WorkerId(args.id));
     match hosted.outcome {
         Outcome::Ended(()) => {
-            println!("{id} of {name} is done");
+            out::say(format_args!("{id} of {name} is done"));
             Exit::Done
         }
         Outcome::Failed(error) => {
-            eprintln!("error: {id} of {name}: {error}");
+            out::complain(format_args!("error: {id} of {name}: {error}"));
             Exit::of(&error)
         }
         Outcome::Panicked(message) => {
-            eprintln!("error: a bug stopped {id} of {name}: {message}");
+            out::complain(format_args!("error: a bug stopped {id} of {name}: {message}"));
             Exit::Panicked
         }
         Outcome::Interrupted => {
-            eprintln!("{id} of {name} was interrupted; the job goes on once there are enough workers again");
+            out::complain(format_args!(
+                "{id} of {name} was interrupted; the job goes on once there are enough workers again"
+            ));
             Exit::Interrupted
         }
     }
-}
-
-/// A line on standard output, at once. Nobody reading it is no reason to stop.
-fn tell(line: &str) {
-    let mut out = std::io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// The job and its folders, or the exit of a command line that is wrong.
@@ -168,13 +178,16 @@ fn prepare(args: &RunArgs, pace: &PaceArgs, jobs: &[BuiltIn]) -> Result<(Job, Mo
         Ok((job, mounts))
     });
     let (mut job, mounts) = prepared.map_err(|error| {
-        eprintln!("error: {error}");
+        out::complain(format_args!("error: {error}"));
         Exit::Usage
     })?;
     job.config.heartbeat_timeout = pace.silence;
     job.config.heartbeat_interval = pace.silence / HEARTBEATS;
     if reaches_out(&args.listen) {
-        eprintln!("warning: whoever reaches {} can take part in the job: there is no authentication", args.listen);
+        out::complain(format_args!(
+            "warning: whoever reaches {} can take part in the job: there is no authentication",
+            args.listen
+        ));
     }
     Ok((job, mounts))
 }

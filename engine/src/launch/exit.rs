@@ -6,9 +6,9 @@ use std::process::ExitCode;
 /// How a command ended, for whoever started it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// 0: the job is finished, or what was inspected is sound.
+    /// 0: the job is finished, what was inspected is sound, or what was asked of a running job is done.
     Done,
-    /// 1: the job failed.
+    /// 1: the job failed, or what was asked of it will not be done.
     Failed,
     /// 2: the command line, or a file or folder that it names, is wrong. Nothing was started.
     Usage,
@@ -16,6 +16,8 @@ pub enum Exit {
     Fenced,
     /// 4: stored bytes are not what was written.
     Corrupt,
+    /// 5: a request to a running job was sent, and its answer was lost: it may have been fulfilled or not.
+    Unknown,
     /// 101: a bug of the engine or the job; Rust's own code for a panic. Running again goes on from the last checkpoint.
     Panicked,
     /// 130: interrupted. Running again goes on from the last checkpoint.
@@ -25,11 +27,12 @@ pub enum Exit {
 /// The same as a table, for `--help`.
 pub const TABLE: &str = "\
 Exit codes:
-  0    the job is finished; what was inspected is sound
-  1    the job failed
+  0    the job is finished; what was inspected is sound; what was asked of a job is done
+  1    the job failed; what was asked of it will not be done
   2    the command line, or a file or folder that it names, is wrong; nothing was started
   3    fenced: somebody newer runs this job
   4    corrupt: stored bytes are not what was written
+  5    unknown: a running job was asked for something, and its answer was lost
   101  a bug: the engine or the job panicked; run again to go on from the last checkpoint
   130  interrupted; run again to go on from the last checkpoint";
 
@@ -42,6 +45,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Fenced => 3,
             Self::Corrupt => 4,
+            Self::Unknown => 5,
             Self::Panicked => 101,
             Self::Interrupted => 130,
         }
@@ -70,7 +74,7 @@ mod tests {
     #[test]
     fn the_table_names_every_code() {
         use Exit::*;
-        for exit in [Done, Failed, Usage, Fenced, Corrupt, Panicked, Interrupted] {
+        for exit in [Done, Failed, Usage, Fenced, Corrupt, Unknown, Panicked, Interrupted] {
             let code = exit.code().to_string();
             let row = TABLE.lines().find(|line| line.split_whitespace().next() == Some(&code));
             assert!(row.is_some(), "no row for {exit:?}");

@@ -9,11 +9,12 @@ mod text;
 
 use super::exit::Exit;
 use super::folders::slots;
+use super::out;
 use crate::error::{Error, Reaction, Result};
 use clap::Args;
 use report::Report;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) const HELP: &str = "\
@@ -52,19 +53,18 @@ pub fn inspect(args: &InspectArgs) -> Exit {
     let report = match target(&args.path).and_then(|target| read(&target)) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("error: {error}");
+            out::complain(format_args!("error: {error}"));
             return if error.reaction == Reaction::Corrupt { Exit::Corrupt } else { Exit::Usage };
         }
     };
     let shown = if args.json {
-        serde_json::to_string_pretty(&report).expect("reports serialise") + "\n"
+        serde_json::to_string_pretty(&report).expect("reports serialise")
     } else {
         text::render(&report)
     };
-    // Whoever reads may have seen enough (`| head`): that is no error.
-    let _ = io::stdout().write_all(shown.as_bytes());
+    out::say(shown);
     for problem in &report.problems {
-        eprintln!("error: {problem}");
+        out::complain(format_args!("error: {problem}"));
     }
     if report.problems.is_empty() { Exit::Done } else { Exit::Corrupt }
 }

@@ -11,7 +11,8 @@
 use super::exit::Exit;
 use super::host::{Outcome, host};
 use super::options::RunArgs;
-use super::show::{Part, summary};
+use super::out;
+use super::show::{Part, summary, undeleted};
 use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Env, Site};
 use crate::error::Result;
@@ -32,14 +33,14 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
     let (job, folders) = match args.prepare(jobs) {
         Ok(prepared) => prepared,
         Err(error) => {
-            eprintln!("error: {error}");
+            out::complain(format_args!("error: {error}"));
             return Exit::Usage;
         }
     };
     let mounts = match folders.mount(&job.graph.name) {
         Ok(mounts) => mounts,
         Err(error) => {
-            eprintln!("error: {error}");
+            out::complain(format_args!("error: {error}"));
             return Exit::Usage;
         }
     };
@@ -52,9 +53,10 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
     };
     let hosted = host(mounts, Part::Whole, work);
     let exit = conclude(args, &hosted.progress, hosted.outcome, hosted.took);
-    if let Some(statistics) = told.get() {
-        print!("{}", summary(statistics, &graph));
+    if let Some(statistics) = told.get().filter(|statistics| statistics.counts().triggered > 0) {
+        out::say(summary(statistics, &graph));
     }
+    undeleted(&hosted.progress.course()).into_iter().for_each(out::say);
     exit
 }
 
@@ -122,39 +124,47 @@ pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<Job
     let again = format!("run the same command again to go on{from}");
     match outcome {
         Outcome::Ended(JobEnd::Finished { checkpoint }) => {
-            println!(
+            out::say(format_args!(
                 "{job} finished with {checkpoint}: {} records in {}, {} checkpoints, {} failed attempts; its output is in {output}",
                 HumanCount(progress.records()),
                 human(took),
                 course.completed,
                 course.failures,
-            );
+            ));
             Exit::Done
         }
         Outcome::Ended(JobEnd::AlreadyFinished { checkpoint }) => {
-            println!("{job} had finished before, with {checkpoint}; its output is in {output}");
+            out::say(format_args!("{job} had finished before, with {checkpoint}; its output is in {output}"));
             Exit::Done
         }
         Outcome::Ended(JobEnd::Cancelled) => {
-            eprintln!("{job} was cancelled");
+            out::complain(format_args!("{job} was cancelled"));
             Exit::Failed
         }
         Outcome::Failed(error) => {
             let exit = Exit::of(&error);
             match exit {
-                Exit::Fenced => eprintln!("fenced: {error}: another run of {job} has taken over, this one stopped"),
-                Exit::Done | Exit::Failed | Exit::Usage | Exit::Corrupt | Exit::Panicked | Exit::Interrupted => {
-                    eprintln!("error: {job} failed: {error}");
+                Exit::Fenced => out::complain(format_args!(
+                    "fenced: {error}: another run of {job} has taken over, this one stopped"
+                )),
+                Exit::Done
+                | Exit::Failed
+                | Exit::Usage
+                | Exit::Corrupt
+                | Exit::Unknown
+                | Exit::Panicked
+                | Exit::Interrupted => {
+                    out::complain(format_args!("error: {job} failed: {error}"));
                 }
             }
             exit
         }
         Outcome::Panicked(message) => {
-            eprintln!("error: a bug stopped {job}: {message}; nothing is lost, {again}");
+            out::complain(format_args!("error: a bug stopped {job}: {message}; nothing is lost, {again}"));
             Exit::Panicked
         }
         Outcome::Interrupted => {
-            eprintln!("{job} was interrupted; nothing is lost, {again}");
+            out::complain(format_args!("{job} was interrupted; nothing is lost, {again}"));
             Exit::Interrupted
         }
     }

@@ -213,6 +213,12 @@ pub fn summary(statistics: &Statistics, graph: &JobGraph) -> String {
     text
 }
 
+/// What could not be deleted, if anything: it takes room until somebody removes it.
+pub fn undeleted(course: &Course) -> Option<String> {
+    let cause = course.first_undeleted.as_ref()?;
+    Some(format!("deletions: {} failed, the first because of {cause}", course.deletions_failed))
+}
+
 /// Writes to standard error, above the progress line if there is one.
 #[derive(Clone, Debug)]
 pub struct LogWriter {
@@ -221,10 +227,11 @@ pub struct LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| io::stderr().write_all(bytes))?,
-            None => io::stderr().write_all(bytes)?,
-        }
+        // Nobody reading them is no reason for whoever logs to panic.
+        let _ = match &self.bar {
+            Some(bar) => bar.suspend(|| io::stderr().write_all(bytes)),
+            None => io::stderr().write_all(bytes),
+        };
         Ok(bytes.len())
     }
 
@@ -236,8 +243,11 @@ impl Write for LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::door::Trace;
+    use crate::event::Event;
     use crate::graph::{Instance, OperatorKind, OperatorNode};
     use crate::ids::{Attempt, CheckpointId, Generation, OperatorId, SubtaskId};
+    use crate::os::trace::TracingTrace;
     use crate::reason::FailureReason;
     use std::collections::BTreeSet;
 
@@ -285,6 +295,20 @@ mod tests {
             states: vec![],
             factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
         }
+    }
+
+    #[test]
+    fn deletions_that_failed_are_told_with_the_first_cause() {
+        let progress = Arc::new(Progress::default());
+        let trace = TracingTrace::feeding(progress.clone());
+        assert_eq!(undeleted(&progress.course()), None);
+        for n in 1..=2 {
+            let path = format!("checkpoints/chk-{n}/manifest-a1.1");
+            trace.emit(Event::DeleteFailed { cause: format!("{path}: no permission"), path });
+        }
+        let told = undeleted(&progress.course());
+        let expected = "deletions: 2 failed, the first because of checkpoints/chk-1/manifest-a1.1: no permission";
+        assert_eq!(told.as_deref(), Some(expected));
     }
 
     #[test]

@@ -68,6 +68,10 @@ pub struct Course {
     pub refusals: u64,
     /// Why the last one of them was.
     pub last_refusal: Option<String>,
+    /// Objects of former checkpoints that could not be deleted.
+    pub deletions_failed: u64,
+    /// Why the first of them could not.
+    pub first_undeleted: Option<String>,
 }
 
 /// A completed checkpoint.
@@ -115,6 +119,10 @@ impl Progress {
             Event::WorkerRefused { reason } => change(&|course| {
                 course.refusals += 1;
                 course.last_refusal = Some(reason.clone());
+            }),
+            Event::DeleteFailed { cause, .. } => change(&|course| {
+                course.deletions_failed += 1;
+                course.first_undeleted.get_or_insert_with(|| cause.clone());
             }),
             Event::AttemptDeployed { attempt, restore } => change(&|course| {
                 if course.attempts == 0 {
@@ -165,6 +173,7 @@ fn log(event: &Event) {
             info!(target: "cofferdam", "{checkpoint} completed: {bytes} bytes in {duration_ms} ms");
         }
         E::CheckpointAborted { checkpoint, reason } => warn!(target: "cofferdam", "{checkpoint} aborted: {reason}"),
+        E::DeleteFailed { path, cause } => warn!(target: "cofferdam", "{path} is not deleted: {cause}"),
         E::SubtaskFailed { subtask, cause, .. } => warn!(target: "cofferdam", "subtask {subtask} failed: {cause}"),
         E::UploadFailed { subtask, checkpoint, cause, .. } => {
             warn!(target: "cofferdam", "subtask {subtask} could not store its snapshot of {checkpoint}: {cause}");
@@ -173,6 +182,10 @@ fn log(event: &Event) {
             warn!(target: "cofferdam", "subtask {subtask} could not stage its output of {checkpoint}: {cause}");
         }
         E::JobFinished { checkpoint } => info!(target: "cofferdam", "the job finished with {checkpoint}"),
+        E::JobCancelled { .. } => info!(target: "cofferdam", "the job was cancelled"),
+        E::RequestReceived { request, wish } => {
+            info!(target: "cofferdam", "a client asks for {wish} (request {request})")
+        }
         E::JobFailed { cause } => warn!(target: "cofferdam", "the job failed: {cause}"),
         E::SourceEmitted { .. }
         | E::Consumed { .. }

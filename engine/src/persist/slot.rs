@@ -77,7 +77,7 @@ pub enum SlotRecord {
 }
 
 /// How a job ended.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Ended {
     /// All input is processed and all output committed. Nothing follows.
     Finished {
@@ -91,6 +91,16 @@ pub enum Ended {
     },
     /// Somebody wanted it to end. It can be submitted again as well.
     Cancelled,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished { checkpoint } => write!(f, "finished with {checkpoint}"),
+            Self::Failed { cause } => write!(f, "failed: {cause}"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
 }
 
 impl SlotRecord {

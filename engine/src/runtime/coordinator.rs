@@ -7,7 +7,8 @@
 //! alarm    ─┘        ^            └──────────────────────────┘
 //! ```
 //!
-//! 1. Listen. Unless told to lead at once, watch the leader's sign of life until it expires (`standby`).
+//! 1. Listen. Unless told to lead at once, watch the leader's sign of life until it expires (`standby`); and again, if
+//!    somebody else was faster.
 //! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
 //!    left alone: the workers that still look for a coordinator are told (`farewell`), and that is all.
 //! 3. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
@@ -31,7 +32,8 @@ use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
-use crate::ids::{Attempt, CheckpointId};
+use crate::ids::{Attempt, CheckpointId, Generation};
+use crate::messages::client::Answer;
 use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::mailbox::{Mailbox, Postbox};
@@ -158,21 +160,36 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
     let task = Box::pin(accept(env.clone(), listener, reception.clone()));
     let acceptor = env.spawner.spawn(Site::new("coordinator.acceptor", 0), task);
     let mut start = options.start;
-    let mut watching = options.rivalry != Rivalry::Depose;
+    let mut leader = None;
     let end = loop {
-        if watching && let Err(error) = standby::watch(&env, &reception, options.lease).await {
-            break Err(error);
-        }
-        let end = lead(&env, &job, &options, start, &address, &reception).await;
+        let claim =
+            Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)), JobMark::of(&job.graph), start);
+        let claim = match options.rivalry {
+            Rivalry::Depose => claim,
+            Rivalry::Await | Rivalry::Standby => match standby::watch(&env, &reception, options.lease, leader).await {
+                Ok(watched) => claim.giving_way(watched),
+                Err(error) => break Err(error),
+            },
+        };
+        let led = lead(&env, &job, &options, claim, &address, &reception).await;
         // Whatever was said meanwhile was said by others.
         start = Start::Resume;
-        match (&end, options.rivalry) {
-            (Err(error), Rivalry::Standby) if error.reaction == Reaction::Fenced => watching = true,
-            (_, Rivalry::Depose | Rivalry::Await | Rivalry::Standby) => break end,
+        match (led, options.rivalry) {
+            (Led::GaveWay { leader: newer }, _) => leader = Some(newer),
+            (Led::Ended(Err(error)), Rivalry::Standby) if error.reaction == Reaction::Fenced => leader = None,
+            (Led::Ended(end), Rivalry::Depose | Rivalry::Await | Rivalry::Standby) => break end,
         }
     };
     acceptor.abort();
     end
+}
+
+/// What came of a claim.
+enum Led {
+    /// Its leadership is over.
+    Ended(Result<JobEnd>),
+    /// Somebody else was faster.
+    GaveWay { leader: Generation },
 }
 
 /// One leadership, from the claim to its end.
@@ -180,31 +197,32 @@ async fn lead(
     env: &Env,
     job: &Job,
     options: &CoordinatorOptions,
-    start: Start,
+    claim: Completed,
     address: &str,
     reception: &Reception,
-) -> Result<JobEnd> {
+) -> Led {
     let (inbox, mut mailbox) = Mailbox::new(env, Site::new("coordinator", 0));
     reception.lead_to(inbox.clone());
     let mut requests = Requests::new(env.clone(), inbox.clone());
     let mut early = Vec::new();
-    let store =
-        match take_leadership(env, JobMark::of(&job.graph), start, &mut requests, &mut mailbox, &mut early).await {
-            Ok(Leadership::Taken(store)) => *store,
-            Ok(Leadership::Needless { how }) => {
-                // The predecessor may have died between writing this and saying it.
-                env.emit(announcement(&how, None));
-                let mut farewell = Farewell::new(env, &job.config, options.workers, inbox);
-                early.into_iter().for_each(|connection| farewell.on_accepted(connection));
-                farewell.tell(&mut mailbox).await;
-                return match how {
-                    Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
-                    Ended::Failed { cause } => Err(Error::give_up(cause)),
-                    Ended::Cancelled => Ok(JobEnd::Cancelled),
-                };
-            }
-            Err(error) => return Err(error),
-        };
+    let store = match take_leadership(env, claim, &mut requests, &mut mailbox, &mut early).await {
+        Ok(Leadership::Taken(store)) => *store,
+        Ok(Leadership::Needless(over)) => {
+            // The predecessor may have died between writing this and saying it.
+            env.emit(over.announcement());
+            let how = over.how.clone();
+            let mut farewell = Farewell::new(env, job, over, options.workers, inbox);
+            early.into_iter().for_each(|connection| farewell.on_accepted(connection));
+            farewell.tell(&mut mailbox).await;
+            return Led::Ended(match how {
+                Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
+                Ended::Failed { cause } => Err(Error::give_up(cause)),
+                Ended::Cancelled => Ok(JobEnd::Cancelled),
+            });
+        }
+        Ok(Leadership::Elsewhere { leader }) => return Led::GaveWay { leader },
+        Err(error) => return Led::Ended(Err(error)),
+    };
     let beat = Beat::new(env.clock.now(), options.lease);
     let mut leader = leader::Leader::new(requests, job.clone(), options.workers, store, beat, address.to_owned());
     early.into_iter().for_each(|connection| leader.on_accepted(connection));
@@ -213,7 +231,7 @@ async fn lead(
     if let Some(statistics) = &options.statistics {
         statistics.post(leader.statistics());
     }
-    end
+    Led::Ended(end)
 }
 
 /// Connections that may wait for the claim to be decided. More are closed, and come again.
@@ -222,29 +240,44 @@ const EARLY_MAX: usize = 64;
 enum Leadership {
     Taken(Box<Completed>),
     /// The job is over.
-    Needless {
-        how: Ended,
+    Needless(Over),
+    /// Somebody else has it.
+    Elsewhere {
+        leader: Generation,
     },
 }
 
-/// What is announced of the end of a job; `kept` is the newest checkpoint that stays.
-fn announcement(how: &Ended, kept: Option<CheckpointId>) -> Event {
-    match how {
-        Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
-        Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
-        Ended::Cancelled => Event::JobCancelled { checkpoint: kept },
+/// The durable end of a job.
+#[derive(Clone)]
+struct Over {
+    how: Ended,
+    /// The newest checkpoint that stays.
+    kept: Option<CheckpointId>,
+}
+
+impl Over {
+    /// What is announced of it.
+    fn announcement(&self) -> Event {
+        match &self.how {
+            Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
+            Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
+            Ended::Cancelled => Event::JobCancelled { checkpoint: self.kept },
+        }
+    }
+
+    /// What clients are told.
+    fn answer(&self) -> Answer {
+        Answer::Over { how: self.how.clone(), kept: self.kept }
     }
 }
 
 async fn take_leadership(
     env: &Env,
-    job: JobMark,
-    start: Start,
+    mut store: Completed,
     requests: &mut Requests,
     mailbox: &mut Mailbox<Input>,
     early: &mut Vec<Connection>,
 ) -> Result<Leadership> {
-    let mut store = Completed::new(env.schedule.token(Site::new("coordinator.claim", 0)), job, start);
     let mut out = Vec::new();
     store.start(&mut out);
     loop {
@@ -257,7 +290,11 @@ async fn take_leadership(
                     env.emit(Event::LeadershipTaken { generation, slot: number });
                     return Ok(Leadership::Taken(Box::new(store)));
                 }
-                Effect::Over { how } => return Ok(Leadership::Needless { how }),
+                Effect::Over { how } => {
+                    let kept = store.latest().map(|latest| latest.checkpoint);
+                    return Ok(Leadership::Needless(Over { how, kept }));
+                }
+                Effect::GiveWay { leader } => return Ok(Leadership::Elsewhere { leader }),
                 Effect::Fail { error } => return Err(error),
                 Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::Doubt | Effect::StepDown => {
                     panic!("only a leader proposes")

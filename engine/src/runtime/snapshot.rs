@@ -11,9 +11,8 @@
 //! Not handled: deleting an object that a failed upload, or one of a cancelled attempt, may have left; the coordinator cleans
 //! by listing.
 
-use super::retry;
 use crate::cores::backoff::backoff;
-use crate::door::{Env, Site, StorageError, Upload, Work, WriteMode};
+use crate::door::{Env, Site, StorageError, Upload, Work, WriteMode, retry};
 use crate::event::Event;
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::{SnapshotHandle, ToCoordinator};

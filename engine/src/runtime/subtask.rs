@@ -6,8 +6,8 @@
 //!    the source. Which of the ready channels comes first is the door's choice.
 //! 3. At a barrier (`checkpoint`, order rule O3), as one step with respect to records: output buffered so far, barrier
 //!    downstream, sink prepares, view of the state; then the asynchronous part uploads and acknowledges.
-//! 4. At the end of all input: the operator finishes its output once in the life of the state, batch by batch as credit comes,
-//!    downstream is told, and the subtask stays for barriers.
+//! 4. At the end of all input, as soon as the alignment says so: the operator finishes its output once in the life of the
+//!    state, batch by batch as credit comes, downstream is told, and the subtask stays for barriers.
 //! 5. It exits once it is told of a completed checkpoint that holds the end it announced (FLIP-147):
 //!    ```text
 //!    … records ── end ── [n] ── [n+1] ── closed       snapshot n says ended; n or n+1 is durable: commit, closed, exit

@@ -75,6 +75,7 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
         Box::pin(accept(env.clone(), listener, inputs.clone(), job.config.heartbeat_timeout)),
     );
     let mut worker = Worker {
+        incarnation: env.schedule.token(site("worker.incarnation", &options)),
         env,
         job,
         options,
@@ -102,6 +103,8 @@ struct Worker {
     env: Env,
     job: Job,
     options: WorkerOptions,
+    /// What tells this process from others that say they are the same worker.
+    incarnation: u64,
     data_address: String,
     inputs: Postbox<Input>,
     mailbox: Mailbox<Input>,
@@ -179,6 +182,7 @@ impl Worker {
             protocol: PROTOCOL_VERSION,
             graph: self.job.graph.fingerprint(),
             worker: self.options.worker,
+            incarnation: self.incarnation,
             data_address: self.data_address.clone(),
         }));
         Session { outgoing, tasks, heard: self.env.clock.now() }
@@ -237,6 +241,8 @@ impl Worker {
             Input::Peer { attempt, from, connection } => self.on_peer(attempt, from, connection),
             Input::LinkBroken { attempt, cause } => {
                 if self.attempt.as_ref().is_some_and(|running| running.id() == attempt) {
+                    let worker = self.options.worker;
+                    self.env.emit(Event::LinkFailed { attempt, worker, cause: cause.message.clone() });
                     self.reports.post(ToCoordinator::Failed { attempt, subtask: None, error: cause });
                 }
             }

@@ -14,6 +14,7 @@
 
 use crate::case::{Case, Property, Violation};
 use crate::history::What;
+use crate::ledger::is_about_elements;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,14 +70,7 @@ fn announcer(event: &Event) -> Option<(Attempt, SubtaskId)> {
 
 /// Whether an event matters only to a subtask whose marker is due.
 fn is_mere_step(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::SourceEmitted { .. }
-            | Event::Consumed { .. }
-            | Event::BarrierReceived { .. }
-            | Event::CancelReceived { .. }
-            | Event::TriggerReceived { .. }
-    )
+    is_about_elements(event) || matches!(event, Event::TriggerReceived { .. })
 }
 
 /// What one subtask knows.

@@ -6,7 +6,9 @@
 //! Of a job whose mode is at-least-once:
 //! 1. for each checkpoint, attempt and channel, what the consumer had taken before its snapshot is at least what the
 //!    producer had sent before its own, counted by the witness;
-//! 2. once the job has finished, every line of the reference is there at least as often, under the prefixes at which a
+//! 2. nor does the consumer's snapshot hold the end of its input where the producer's does not: what is sent again would
+//!    come after the end, and where records are dealt out in turns not even to whom it came before;
+//! 3. once the job has finished, every line of the reference is there at least as often, under the prefixes at which a
 //!    repeated record only adds lines.
 //!
 //! State is judged as strictly as ever: the witness consumes what the engine consumed, repetitions included. That
@@ -113,6 +115,38 @@ mod tests {
         );
         let violation = story.judge_by(AT_LEAST_ONCE).expect("a conviction");
         assert!(violation.message.contains("after 0 by its consumer"), "{violation}");
+    }
+
+    /// Both sources end behind the barrier of the first and in front of that of the second; a consumer takes both ends.
+    fn ended_between_barriers() -> Story {
+        let mut story = at_least_once(Story::begun());
+        story.emit(0, 2);
+        story.emit(1, 6);
+        story.consume_all();
+        story.trigger();
+        story.snapshot(0);
+        story.overtake(0, 4);
+        (0..2).for_each(|source| story.end_input_of(source));
+        (0..2).for_each(|source| story.take_end(2, source));
+        story.snapshot(1);
+        story
+    }
+
+    #[test]
+    fn an_end_behind_the_snapshot_passes() {
+        let mut story = ended_between_barriers();
+        story.snapshot(2);
+        story.end_input_of(2);
+        assert_eq!(story.judge(), []);
+    }
+
+    #[test]
+    fn an_end_in_front_of_the_snapshot_that_a_producer_has_not_convicts() {
+        let mut story = ended_between_barriers();
+        story.end_input_of(2);
+        story.snapshot(2);
+        let violation = story.judge_by(AT_LEAST_ONCE).expect("a conviction");
+        assert!(violation.message.contains("behind the end of input by its consumer"), "{violation}");
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         let entry = &case.history.entries[at];
         let What::Claim(event) = &entry.what else { return None };
         match event {
+            Event::LeadershipTaken { .. } => drop(leaders.remove(&entry.by)),
             Event::CheckpointTriggered { .. } => leaders.entry(entry.by).or_default().triggered += 1,
             Event::CompletionDurable { .. } => leaders.entry(entry.by).or_default().completed += 1,
             Event::CheckpointAborted { .. } => leaders.entry(entry.by).or_default().failed += 1,
@@ -96,7 +97,7 @@ mod tests {
         story.checkpoint();
         story.deploy();
         story.trigger();
-        story.abort(FailureReason::Cancelled);
+        story.abort(FailureReason::TaskClosing);
         story.trigger();
         let event = Event::StatisticsKept { triggered, in_progress, completed, failed, restored, remembered };
         story.claim(Process::COORDINATOR, event);

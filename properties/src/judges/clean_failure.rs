@@ -6,18 +6,23 @@
 //! 1. A `Failed` slot comes after more failures than the restart strategy puts up with. Failures are counted by attempts: one
 //!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
-//! 3. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows.
+//! 3. A `Cancelled` slot comes after a client has asked for it, and `JobCancelled` after the slot.
+//! 4. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows. A leader
+//!    that was deposed before and does not know it yet may trigger one: nothing can come of it.
+//! 5. An attempt does not fail of what was reported of an older one (FLINK-13593).
 //!
 //! Does not check that the newest checkpoint stays restorable: see [`completed_is_restorable`](super::completed_is_restorable)
 //! and [`retention`](super::retention).
 
 use crate::case::{Case, Property, Violation};
-use crate::history::What;
+use crate::history::{Process, What};
 use crate::ledger::SlotFact;
 use cofferdam_engine::config::RestartStrategy;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::Generation;
+use cofferdam_engine::ids::{Attempt, Generation};
+use cofferdam_engine::messages::client::Wish;
 use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "clean-failure";
 
@@ -36,11 +41,12 @@ pub fn failed_legitimately(case: &Case<'_>) -> bool {
 }
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
-    let mut over: Option<(u64, &Ended)> = None;
+    let mut over: Option<Over<'_>> = None;
+    let (mut reports, mut wanted) = (Reports::default(), false);
     let mut slots = case.ledger().slots.iter().peekable();
     for &at in &case.ledger().protocol {
         if let Some(fact) = slots.next_if(|fact| fact.at == at) {
-            if let Some((number, _)) = over.filter(|(number, _)| fact.number > *number) {
+            if let Some(Over { number, .. }) = over.filter(|over| fact.number > over.number) {
                 let message = format!("follows slot {number}, with which the job was over");
                 return Some(Violation::new(NAME, at, format!("slot {}", fact.number), message));
             }
@@ -49,16 +55,29 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             {
                 return Some(Violation::new(NAME, at, slot.generation, message));
             }
-            if let Ok(Slot { record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
-                over = Some((fact.number, how));
+            if let Ok(Slot { generation, record: SlotRecord::Ended { how, .. }, .. }) = &fact.slot {
+                if *how == Ended::Cancelled && !wanted {
+                    return Some(Violation::new(NAME, at, "the job", "is cancelled, but nobody has asked for it"));
+                }
+                over = Some(Over { number: fact.number, generation: *generation, how });
             }
         }
         let What::Claim(event) = &case.history.entries[at].what else { continue };
-        if let Some((subject, message)) = follows(event, over.map(|(_, how)| how)) {
+        wanted |= matches!(event, Event::WishSent { wish: Wish::Cancel });
+        let stale = reports.on_event(case, case.history.entries[at].by.process, event);
+        if let Some((subject, message)) = follows(event, over).or(stale) {
             return Some(Violation::new(NAME, at, subject, message));
         }
     }
     None
+}
+
+/// The slot that ended the job.
+#[derive(Clone, Copy)]
+struct Over<'a> {
+    number: u64,
+    generation: Generation,
+    how: &'a Ended,
 }
 
 fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
@@ -68,17 +87,54 @@ fn failure(fact: &SlotFact) -> Option<(&Slot, &str)> {
     }
 }
 
+/// What workers have reported of attempts, as the coordinator words it.
+#[derive(Default)]
+struct Reports(BTreeMap<String, BTreeSet<Attempt>>);
+
+impl Reports {
+    fn on_event(&mut self, case: &Case<'_>, by: Process, event: &Event) -> Option<(String, String)> {
+        match event {
+            Event::SubtaskFailed { attempt, subtask, cause } => {
+                let report = format!("{} on {by}: {cause}", case.job.graph.show(*subtask));
+                self.0.entry(report).or_default().insert(*attempt);
+            }
+            Event::LinkFailed { attempt, worker, cause } => {
+                self.0.entry(format!("{worker}: {cause}")).or_default().insert(*attempt);
+            }
+            Event::AttemptFailed { attempt, cause } => {
+                let of = self.0.get(cause).filter(|of| !of.contains(attempt))?;
+                let older = of.last().expect("somebody reported it");
+                return Some((attempt.to_string(), format!("fails of what was reported of {older}: {cause}")));
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
 /// What is wrong with a claim, given how the job ended before it.
-fn follows(event: &Event, over: Option<&Ended>) -> Option<(String, String)> {
+fn follows(event: &Event, over: Option<Over<'_>>) -> Option<(String, String)> {
     match (event, over) {
-        (Event::JobFailed { cause }, Some(Ended::Failed { cause: recorded })) if cause == recorded => None,
+        (Event::JobFailed { cause }, Some(Over { how: Ended::Failed { cause: recorded }, .. }))
+            if cause == recorded =>
+        {
+            None
+        }
         (Event::JobFailed { cause }, _) => {
             Some(("the job".to_owned(), format!("failed ({cause}), but no slot says so")))
         }
-        (Event::AttemptDeployed { attempt, .. }, Some(how)) => {
+        (Event::JobCancelled { .. }, Some(Over { how: Ended::Cancelled, .. })) => None,
+        (Event::JobCancelled { .. }, _) => {
+            Some(("the job".to_owned(), "was cancelled, but no slot says so".to_owned()))
+        }
+        (Event::AttemptDeployed { attempt, .. }, Some(Over { how, generation, .. }))
+            if attempt.generation >= generation =>
+        {
             Some((attempt.to_string(), format!("is deployed after the job was over: {how:?}")))
         }
-        (Event::CheckpointTriggered { checkpoint, .. }, Some(how)) => {
+        (Event::CheckpointTriggered { attempt, checkpoint }, Some(Over { how, generation, .. }))
+            if attempt.generation >= generation =>
+        {
             Some((checkpoint.to_string(), format!("is triggered after the job was over: {how:?}")))
         }
         _ => None,
@@ -134,8 +190,9 @@ fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Process;
+    use crate::history::Fact;
     use crate::story::Story;
+    use cofferdam_engine::ids::WorkerId;
 
     const CAUSE: &str = "no restart is allowed; the last failure: a worker is lost";
 
@@ -181,11 +238,52 @@ mod tests {
     }
 
     #[test]
+    fn a_cancelled_job_passes_if_somebody_wanted_it_and_a_slot_says_so() {
+        let cancelled = || {
+            let mut story = Story::begun();
+            story.checkpoint();
+            story.cancel();
+            story
+        };
+        let mut story = cancelled();
+        assert_eq!(story.judge_by(NAME), None);
+        story.drop_first(|what| matches!(what, What::Claim(Event::WishSent { .. })));
+        assert!(story.judge_by(NAME).expect("a conviction").message.contains("nobody has asked for it"));
+        let mut story = cancelled();
+        let is_slot =
+            |what: &What| matches!(what, What::Fact(Fact::Written { path, .. }) if path.ends_with("log/0000000003"));
+        story.drop_first(is_slot);
+        assert_eq!(story.judge_by(NAME).expect("a conviction").message, "was cancelled, but no slot says so");
+    }
+
+    #[test]
+    fn an_attempt_that_fails_of_an_older_ones_failure_convicts() {
+        let cause = "worker-0: link to worker-1: it broke".to_owned();
+        let mut story = failed(RestartStrategy::None);
+        let (attempt, worker) = (story.attempt(), WorkerId(0));
+        story.claim(Process::Worker(worker), Event::LinkFailed { attempt, worker, cause: cause[10..].to_owned() });
+        story.deploy();
+        story.claim(Process::COORDINATOR, Event::AttemptFailed { attempt: story.attempt(), cause });
+        assert!(story.judge_by(NAME).expect("a conviction").message.starts_with("fails of what was reported of a1.1"));
+    }
+
+    #[test]
     fn an_attempt_after_the_end_convicts() {
         let mut story = failed(RestartStrategy::None);
         record(&mut story);
         story.deploy();
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("after the job was over"));
+    }
+
+    #[test]
+    fn a_deposed_leader_that_has_not_heard_of_the_end_passes() {
+        let mut story = failed(RestartStrategy::None);
+        let attempt = story.attempt();
+        story.lead();
+        record(&mut story);
+        let checkpoint = cofferdam_engine::ids::CheckpointId(2);
+        story.claim(Process::COORDINATOR, Event::CheckpointTriggered { attempt, checkpoint });
+        assert_eq!(story.judge_by(NAME), None);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //!    these bytes (by the witness), and a checkpoint at or above the commit's was durable.
 //! 2. No visible object is removed.
 //! 3. Once the job has finished, what is visible is what the witness's commits make visible: path by path, byte by byte.
-//! 4. And, where the case has a reference and the job promises exactly once, its lines: the same lines as often, over all objects of a prefix.
+//! 4. A job that was cancelled has shown a part of that: no line that its whole run would not have shown.
+//! 5. And, where the case has a reference and the job promises exactly once, its lines: the same lines as often, over all objects of a prefix.
 //!
 //! *Visible* is every object under `output/` with no path segment that starts with a dot. Output that existed before
 //! the run is left alone. Does not check systems outside the storage, nor the order of lines across objects.
@@ -30,10 +31,13 @@ pub const PROPERTY: Property = Property {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     judge_facts(case).or_else(|| {
-        let end = case.ledger().finished()?;
         let exactly = case.job.config.checkpoints.mode == CheckpointMode::ExactlyOnce;
         let reference = case.reference.filter(|_| exactly);
-        judge_missing(case, end).or_else(|| judge_reference(case, end, reference?))
+        match (case.ledger().finished(), case.ledger().cancelled()) {
+            (Some(end), _) => judge_missing(case, end).or_else(|| judge_reference(case, end, Part::Whole, reference?)),
+            (None, Some(end)) => judge_reference(case, end, Part::Begun, reference?),
+            (None, None) => None,
+        }
     })
 }
 
@@ -90,21 +94,35 @@ fn judge_missing(case: &Case<'_>, end: usize) -> Option<Violation> {
     })
 }
 
-fn judge_reference(case: &Case<'_>, end: usize, reference: &Reference) -> Option<Violation> {
+/// How much of the reference is to be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// Nothing else.
+    Begun,
+}
+
+fn judge_reference(case: &Case<'_>, end: usize, part: Part, reference: &Reference) -> Option<Violation> {
     reference.outputs.iter().find_map(|(prefix, expected)| {
         debug_assert!(expected.is_sorted(), "a reference is sorted");
         let objects = case.ledger().objects_under(prefix).filter(|(path, _)| is_visible(path));
         let texts = objects.map(|(_, bytes)| str::from_utf8(bytes).unwrap_or("(no text)"));
         let mut found: Vec<&str> = texts.flat_map(str::lines).collect();
         found.sort_unstable();
-        let at = found.iter().zip(expected).take_while(|(found, expected)| *found == expected).count();
-        let message = match (found.get(at), expected.get(at)) {
-            (None, None) => return None,
-            (Some(found), Some(expected)) if *found < expected.as_str() => {
-                format!("{found:?} is there and should not be")
+        let mut rest = expected.iter().peekable();
+        let mut missing = None;
+        let strange = found.iter().find(|line| {
+            while let Some(passed) = rest.next_if(|wanted| wanted.as_str() < **line) {
+                missing.get_or_insert(passed);
             }
-            (Some(found), None) => format!("{found:?} is there and should not be"),
-            (_, Some(expected)) => format!("{expected:?} is missing"),
+            rest.next_if(|wanted| wanted.as_str() == **line).is_none()
+        });
+        let missing = missing.or_else(|| rest.next()).filter(|_| part == Part::Whole);
+        let message = match (missing, strange) {
+            (None, None) => return None,
+            (Some(missing), Some(strange)) if missing.as_str() < *strange => format!("{missing:?} is missing"),
+            (_, Some(strange)) => format!("{strange:?} is there and should not be"),
+            (Some(missing), None) => format!("{missing:?} is missing"),
         };
         let message = format!("{message} ({} lines, the reference has {})", found.len(), expected.len());
         Some(Violation::new(NAME, end, prefix, message))
@@ -213,6 +231,22 @@ mod tests {
         expected.extend([gone, "xyz".to_owned()]);
         let violation = story.judge_against(&reference(expected)).pop().expect("a conviction");
         assert_eq!(violation.message, "\"xyz\" is missing (15 lines, the reference has 16)");
+    }
+
+    #[test]
+    fn a_cancelled_job_shows_a_part_of_the_reference_and_nothing_else() {
+        let mut story = Story::begun();
+        story.emit(0, 2);
+        story.consume_all();
+        story.checkpoint();
+        story.cancel();
+        let mut expected = lines(&story);
+        assert_eq!(expected.len(), 2);
+        expected.push("xyz".to_owned());
+        assert_eq!(story.judge_against(&reference(expected.clone())), []);
+        let gone = expected.remove(0);
+        let violation = story.judge_against(&reference(expected)).pop().expect("a conviction");
+        assert_eq!(violation.message, format!("{gone:?} is there and should not be (2 lines, the reference has 2)"));
     }
 
     #[test]

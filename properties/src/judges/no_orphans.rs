@@ -1,16 +1,21 @@
-//! No orphans: when the job has finished and its coordinator has cleaned up, nothing is left that nobody points to.
+//! No orphans: when the job has finished or was cancelled and its coordinator has cleaned up, nothing is left that nobody points to.
 //!
 //! Source: order rules O5 and O8; FLINK-5063. What is stored and forgotten is found by nobody, and fills the storage.
 //!
 //! Once the coordinator that wrote the last slot has come to its end by itself:
 //! 1. below `checkpoints/` there are the slots at and above the newest floor, what those of them that complete a
 //!    checkpoint name (manifest and snapshots), the leader's sign of life, and nothing else;
-//! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty.
+//! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty, if the job has finished: only a
+//!    sink cleans up after its predecessor, and behind a cancellation there is none.
+//!
+//! What a subtask of a cancelled job stored without its coordinator ever counting the ack is found by a listing alone, and
+//! listings may lack it: that is left alone as well.
 //!
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it; or if its deletion
-//! failed and that was announced. Does not judge a coordinator that crashed behind the last slot.
+//! failed twice and that was announced (whoever cleans up tries again), or that of the manifest before it, which goes first. Does not
+//! judge a coordinator that crashed behind the last slot.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Incarnation, What};
@@ -32,7 +37,8 @@ pub const PROPERTY: Property = Property {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let (ledger, history) = (case.ledger(), case.history);
-    let end = ledger.finished()?;
+    let finished = ledger.finished();
+    let end = finished.or_else(|| ledger.cancelled())?;
     let by = history.entries[end].by;
     let came_to_its_end = |&at: &usize| {
         let entry = &history.entries[at];
@@ -44,12 +50,15 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let stored = ledger.objects_under("checkpoints").chain(ledger.objects_under("output"));
     let mut orphans = stored.map(|(path, _)| path).filter(|path| match slot::number(path) {
         Some(number) => number < floor,
-        None if path.starts_with("output/") => path.split('/').any(|segment| segment.starts_with('.')),
+        None if path.starts_with("output/") => {
+            finished.is_some() && path.split('/').any(|segment| segment.starts_with('.'))
+        }
         None => *path != sign::PATH && !reachable.contains(path),
     });
-    orphans.find(|path| !may_stay(history, ledger, path, end)).map(|path| {
-        Violation::new(NAME, end, path, "is left behind by a job that has finished, and nothing points to it")
-    })
+    let unheard_of = |path: &str| finished.is_none() && is_unacknowledged(history, ledger, path);
+    orphans
+        .find(|path| !may_stay(history, ledger, path, end) && !unheard_of(path))
+        .map(|path| Violation::new(NAME, end, path, "is left behind by a job that is over, and nothing points to it"))
 }
 
 fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
@@ -64,21 +73,43 @@ fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
     reachable
 }
 
+/// Whether it is a snapshot whose ack no coordinator has counted.
+fn is_unacknowledged(history: &History, ledger: &Ledger<'_>, path: &str) -> bool {
+    let claims = || {
+        ledger.protocol.iter().filter_map(|at| match &history.entries[*at].what {
+            What::Claim(event) => Some(event),
+            What::Fact(_) => None,
+        })
+    };
+    let stored = claims().find_map(|event| match event {
+        Event::UploadStarted { attempt, subtask, checkpoint, path: of, .. } if of == path => {
+            Some(Event::AckReceived { attempt: *attempt, checkpoint: *checkpoint, subtask: *subtask })
+        }
+        _ => None,
+    });
+    stored.is_some_and(|ack| !claims().any(|event| *event == ack))
+}
+
 /// Whether nobody could have cleaned it up.
 fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> bool {
     let written = ledger.last_written(path).unwrap_or_default();
     let writer = history.entries[written].by;
     let attempt = attempt_in(path);
-    let mut writer_is_dead = false;
+    let (mut writer_is_dead, mut failures) = (false, 0);
+    // Pointers go first: while the manifest of a checkpoint resists, its blobs stay.
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let manifest = |p: &str| p.strip_prefix(folder).is_some_and(|name| name.starts_with("/manifest-"));
+    let mut manifest_resists = false;
     for &at in &ledger.protocol {
         let entry = &history.entries[at];
         match &entry.what {
             What::Fact(Fact::Crashed | Fact::Ended(_)) if at < written => writer_is_dead |= entry.by == writer,
-            What::Fact(Fact::OutcomeUnknown { path: p }) | What::Claim(Event::DeleteFailed { path: p, .. })
-                if p == path =>
-            {
-                return true;
+            What::Fact(Fact::OutcomeUnknown { path: p }) if p == path => return true,
+            What::Claim(Event::DeleteFailed { path: p, .. }) if p == path => {
+                failures += 1;
             }
+            What::Claim(Event::DeleteFailed { path: p, .. }) if manifest(p) => manifest_resists = true,
+            What::Claim(Event::DeleteStarted { path: p }) if manifest(p) => manifest_resists = false,
             What::Claim(Event::AttemptDeployed { attempt: newer, .. })
                 if at < written && attempt.is_some_and(|attempt| attempt < *newer) =>
             {
@@ -87,11 +118,22 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             _ => {}
         }
     }
-    writer_is_dead || written > end || is_deposed(history, ledger, writer, written)
+    writer_is_dead
+        || failures >= 2
+        || manifest_resists
+        || written > end
+        || is_deposed(history, ledger, attempt, writer, written)
 }
 
-/// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes.
-fn is_deposed(history: &History, ledger: &Ledger<'_>, writer: Incarnation, written: usize) -> bool {
+/// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes, even when it
+/// leads again.
+fn is_deposed(
+    history: &History,
+    ledger: &Ledger<'_>,
+    attempt: Option<Attempt>,
+    writer: Incarnation,
+    written: usize,
+) -> bool {
     let taken = |at: &usize| match &history.entries[*at].what {
         What::Claim(Event::LeadershipTaken { generation, .. }) if history.entries[*at].by == writer => {
             Some(*generation)
@@ -99,7 +141,8 @@ fn is_deposed(history: &History, ledger: &Ledger<'_>, writer: Incarnation, writt
         _ => None,
     };
     let led: Option<Generation> = ledger.protocol.iter().filter_map(taken).next_back();
-    led.is_some_and(|led| ledger.generation_at(written) > Some(led))
+    let then = attempt.map(|attempt| attempt.generation).or(led);
+    led.is_some() && ledger.generation_at(written) > then
 }
 
 /// The attempt that an object is named after: the first part of its name that looks like one.
@@ -134,6 +177,22 @@ mod tests {
     #[test]
     fn a_job_that_cleans_up_passes() {
         assert_eq!(Story::whole().judge_by(NAME), None);
+    }
+
+    #[test]
+    fn a_cancelled_job_cleans_up_its_checkpoints_but_not_its_sinks() {
+        let cancelled = |path: &str| {
+            let mut story = Story::begun();
+            story.checkpoint();
+            story.wrote(worker(0), path, Bytes::from_static(b"forgotten"));
+            story.spare(path);
+            story.cancel();
+            story.fact(Process::COORDINATOR, Fact::Ended(Ok("was cancelled".to_owned())));
+            story.judge_by(NAME)
+        };
+        assert_eq!(cancelled("output/.staged/chk-9-a1.1"), None);
+        let path = "checkpoints/chk-9/sums-0-a1.1";
+        assert_eq!(cancelled(path).expect("a conviction").subject, path);
     }
 
     #[test]
@@ -177,8 +236,21 @@ mod tests {
         assert_eq!(story.judge_by(NAME), None);
         let mut story = with(path);
         let cause = "storage is unavailable".to_owned();
-        story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.to_owned(), cause });
+        let failed = Event::DeleteFailed { path: path.to_owned(), cause };
+        story.claim(Process::COORDINATOR, failed.clone());
+        assert!(story.judge_by(NAME).is_some(), "one failure is no reason to leave it");
+        story.claim(Process::COORDINATOR, failed);
         assert_eq!(story.judge_by(NAME), None);
+    }
+
+    #[test]
+    fn blobs_stay_while_their_manifest_resists_and_no_longer() {
+        let mut story = with("checkpoints/chk-9/sums-0-a1.1");
+        let (path, cause) = ("checkpoints/chk-9/manifest-a1.1".to_owned(), "no reply".to_owned());
+        story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.clone(), cause });
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
+        assert!(story.judge_by(NAME).is_some());
     }
 
     #[test]

@@ -11,9 +11,11 @@
 //!    covers: one that its attempt took, or the one it was restored from. A later attempt's checkpoint covers nothing
 //!    that an older attempt staged.
 //! 6. Once a worker says that it has cancelled an attempt, no subtask of it does anything there.
-//! 7. Once a coordinator says that it is deposed, it deploys, triggers, completes and notifies nothing any more. Until it
-//!    knows, two coordinators may both be alive and act: what the older one still does is harmless by 1, 2 and 8.
-//! 8. Snapshots, manifests and what sinks stage are written by one incarnation of one process each: no two attempts, and
+//! 7. Once a coordinator says that it is deposed, it deploys, triggers, completes and notifies nothing any more, unless it
+//!    takes leadership again, and then only in its new one. Until it knows, two coordinators may both be alive and act: what the older one still does is harmless by 1, 2 and 9.
+//! 8. A coordinator that says that a lease has expired next takes the leadership that follows the one it has watched, and
+//!    not that of another standby that was faster.
+//! 9. Snapshots, manifests and what sinks stage are written by one incarnation of one process each: no two attempts, and
 //!    no two coordinators, share a name (SPARK-51714).
 //!
 //! Does not check who consumes elements (re-execution would stop at it), nor splits and key groups, which move with
@@ -26,7 +28,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
 use cofferdam_engine::persist::sign;
 use cofferdam_engine::persist::slot::{self, SlotRecord};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const NAME: &str = "one-live-owner";
 
@@ -45,6 +47,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         judge_commits(case),
         judge_cancelled(case),
         judge_deposed(case),
+        judge_take_overs(case),
         judge_writers(case),
     ];
     found.into_iter().flatten().min_by_key(|violation| violation.at)
@@ -157,24 +160,58 @@ fn judge_cancelled(case: &Case<'_>) -> Option<Violation> {
 }
 
 fn judge_deposed(case: &Case<'_>) -> Option<Violation> {
-    let mut deposed: BTreeSet<Incarnation> = BTreeSet::new();
-    case.ledger().coordination.iter().find_map(|&at| {
+    let ledger = case.ledger();
+    // Of those that were deposed and said so: the leadership they have taken since, if any.
+    let mut deposed: BTreeMap<Incarnation, Option<Generation>> = BTreeMap::new();
+    ledger.coordination.iter().find_map(|&at| {
         let entry = &case.history.entries[at];
         let What::Claim(event) = &entry.what else { return None };
-        let (subject, does) = match event {
+        let (subject, does, generation) = match event {
             Event::Deposed { .. } => {
-                deposed.insert(entry.by);
+                deposed.insert(entry.by, None);
                 return None;
             }
             _ if deposed.is_empty() => return None,
-            Event::AttemptDeployed { attempt, .. } => (attempt.to_string(), "deployed"),
-            Event::CheckpointTriggered { checkpoint, .. } => (checkpoint.to_string(), "triggered"),
-            Event::CompletionDurable { checkpoint, .. } => (checkpoint.to_string(), "completed"),
-            Event::NotifySent { checkpoint, .. } => (checkpoint.to_string(), "notified"),
+            Event::LeadershipTaken { generation, .. } => {
+                deposed.entry(entry.by).and_modify(|leads| *leads = Some(*generation));
+                return None;
+            }
+            Event::AttemptDeployed { attempt, .. } => (attempt.to_string(), "deployed", Some(attempt.generation)),
+            Event::CheckpointTriggered { attempt, checkpoint } => {
+                (checkpoint.to_string(), "triggered", Some(attempt.generation))
+            }
+            Event::CompletionDurable { checkpoint, .. } => {
+                let by = ledger.completed_at(*checkpoint, at).map(|completed| completed.generation);
+                (checkpoint.to_string(), "completed", by)
+            }
+            Event::NotifySent { attempt, checkpoint, .. } => {
+                (checkpoint.to_string(), "notified", Some(attempt.generation))
+            }
             _ => return None,
         };
+        let leads = *deposed.get(&entry.by)?;
         let message = format!("is {does} by {} {}, which knows that it is deposed", entry.by.process, entry.by.number);
-        deposed.contains(&entry.by).then(|| Violation::new(NAME, at, subject, message))
+        (leads.is_none() || leads != generation).then(|| Violation::new(NAME, at, subject, message))
+    })
+}
+
+fn judge_take_overs(case: &Case<'_>) -> Option<Violation> {
+    let mut watched: BTreeMap<Incarnation, Option<Generation>> = BTreeMap::new();
+    case.ledger().coordination.iter().find_map(|&at| {
+        let entry = &case.history.entries[at];
+        match &entry.what {
+            What::Claim(Event::LeaseExpired { generation }) => {
+                watched.insert(entry.by, *generation);
+                None
+            }
+            What::Claim(Event::LeadershipTaken { generation, .. }) => {
+                let watched = watched.remove(&entry.by)?.unwrap_or_default();
+                let deposed = Generation(generation.0 - 1);
+                let message = format!("deposes {deposed}, but has watched {watched}");
+                (deposed != watched).then(|| Violation::new(NAME, at, generation, message))
+            }
+            _ => None,
+        }
     })
 }
 
@@ -310,6 +347,38 @@ mod tests {
         assert_eq!(story.judge_by(NAME), None);
         story.claim(Process::COORDINATOR, trigger(8));
         assert_eq!(message(&story), "is triggered by coordinator-0 1, which knows that it is deposed");
+    }
+
+    #[test]
+    fn a_deposed_coordinator_that_leads_again_does_so_in_its_new_leadership_only() {
+        let mut story = Story::begun();
+        let older = story.attempt();
+        story.start(STANDBY);
+        story.lead_by(STANDBY);
+        story.claim(Process::COORDINATOR, Event::Deposed { generation: Generation(1) });
+        story.lead();
+        story.deploy();
+        story.checkpoint();
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(
+            Process::COORDINATOR,
+            Event::NotifySent { attempt: older, checkpoint: CheckpointId(1), worker: WorkerId(0) },
+        );
+        assert_eq!(message(&story), "is notified by coordinator-0 1, which knows that it is deposed");
+    }
+
+    #[test]
+    fn a_standby_that_deposes_another_one_that_was_faster_convicts() {
+        let mut story = Story::begun();
+        story.start(STANDBY);
+        story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(1)) });
+        story.lead_by(STANDBY);
+        story.claim(Process::COORDINATOR, Event::LeaseExpired { generation: Some(Generation(2)) });
+        story.lead();
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(2)) });
+        story.lead_by(STANDBY);
+        assert_eq!(message(&story), "deposes g3, but has watched g2");
     }
 
     #[test]

@@ -9,15 +9,17 @@
 //! 3. acks are counted while it is pending, one of each subtask;
 //! 4. a completion is notified after its `CompletionDurable`, and an abort reaches a subtask after its
 //!    `CheckpointAborted`;
-//! 5. when an attempt is deployed nothing of the one before is pending.
+//! 5. when an attempt is deployed nothing of the one before in its leadership is pending;
+//! 6. a checkpoint that is aborted for a reason that only a subtask has was declined by one, for that reason (FLINK-18336).
 //!
-//! Does not check that notifications arrive: they may be lost. Nor how many checkpoints fail, or why.
+//! Does not check that notifications arrive: they may be lost. Nor how many checkpoints fail.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Incarnation, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{CheckpointId, SubtaskId};
+use cofferdam_engine::ids::{CheckpointId, Generation, SubtaskId};
+use cofferdam_engine::reason::FailureReason;
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "one-outcome";
@@ -32,7 +34,7 @@ pub const PROPERTY: Property = Property {
 
 /// How a checkpoint stands at the coordinator that triggered it.
 enum Standing {
-    Pending { by: Incarnation, acks: BTreeSet<SubtaskId> },
+    Pending { by: Incarnation, of: Generation, acks: BTreeSet<SubtaskId> },
     Completed,
     Aborted,
 }
@@ -40,10 +42,12 @@ enum Standing {
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let ledger = case.ledger();
     let mut checkpoints = BTreeMap::new();
+    let mut declines = BTreeSet::new();
     let claimed = ledger.protocol.iter().find_map(|&at| {
         let entry = &case.history.entries[at];
         let What::Claim(event) = &entry.what else { return None };
-        let (checkpoint, message) = wrong(ledger, &mut checkpoints, at, entry.by, event)?;
+        let undeclined = || undeclined(&mut declines, event);
+        let (checkpoint, message) = wrong(ledger, &mut checkpoints, at, entry.by, event).or_else(undeclined)?;
         Some(Violation::new(NAME, at, checkpoint, message))
     });
     let landed = ledger.completed.iter().find_map(|completed| {
@@ -63,8 +67,9 @@ fn wrong(
     event: &Event,
 ) -> Option<(CheckpointId, String)> {
     match *event {
-        Event::CheckpointTriggered { checkpoint, .. } => {
-            let before = checkpoints.insert(checkpoint, Standing::Pending { by, acks: BTreeSet::new() });
+        Event::CheckpointTriggered { attempt, checkpoint } => {
+            let pending = Standing::Pending { by, of: attempt.generation, acks: BTreeSet::new() };
+            let before = checkpoints.insert(checkpoint, pending);
             before.map(|_| (checkpoint, "is triggered a second time".to_owned()))
         }
         Event::AckReceived { checkpoint, subtask, .. } => {
@@ -100,9 +105,37 @@ fn wrong(
             (!aborted).then(|| (checkpoint, format!("is given up by {subtask} on an abort that was never announced")))
         }
         Event::AttemptDeployed { attempt, .. } => {
-            let of_it = |standing: &Standing| matches!(standing, Standing::Pending { by: of, .. } if *of == by);
+            let of_it =
+                |standing: &Standing| matches!(standing, Standing::Pending { of, .. } if *of == attempt.generation);
             let (checkpoint, _) = checkpoints.iter().find(|(_, standing)| of_it(standing))?;
             Some((*checkpoint, format!("is still pending when {attempt} is deployed")))
+        }
+        _ => None,
+    }
+}
+
+/// An abort for what a subtask is said to have declined it for, and none did.
+fn undeclined(declines: &mut BTreeSet<(CheckpointId, &'static str)>, event: &Event) -> Option<(CheckpointId, String)> {
+    match event {
+        Event::DeclineSent { checkpoint, reason, .. } => {
+            declines.insert((*checkpoint, reason.name()));
+            None
+        }
+        Event::CheckpointAborted { checkpoint, reason } => {
+            let declined = match reason {
+                FailureReason::PrepareFailed(_)
+                | FailureReason::UploadFailed(_)
+                | FailureReason::Overtaken
+                | FailureReason::Cancelled
+                | FailureReason::NotReady => declines.contains(&(*checkpoint, reason.name())),
+                FailureReason::Expired
+                | FailureReason::FinalizeFailed(_)
+                | FailureReason::Subsumed { .. }
+                | FailureReason::TaskClosing
+                | FailureReason::AttemptOver(_) => true,
+            };
+            (!declined)
+                .then(|| (*checkpoint, format!("is aborted ({reason}), but no subtask has declined it for that")))
         }
         _ => None,
     }
@@ -154,11 +187,23 @@ mod tests {
         notify(&mut story, completed);
         let aborted = story.trigger();
         story.snapshot(0);
-        story.abort(FailureReason::Cancelled);
-        let (attempt, subtask) = (story.attempt(), story.subtask(0));
+        let (attempt, subtask, reason) = (story.attempt(), story.subtask(0), FailureReason::Cancelled);
+        story.claim(worker(0), Event::DeclineSent { attempt, subtask, checkpoint: aborted, reason: reason.clone() });
+        story.abort(reason);
         story.claim(worker(0), Event::AbortReceived { attempt, subtask, checkpoint: aborted });
         story.checkpoint();
         assert_eq!(story.judge(), []);
+    }
+
+    #[test]
+    fn an_abort_for_what_another_checkpoint_was_declined_for_convicts() {
+        let mut story = Story::begun();
+        let (attempt, subtask) = (story.attempt(), story.subtask(0));
+        let (checkpoint, reason) = (story.checkpoint(), FailureReason::UploadFailed("no room".to_owned()));
+        story.claim(worker(0), Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() });
+        story.trigger();
+        story.abort(reason);
+        assert!(message(&story).ends_with("but no subtask has declined it for that"));
     }
 
     #[test]

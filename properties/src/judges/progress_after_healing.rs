@@ -8,6 +8,7 @@
 //! stuck: what failed it, which subtasks have not restored, which acks are missing, who has not reached the end of its
 //! input.
 //!
+//! A job that was cancelled has ended like one that finished; that somebody wanted it is judged by [`super::clean_failure`].
 //! A job that failed for good because its restarts were used up ([`super::clean_failure`]) has ended as well.
 //!
 //! Does not bound time: the run does, by ending. Not judged if the history has no `Healed`.
@@ -18,7 +19,7 @@ use crate::judges::clean_failure::failed_legitimately;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
-use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
+use cofferdam_engine::persist::slot::Ended;
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "progress-after-healing";
@@ -67,10 +68,8 @@ struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     fn of(case: &Case<'a>) -> Self {
-        let slots = &case.ledger().slots;
-        let says_finished = |slot: &Slot| matches!(slot.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
-        let mut standing =
-            Self { finished: slots.iter().any(|fact| fact.slot.as_ref().is_ok_and(says_finished)), ..Self::default() };
+        let finished = case.ledger().ended(|how| matches!(how, Ended::Finished { .. } | Ended::Cancelled)).is_some();
+        let mut standing = Self { finished, ..Self::default() };
         for &at in &case.ledger().protocol {
             let entry = &case.history.entries[at];
             match &entry.what {
@@ -206,6 +205,15 @@ mod tests {
     fn a_job_that_finishes_passes() {
         let mut story = healed();
         story.finish();
+        assert_eq!(story.judge(), []);
+    }
+
+    #[test]
+    fn a_job_that_is_cancelled_has_ended_once_its_coordinator_has() {
+        let mut story = healed();
+        story.cancel();
+        assert!(message(&story).contains("the coordinator has not returned"));
+        story.fact(Process::COORDINATOR, Fact::Ended(Ok("was cancelled".to_owned())));
         assert_eq!(story.judge(), []);
     }
 

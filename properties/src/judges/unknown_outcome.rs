@@ -59,6 +59,11 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
                 doubts.adding.insert(entry.by, (*slot, *checkpoint));
                 return None;
             }
+            What::Claim(event @ Event::LeadershipTaken { .. }) => {
+                // It has read what became of every slot, and adds nothing that an earlier leadership of its own wanted to.
+                doubts.adding.remove(&entry.by);
+                doubts.convict(entry.by, event)?
+            }
             What::Claim(_) if doubts.paths.is_empty() => return None,
             What::Claim(Event::CommitEnded { subtask, checkpoint, .. }) => {
                 let of_it = |shown: &Shown| (shown.subtask, shown.checkpoint) == (*subtask, *checkpoint);

@@ -3,6 +3,9 @@
 //! Exactly-once barriers cut both ends behind the same record. At-least-once barriers may cut the consumer behind more
 //! records than the producer, which are processed again after a restore, but never behind fewer, which would be lost.
 //! A producer that has finished takes no snapshot: its end, which the consumer has taken by then, is its cut.
+//!
+//! Whatever barriers promise, a snapshot behind the end of input needs snapshots of all producers that are: another would
+//! send again after a restore, to somebody who has finished its output and not necessarily to whom it sent before.
 
 use super::run::Run;
 use super::topology::Topology;
@@ -23,8 +26,17 @@ pub struct Cuts {
 /// One channel, cut.
 #[derive(Clone, Copy, Default)]
 struct Cut {
-    sent: Option<u64>,
-    taken: Option<u64>,
+    producer: Option<End>,
+    consumer: Option<End>,
+}
+
+/// One end of a channel, cut.
+#[derive(Clone, Copy)]
+struct End {
+    /// Records sent, or taken.
+    records: u64,
+    /// Whether the subtask had processed its input.
+    ended: bool,
 }
 
 impl Cuts {
@@ -61,21 +73,22 @@ impl Cuts {
     ) -> Option<String> {
         let fresh = || vec![Cut::default(); topology.channels.len()];
         let cuts = self.of.entry((checkpoint, run.attempt)).or_insert_with(fresh);
+        let ended = run.lives[subtask].as_ref().is_some_and(|live| live.ended);
         for lane in &topology.outputs[subtask] {
-            cuts[*lane].sent = Some(run.lanes[*lane].sent);
+            cuts[*lane].producer = Some(End { records: run.lanes[*lane].sent, ended });
         }
         for lane in &topology.inputs[subtask] {
-            cuts[*lane].taken = Some(run.lanes[*lane].taken);
+            cuts[*lane].consumer = Some(End { records: run.lanes[*lane].taken, ended });
         }
         let touched = topology.outputs[subtask].iter().chain(&topology.inputs[subtask]);
         let mut wrong = None;
         for lane in touched.copied() {
-            let Cut { sent: Some(sent), taken: Some(taken) } = cuts[lane] else { continue };
-            if taken > sent {
+            let Cut { producer: Some(producer), consumer: Some(consumer) } = cuts[lane] else { continue };
+            if consumer.records > producer.records {
                 self.overlaps += 1;
                 self.overlapping.insert((checkpoint, run.attempt));
             }
-            wrong = wrong.or_else(|| wrong_cut(self.mode, topology.channels[lane], sent, taken));
+            wrong = wrong.or_else(|| wrong_cut(self.mode, topology.channels[lane], producer, consumer));
         }
         wrong
     }
@@ -86,10 +99,17 @@ impl Cuts {
     }
 }
 
-fn wrong_cut(mode: CheckpointMode, channel: ChannelId, sent: u64, taken: u64) -> Option<String> {
+fn wrong_cut(mode: CheckpointMode, channel: ChannelId, producer: End, consumer: End) -> Option<String> {
+    let (sent, taken) = (producer.records, consumer.records);
     let fine = match mode {
         CheckpointMode::ExactlyOnce => sent == taken,
         CheckpointMode::AtLeastOnce => sent <= taken,
     };
-    (!fine).then(|| format!("{channel} is cut after {sent} records by its producer and after {taken} by its consumer"))
+    if !fine {
+        let message =
+            format!("{channel} is cut after {sent} records by its producer and after {taken} by its consumer");
+        return Some(message);
+    }
+    (consumer.ended && !producer.ended)
+        .then(|| format!("{channel} is cut behind the end of input by its consumer and in front of it by its producer"))
 }

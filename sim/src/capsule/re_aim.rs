@@ -14,6 +14,7 @@ use crate::run::Runner;
 use crate::seed::{GENERATOR, Seed};
 use crate::verdict::Outcome;
 use crate::world::{CheckpointAt, Fault, Picks, Point, Trigger};
+use cofferdam_engine::launch::out;
 use std::path::Path;
 
 /// Schedules under which the plan itself is tried.
@@ -29,10 +30,14 @@ pub fn command(runner: &Runner, path: &Path, capsule: &Capsule) -> Exit {
     let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
     let replayed = capsule.weigh(&outcome, here);
     if let Replayed::Reproduces { exactly } = replayed {
-        println!("{}: {replayed}; {}", path.display(), if exactly { "nothing to do" } else { "written down anew" });
+        out::say(format_args!(
+            "{}: {replayed}; {}",
+            path.display(),
+            if exactly { "nothing to do" } else { "written down anew" }
+        ));
         return if exactly { Exit::Clean } else { rewrite(path, capsule, &outcome) };
     }
-    println!("{}: {replayed}", path.display());
+    out::say(format_args!("{}: {replayed}", path.display()));
     let mut tried = 0;
     let found = neighbours(&capsule.plan, &outcome)
         .into_iter()
@@ -45,7 +50,7 @@ pub fn command(runner: &Runner, path: &Path, capsule: &Capsule) -> Exit {
         });
     match found {
         Some(outcome) => {
-            println!("found after {tried} run(s) nearby:\n{}", outcome.plan);
+            out::say(format_args!("found after {tried} run(s) nearby:\n{}", outcome.plan));
             rewrite(path, capsule, &outcome)
         }
         None => complain(

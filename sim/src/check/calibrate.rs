@@ -66,7 +66,9 @@ fn plan(shape: &OwnShape, parallelism: u16) -> Plan {
         heal_at_ms: 1_000,
         liveness_ms: 3_600_000,
         picks: Picks::Seed,
+        standby_lease_ms: None,
         faults: Vec::new(),
+        clients: Vec::new(),
         ..Plan::of_own(SEED, shape)
     }
 }

@@ -6,6 +6,7 @@ use super::wire::{Order, Report};
 use crate::exit::Exit;
 use crate::run::Runner;
 use crate::{report, story};
+use cofferdam_engine::launch::out;
 use std::io::{BufRead, Write};
 use std::sync::mpsc;
 
@@ -26,13 +27,13 @@ pub fn main(runner: &Runner) -> Exit {
         std::process::exit(Exit::Clean.code().into());
     });
     if let Err(error) = reading {
-        eprintln!("cofferdam: cannot start a thread: {error}");
+        out::complain(format_args!("cofferdam: cannot start a thread: {error}"));
         return Exit::Harness;
     }
     for order in orders {
         let answered = order.and_then(|order| answer(runner, &order));
         if let Err(error) = answered {
-            eprintln!("cofferdam: a child of the hunt cannot go on: {error}");
+            out::complain(format_args!("cofferdam: a child of the hunt cannot go on: {error}"));
             return Exit::Harness;
         }
     }

@@ -4,6 +4,8 @@ use super::ledger::{Booked, Ledger};
 use super::pool::Hunted;
 use super::{HuntOptions, Output};
 use crate::story;
+use crate::tally::Tally;
+use cofferdam_engine::launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::fmt::Write;
@@ -36,7 +38,7 @@ impl Progress {
             bar.set_message(format!("{:.0}/s, {} failure(s)", rate(ledger, elapsed), ledger.failures.len()));
         } else if self.output == Output::Text && elapsed >= self.next_line {
             self.next_line = elapsed + LINE_EVERY;
-            eprintln!("{} s: {}", elapsed.as_secs(), line());
+            out::complain(format_args!("{} s: {}", elapsed.as_secs(), line()));
         }
     }
 
@@ -45,11 +47,11 @@ impl Progress {
         match (booked, self.output) {
             (Booked::Fine, _) | (_, Output::Quiet) => {}
             (Booked::Failed { index, .. }, Output::Json) => {
-                println!("{}", serde_json::to_string(&ledger.failures[*index]).expect("failures serialise"));
+                out::say(serde_json::to_string(&ledger.failures[*index]).expect("failures serialise"));
             }
             (Booked::Failed { index, first }, Output::Text) => self.failed(ledger, *index, *first),
             (Booked::Diverged(index), Output::Json) => {
-                println!("{}", json!({ "divergence": ledger.divergences[*index] }));
+                out::say(json!({ "divergence": ledger.divergences[*index] }));
             }
             (Booked::Diverged(index), Output::Text) => self.print(&divergence(ledger, *index)),
         }
@@ -64,8 +66,8 @@ impl Progress {
 
     fn print(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{text}")),
-            None => println!("{text}"),
+            Some(bar) => bar.suspend(|| out::say(text)),
+            None => out::say(text),
         }
     }
 
@@ -76,8 +78,8 @@ impl Progress {
         }
         match self.output {
             Output::Quiet => {}
-            Output::Json => println!("{}", json_summary(options, hunted)),
-            Output::Text => print!("{}", text_summary(options, hunted)),
+            Output::Json => out::say(json_summary(options, hunted)),
+            Output::Text => out::say(text_summary(options, hunted)),
         }
     }
 }
@@ -163,19 +165,7 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         percent(tally.crash_plans_with_state, tally.crash_plans),
         tally.crash_plans
     )?;
-    let phases = &history.crashes;
-    writeln!(
-        text,
-        "crashes      {}, {} of the coordinator: {} before the first checkpoint, {} between checkpoints, {} with one \
-         pending, {} during a restore, {} after the end of input",
-        phases.total(),
-        history.coordinator_crashes,
-        phases.before_first_checkpoint,
-        phases.between_checkpoints,
-        phases.checkpoint_pending,
-        phases.during_restore,
-        phases.after_input_ended
-    )?;
+    write_processes(text, tally)?;
     for (kind, count) in &tally.faults {
         let (never, nothing) = (count.armed - count.triggered, count.triggered - count.struck);
         writeln!(
@@ -194,6 +184,59 @@ fn write_summary(text: &mut String, options: &HuntOptions, hunted: &Hunted) -> s
         writeln!(text, "clean        fewer than {bound:.5} of such runs fail, at 95 % confidence (3/N)")?;
     }
     Ok(())
+}
+
+/// What processes did, and what befell them.
+fn write_processes(text: &mut String, tally: &Tally) -> std::fmt::Result {
+    let history = &tally.history;
+    let clients = &history.clients;
+    writeln!(
+        text,
+        "clients      asked for {} checkpoints: {} completed, {} declined; {} answers lost, {} requests withdrawn",
+        clients.checkpoints, clients.completed, clients.declined, clients.lost, clients.withdrawn
+    )?;
+    writeln!(
+        text,
+        "             asked {} times to cancel: {} jobs cancelled",
+        clients.cancellations, clients.cancelled
+    )?;
+    let phases = &history.crashes;
+    writeln!(
+        text,
+        "crashes      {}, {} of the coordinator: {} before the first checkpoint, {} between checkpoints, {} with one \
+         pending, {} during a restore, {} after the end of input",
+        phases.total(),
+        history.coordinator_crashes,
+        phases.before_first_checkpoint,
+        phases.between_checkpoints,
+        phases.checkpoint_pending,
+        phases.during_restore,
+        phases.after_input_ended
+    )?;
+    writeln!(text, "marks        {}", marks(history))?;
+    writeln!(
+        text,
+        "leadership   {} runs with two coordinators; {} take-overs by the other one, {} of leaders that lived on",
+        tally.standby_plans, history.take_overs, history.take_overs_from_living
+    )
+}
+
+/// What histories were seen to hold besides, zeros included: a mark that no run reached is a hole in the plans.
+fn marks(history: &cofferdam_properties::Tally) -> String {
+    let above = [
+        "checkpoints_completed",
+        "checkpoints_aborted",
+        "finished",
+        "restores",
+        "restores_non_empty",
+        "coordinator_crashes",
+        "take_overs",
+        "take_overs_from_living",
+    ];
+    let counts = serde_json::to_value(history).expect("tallies serialise");
+    let counts = counts.as_object().into_iter().flatten();
+    let rest = counts.filter(|(name, count)| count.is_u64() && !above.contains(&name.as_str()));
+    rest.map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect::<Vec<_>>().join(", ")
 }
 
 fn json_summary(options: &HuntOptions, hunted: &Hunted) -> serde_json::Value {

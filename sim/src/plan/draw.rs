@@ -5,11 +5,14 @@
 //!    whatever its size; everything in time is then a fraction of that length.
 //! 3. The coordinator's policy is drawn to fit the pace (`policy`).
 //! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
-//!    of the first, trouble with storage or links, … plus up to three more. Crashes mostly wait for a later checkpoint
+//!    of the first, trouble with storage or links, a change of leaders (`leadership`), … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    (`trigger`), so that what is restored is not empty.
+//! 5. Clients come last (`client`), some with a fault of their own.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 
+mod client;
+mod leadership;
 mod pace;
 mod policy;
 mod scenario;
@@ -19,7 +22,6 @@ mod trigger;
 use super::{InputShape, JobKind, OwnShape, Plan, input};
 use crate::seed::Seed;
 use crate::world::Picks;
-use cofferdam_engine::config::CheckpointMode;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -58,13 +60,11 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
         let channels = pace::channels(&pace);
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
-        (Just(pace), channels, policy, failover, tuning, faults).prop_map(
-            move |(pace, (batch_records, credits), mut policy, failover, tuning, faults)| {
-                // Where records are dealt out in turns, a restored source deals them differently; with barriers that block nothing
-                // one of them may then reach a subtask whose end is stored already. A known gap of the engine.
-                if matches!(job, JobKind::Graph | JobKind::Own) {
-                    policy.mode = CheckpointMode::ExactlyOnce;
-                }
+        let clients = client::clients(&pace);
+        (Just(pace), channels, policy, failover, tuning, faults, clients).prop_map(
+            move |(pace, (batch_records, credits), policy, failover, tuning, mut faults, clients)| {
+                let (clients, struck) = clients;
+                faults.extend(struck);
                 let (heartbeat_interval_ms, silent_beats, supervisor_delay_ms) = failover;
                 Plan {
                     job,
@@ -76,12 +76,14 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
                     heartbeat_interval_ms,
                     heartbeat_timeout_ms: heartbeat_interval_ms * silent_beats,
                     supervisor_delay_ms,
+                    standby_lease_ms: pace.lease_ms,
                     input: pace.input,
                     tuning,
                     heal_at_ms: pace.length_ms * 4 + 1_000,
                     liveness_ms: pace.length_ms * 20 + 60_000,
                     picks: Picks::Seed,
                     faults,
+                    clients,
                 }
             },
         )

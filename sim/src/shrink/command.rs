@@ -10,6 +10,7 @@ use crate::report;
 use crate::run::Runner;
 use crate::stopwatch::Stopwatch;
 use crate::verdict::Outcome;
+use cofferdam_engine::launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -88,10 +89,10 @@ pub fn command(runner: &Runner, failing: Outcome, options: &ShrinkOptions) -> Ex
         verified,
     };
     if options.json {
-        println!("{}", serde_json::to_string(&report).expect("reports serialise"));
+        out::say(format_args!("{}", serde_json::to_string(&report).expect("reports serialise")));
     } else {
-        print!("{}", told(&report));
-        print!("\n{}", report::screen_of_capsule(runner, best, LINES_AROUND, &report.capsule));
+        out::say(format_args!("{}", told(&report)));
+        out::say(format_args!("\n{}", report::screen_of_capsule(runner, best, LINES_AROUND, &report.capsule)));
     }
     if verified { Exit::Violation } else { Exit::Harness }
 }

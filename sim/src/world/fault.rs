@@ -72,6 +72,8 @@ pub enum Target {
     Announcer,
     /// A named one.
     Process(Process),
+    /// The coordinator that took leadership last, whatever became of it. Nobody before there was one.
+    Leader,
 }
 
 /// Which storage requests a fault hits.
@@ -394,6 +396,7 @@ impl fmt::Display for Target {
         match self {
             Self::Announcer => f.write_str("the announcing process"),
             Self::Process(process) => process.fmt(f),
+            Self::Leader => f.write_str("the leader"),
         }
     }
 }

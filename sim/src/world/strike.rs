@@ -22,6 +22,8 @@ pub(crate) struct Faults {
     /// Checkpoints in the order in which they were first announced.
     checkpoints: Vec<CheckpointId>,
     counts_checkpoints: bool,
+    /// Who took leadership last.
+    leader: Option<Process>,
     links: Links,
     heal_at: u64,
 }
@@ -84,6 +86,7 @@ impl Faults {
             counted: Vec::new(),
             checkpoints: Vec::new(),
             counts_checkpoints: plan.iter().any(by_ordinal),
+            leader: None,
             links: Links::default(),
             plan,
             heal_at,
@@ -103,6 +106,9 @@ impl Faults {
     /// The faults whose point is this event. Each matches once.
     pub fn matching(&mut self, event: &Event, process: Process) -> Vec<usize> {
         let mut matched = Vec::new();
+        if let Event::LeadershipTaken { .. } = event {
+            self.leader = Some(process);
+        }
         if self.points.is_empty() {
             return matched;
         }
@@ -286,14 +292,16 @@ impl State {
             }
             return;
         }
-        let place = what.target().map(|target| match target {
-            Target::Announcer => self.process_of(announcer.expect("validated: only points have announcers")),
-            Target::Process(process) => self.process_named(process),
-        });
-        match place {
-            Some(place) => self.strike_process(world, fault, what, place),
-            None => self.strike_storage(world, fault, what),
-        }
+        let place = match what.target() {
+            None => return self.strike_storage(world, fault, what),
+            Some(Target::Announcer) => self.process_of(announcer.expect("validated: only points have announcers")),
+            Some(Target::Process(process)) => self.process_named(process),
+            Some(Target::Leader) => match self.faults.leader {
+                Some(leader) => self.process_named(leader),
+                None => return,
+            },
+        };
+        self.strike_process(world, fault, what, place);
     }
 
     fn strike_process(&mut self, world: &Shared, fault: usize, what: FaultKind, place: usize) {

@@ -5,7 +5,7 @@ use super::split::Split;
 use super::window::{Step, Window};
 use super::{TAIL_BYTES, TextLines};
 use crate::codec;
-use crate::connectors::retry::{self, Found};
+use crate::connectors::objects::{self, Found};
 use crate::connectors::text::Text;
 use crate::door::{BoxFuture, Env};
 use crate::error::{Error, Result};
@@ -57,7 +57,7 @@ impl LineReader {
         let (env, source) = (self.env.clone(), self.source.clone());
         let (index, parallelism) = (self.index, self.parallelism);
         Box::pin(async move {
-            let objects = retry::list(&env, &source.path).await?;
+            let objects = objects::list(&env, &source.path).await?;
             if objects.is_empty() {
                 return Err(Error::give_up(format!("input {:?} does not exist", source.path)));
             }
@@ -87,7 +87,7 @@ impl LineReader {
 fn read_part(env: Env, path: String, from: u64, to: u64) -> BoxFuture<'static, Result<Bytes>> {
     assert!(from < to, "a part has a byte");
     Box::pin(async move {
-        match retry::read(&env, &path, from..to).await? {
+        match objects::read(&env, &path, from..to).await? {
             Found::Nothing => Err(Error::give_up(format!("input {path} has vanished; byte {from} is wanted"))),
             Found::Object(bytes) if bytes.is_empty() => {
                 Err(Error::give_up(format!("input {path} has shrunk: it ends before byte {from}")))

@@ -148,6 +148,42 @@ fn at_least_once_counts_several_checkpoints_and_blocks_nothing() {
 }
 
 #[test]
+fn at_least_once_an_end_behind_a_barrier_waits_for_its_snapshot() {
+    let mut alignment = Alignment::new(2);
+    alignment.on_barrier(0, counted(N), &mut Vec::new());
+    assert_eq!(step(|out| alignment.on_end(0, out)), []);
+    assert_eq!(step(|out| alignment.on_end(1, out)), [], "the snapshot of whoever sends on channel 0 has not ended");
+    assert_eq!(step(|out| alignment.on_barrier(0, counted(NEWER), out)), [Effect::Begin(counted(NEWER))]);
+    let effects = step(|out| alignment.on_barrier(1, counted(N), out));
+    assert_eq!(effects, [Effect::Snapshot(counted(N)), Effect::EndOfInput], "the newer one has the end");
+    assert_eq!(step(|out| alignment.on_barrier(1, counted(NEWER), out)), [Effect::Snapshot(counted(NEWER))]);
+}
+
+#[test]
+fn at_least_once_an_end_in_front_of_every_barrier_waits_for_nothing() {
+    let mut alignment = Alignment::new(2);
+    alignment.on_end(0, &mut Vec::new());
+    alignment.on_barrier(0, counted(N), &mut Vec::new());
+    assert_eq!(step(|out| alignment.on_end(1, out)), [Effect::EndOfInput]);
+    assert_eq!(step(|out| alignment.on_barrier(1, counted(N), out)), [Effect::Snapshot(counted(N))]);
+}
+
+#[test]
+fn at_least_once_an_end_that_waits_comes_when_its_checkpoint_is_given_up() {
+    let waiting = || {
+        let mut alignment = Alignment::new(2);
+        alignment.on_barrier(0, counted(N), &mut Vec::new());
+        (0..2).for_each(|channel| alignment.on_end(channel, &mut Vec::new()));
+        alignment
+    };
+    let aborted = step(|out| waiting().on_abort(N, out));
+    assert_eq!(aborted, [Effect::Abandon(N), Effect::Cancel(N), Effect::EndOfInput]);
+    assert_eq!(step(|out| waiting().on_cancel(1, N, out)).last(), Some(&Effect::EndOfInput));
+    let closed = step(|out| waiting().on_closed(1, out));
+    assert_eq!(closed, [Effect::Snapshot(counted(N)), Effect::EndOfInput]);
+}
+
+#[test]
 fn at_least_once_drops_what_is_older_than_the_snapshot() {
     let mut alignment = Alignment::new(2);
     alignment.on_barrier(0, counted(N), &mut Vec::new());

@@ -22,6 +22,11 @@ impl Requests {
         self.queue.push_back(request);
     }
 
+    /// Nobody waits for it any more.
+    pub fn withdraw(&mut self, request: RequestId) {
+        self.queue.retain(|waiting| *waiting != request);
+    }
+
     /// The request that has waited longest.
     pub fn pop(&mut self) -> Option<RequestId> {
         self.queue.pop_front()

@@ -57,6 +57,12 @@ impl Checkpointing {
         self.validate();
     }
 
+    /// Whoever asked is gone. A checkpoint that is being triggered for it already is one like any other.
+    pub fn on_withdrawn(&mut self, request: RequestId) {
+        self.requests.withdraw(request);
+        self.validate();
+    }
+
     /// Answers [`Effect::Allocate`]. An answer that nobody waits for any more is an id that is never used.
     pub fn on_id(&mut self, now: Time, wall_ms: u64, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         assert!(self.newest.is_none_or(|newest| newest < checkpoint), "ids increase");

@@ -182,6 +182,24 @@ fn a_log_that_ends_in_finished_has_nothing_to_lead() {
 }
 
 #[test]
+fn a_standby_deposes_whom_it_has_watched_and_gives_way_to_whoever_was_faster() {
+    let leader = slot(1, 1, 100, SlotRecord::NewGeneration);
+    let claim = slot(2, 7, 200, SlotRecord::NewGeneration);
+    let answer = |watched| {
+        let mut out = Vec::new();
+        let mut store = Completed::new(7, mark(), Start::Resume).giving_way(watched);
+        store.start(&mut out);
+        store.on_listed(Ok(vec![1]), &mut out);
+        store.on_read(2, absent(), &mut out);
+        out.clear();
+        store.on_read(1, Ok(leader.encode()), &mut out);
+        asked(&mut out)
+    };
+    assert_eq!(answer(Some(Generation(1))), [Effect::Create { number: 2, slot: claim, delay: NOW }]);
+    assert_eq!(answer(None), [Effect::GiveWay { leader: Generation(1) }]);
+}
+
+#[test]
 fn a_slot_that_cannot_be_decoded_fails_the_recovery() {
     let (mut store, mut out) = started();
     store.on_listed(Ok(vec![1]), &mut out);

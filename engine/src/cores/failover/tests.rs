@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::ids::{CheckpointId, OperatorId};
-use std::time::Duration;
 
 const DELAY: Duration = Duration::from_secs(1);
 
@@ -28,6 +27,10 @@ fn restore() -> Option<RestoreFrom> {
 
 fn cancel(number: u32, cause: &str) -> Effect {
     Effect::Cancel { attempt: attempt(number), cause: cause.into() }
+}
+
+fn draw(number: u32) -> Effect {
+    Effect::Draw { attempt: attempt(number) }
 }
 
 struct Bench {
@@ -101,7 +104,7 @@ fn the_job_is_deployed_once_every_worker_is_there_and_runs_once_every_subtask_ha
 fn a_failed_attempt_is_followed_by_the_next_after_the_delay() {
     let mut bench = Bench::running();
     bench.fail(100, 1, Error::restart("out of luck"));
-    bench.expect(&[cancel(1, "count[1] on worker-1: out of luck")]);
+    bench.expect(&[draw(1), cancel(1, "count[1] on worker-1: out of luck")]);
     assert_eq!(bench.core.deadline(), None, "first every completion must be decided");
     bench.core.on_settled(at_ms(101), &mut bench.out);
     assert_eq!(bench.core.deadline(), Some(at_ms(1100)));
@@ -127,7 +130,7 @@ fn two_failures_of_one_attempt_restart_once() {
     let mut bench = Bench::running();
     bench.fail(100, 1, Error::restart("out of luck"));
     bench.fail(101, 1, Error::restart("again"));
-    bench.expect(&[cancel(1, "count[1] on worker-1: out of luck")]);
+    bench.expect(&[draw(1), cancel(1, "count[1] on worker-1: out of luck")]);
     bench.core.on_settled(at_ms(102), &mut bench.out);
     bench.core.on_alarm(at_ms(1100), &mut bench.out);
     bench.expect(&[Effect::ReadRestore { attempt: attempt(2) }]);
@@ -232,7 +235,7 @@ fn a_delay_with_jitter_is_drawn_from_outside_and_counts_from_the_failure() {
     bench.register(0, 1, 2);
     bench.run(0, 1);
     bench.fail(100, 1, Error::restart("out of luck"));
-    bench.expect(&[cancel(1, "count[1] on worker-1: out of luck"), Effect::Draw { attempt: attempt(1) }]);
+    bench.expect(&[draw(1), cancel(1, "count[1] on worker-1: out of luck")]);
     bench.core.on_drawn(0);
     bench.core.on_settled(at_ms(200), &mut bench.out);
     assert_eq!(bench.core.deadline(), Some(at_ms(9100)));
@@ -242,7 +245,7 @@ fn a_delay_with_jitter_is_drawn_from_outside_and_counts_from_the_failure() {
 fn the_loss_of_a_worker_that_hosts_subtasks_fails_the_attempt_and_its_return_starts_the_next() {
     let mut bench = Bench::running();
     assert_eq!(bench.lose(100, 2), Some(WorkerId(1)));
-    bench.expect(&[cancel(1, "worker-1 is lost: it broke")]);
+    bench.expect(&[draw(1), cancel(1, "worker-1 is lost: it broke")]);
     bench.core.on_settled(at_ms(100), &mut bench.out);
     bench.core.on_alarm(at_ms(5000), &mut bench.out);
     bench.expect(&[]);
@@ -256,7 +259,7 @@ fn a_worker_that_registers_anew_replaces_its_older_connection_and_fails_the_atte
     let mut bench = Bench::running();
     assert_eq!(bench.register(100, 1, 3), Registration::Replacing);
     let older = Effect::Disconnect { connection: ConnectionId(2) };
-    bench.expect(&[older, cancel(1, "worker-1 registered anew")]);
+    bench.expect(&[older, draw(1), cancel(1, "worker-1 registered anew")]);
     assert_eq!(bench.lose(101, 2), None, "the older connection is nobody's any more");
     bench.expect(&[]);
 }
@@ -305,7 +308,7 @@ fn a_checkpoint_that_cannot_be_restored_ends_the_job_and_one_that_cannot_be_read
     bench.register(0, 1, 2);
     bench.out.clear();
     bench.core.on_restore_read(at_ms(2), attempt(1), Err(Error::restart("storage is away")), &mut bench.out);
-    bench.expect(&[]);
+    bench.expect(&[draw(1)]);
     bench.core.on_alarm(at_ms(1002), &mut bench.out);
     bench.expect(&[Effect::ReadRestore { attempt: attempt(2) }]);
     let corrupt = Error::corrupt("the manifest is gone");
@@ -336,5 +339,5 @@ fn a_worker_lost_after_its_subtasks_have_finished_is_not_needed_any_more() {
     bench.lose(100, 2);
     bench.expect(&[]);
     bench.lose(200, 1);
-    bench.expect(&[cancel(1, "worker-0 is lost: it broke")]);
+    bench.expect(&[draw(1), cancel(1, "worker-0 is lost: it broke")]);
 }

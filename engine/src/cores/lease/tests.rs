@@ -21,8 +21,13 @@ struct Standby {
 
 impl Standby {
     fn new() -> Self {
+        Self::knowing(None)
+    }
+
+    /// It begins at second 0.
+    fn knowing(leader: Option<Generation>) -> Self {
         let mut out = Vec::new();
-        let watch = Watch::new(LEASE, &mut out);
+        let watch = Watch::new(at(0), LEASE, leader, &mut out);
         assert_eq!(out, [Effect::Read { delay: Duration::ZERO }]);
         Self { watch, out }
     }
@@ -108,6 +113,18 @@ fn where_nobody_ever_led_a_third_of_the_lease_is_enough() {
     let mut late = Standby::new();
     late.sees(0, Ok(Seen::Nothing));
     assert_eq!(late.sees(3, sign(1, 1)), AGAIN);
+}
+
+#[test]
+fn a_leader_known_from_the_log_has_a_lease_for_its_first_sign() {
+    let mut standby = Standby::knowing(Some(Generation(2)));
+    assert_eq!(standby.sees(3, sign(1, 5)), AGAIN, "the last sign of its predecessor");
+    assert_eq!(standby.sees(6, Ok(Seen::Nothing)), AGAIN);
+    assert_eq!(standby.sees(8, sign(2, 1)), AGAIN);
+    assert_eq!(standby.sees(17, sign(2, 1)), TAKE_OVER);
+    let mut of_nobody = Standby::knowing(Some(Generation(2)));
+    assert_eq!(of_nobody.sees(9, sign(1, 5)), TAKE_OVER);
+    assert_eq!(of_nobody.watch.leader(), Some(Generation(2)));
 }
 
 #[test]

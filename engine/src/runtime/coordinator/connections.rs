@@ -1,6 +1,7 @@
 //! The open connections of a coordinator: a reader and a writer task each, heartbeats out, silence noticed.
 //!
-//! Of a connection that has not registered one frame is read, and there are never many of them.
+//! Of a connection that has not said who it is one frame is read, and there are never many of them. Of a client's connection
+//! each further frame is read when the one before has been dealt with: only a worker can fill the mailbox.
 //!
 //! A connection ends when either task reports it broken, when nothing was heard for the heartbeat timeout (a half-open
 //! connection reports nothing), or when it is closed here. Both tasks are aborted then, which drops both halves.
@@ -9,9 +10,11 @@
 
 use super::{ConnectionId, Input};
 use crate::config::JobConfig;
+use crate::cores::checkpointing::REQUESTS_MAX;
 use crate::door::{Connection, Env, FrameReceiver, FrameSender, Site, TaskHandle, Time};
 use crate::error::Reaction;
 use crate::ids::WorkerId;
+use crate::messages::client::{ToClient, Wish};
 use crate::messages::{self, ToWorker};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use bytes::Bytes;
@@ -21,6 +24,9 @@ use std::time::Duration;
 /// Connections that have not registered. One more closes the oldest: a stranger can keep workers from registering only by
 /// dialling faster than they answer, and never by holding connections.
 const STRANGERS_MAX: usize = 64;
+
+/// Clients at a time. One more is told so, and nothing it wants is done: those who wait already have come first.
+pub(super) const CLIENTS_MAX: usize = 2 * REQUESTS_MAX;
 
 /// The open connections.
 pub(super) struct Connections {
@@ -34,14 +40,47 @@ pub(super) struct Connections {
 /// One of them.
 pub(super) struct Open {
     pub peer: String,
-    /// Who it is, once registered, and where other workers reach it.
-    pub worker: Option<(WorkerId, String)>,
+    pub role: Role,
+    /// Of the worker's process.
+    pub incarnation: Option<u64>,
     heard: Time,
     /// Lets the reader go on after the first frame.
-    admitted: Postbox<()>,
+    admitted: Postbox<Admission>,
     frames: Postbox<Bytes>,
     reader: Box<dyn TaskHandle>,
     writer: Box<dyn TaskHandle>,
+}
+
+/// Who is at the other end.
+pub(super) enum Role {
+    /// Nobody knows yet.
+    Stranger,
+    /// A worker, and where other workers reach it.
+    Worker(WorkerId, String),
+    /// A client that waits for this.
+    Client(Wish),
+    /// A client that has its answer, and is expected to hang up.
+    Answered,
+    /// A worker whose place another process has taken, and which is expected to hang up. Nothing it says counts.
+    Dismissed,
+}
+
+/// How far the reader may go on.
+enum Admission {
+    /// For as long as there is something to read.
+    ToTheEnd,
+    /// By one frame.
+    OneMore,
+}
+
+impl Open {
+    /// The worker at the other end, if it is one that has registered.
+    pub fn worker(&self) -> Option<WorkerId> {
+        match self.role {
+            Role::Worker(worker, _) => Some(worker),
+            Role::Stranger | Role::Client(_) | Role::Answered | Role::Dismissed => None,
+        }
+    }
 }
 
 impl Connections {
@@ -55,9 +94,10 @@ impl Connections {
         }
     }
 
-    /// Takes a connection in; it must register before the heartbeat timeout.
+    /// Takes a connection in; it must say who it is before the heartbeat timeout.
     pub fn open(&mut self, env: &Env, inbox: Postbox<Input>, connection: Connection) {
-        let mut strangers = self.open.iter().filter(|(_, open)| open.worker.is_none()).map(|(id, _)| *id);
+        let strangers = self.open.iter().filter(|(_, open)| matches!(open.role, Role::Stranger));
+        let mut strangers = strangers.map(|(id, _)| *id);
         if let (Some(oldest), Some(_)) = (strangers.next(), strangers.nth(STRANGERS_MAX - 2)) {
             self.close(oldest);
         }
@@ -70,7 +110,10 @@ impl Connections {
         let reader = spawn("coordinator.reader", Box::pin(read(id, receiver, admission, inbox.clone())));
         let writer = spawn("coordinator.writer", Box::pin(write(id, sender, outgoing, inbox)));
         let heard = env.clock.now();
-        self.open.insert(id, Open { peer, worker: None, heard, admitted, frames, reader, writer });
+        self.open.insert(
+            id,
+            Open { peer, role: Role::Stranger, incarnation: None, heard, admitted, frames, reader, writer },
+        );
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<&Open> {
@@ -80,15 +123,64 @@ impl Connections {
     /// A frame arrived. `None` if the connection was closed meanwhile.
     pub fn heard(&mut self, now: Time, id: ConnectionId) -> Option<&mut Open> {
         let open = self.open.get_mut(&id)?;
-        open.heard = now;
+        if !matches!(open.role, Role::Dismissed) {
+            open.heard = now;
+        }
         Some(open)
     }
 
     /// The connection is a worker's; what it says after its registration is read from here on.
-    pub fn admit(&mut self, id: ConnectionId, worker: WorkerId, data_address: String) {
+    pub fn admit(&mut self, id: ConnectionId, worker: WorkerId, incarnation: u64, data_address: String) {
         if let Some(open) = self.open.get_mut(&id) {
-            open.worker = Some((worker, data_address));
-            open.admitted.post(());
+            open.incarnation = Some(incarnation);
+            open.role = Role::Worker(worker, data_address);
+            open.admitted.post(Admission::ToTheEnd);
+        }
+    }
+
+    /// The last word to a worker that another process has taken the place of. One that does not hang up then is closed for
+    /// its silence: closing it at once could overtake the word.
+    pub fn dismiss(&mut self, id: ConnectionId, message: &ToWorker) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.role = Role::Dismissed;
+            open.frames.post(messages::encode(message));
+        }
+    }
+
+    /// The connection is a client's, unless there are too many already.
+    pub fn attend(&mut self, id: ConnectionId, wish: Wish) -> bool {
+        let clients = self.open.values().filter(|open| matches!(open.role, Role::Client(_) | Role::Answered)).count();
+        let Some(open) = self.open.get_mut(&id).filter(|_| clients < CLIENTS_MAX) else { return false };
+        open.role = Role::Client(wish);
+        open.admitted.post(Admission::OneMore);
+        true
+    }
+
+    /// A client's frame has been dealt with.
+    pub fn read_on(&self, id: ConnectionId) {
+        if let Some(open) = self.open.get(&id) {
+            open.admitted.post(Admission::OneMore);
+        }
+    }
+
+    /// The clients that wait for `wish`.
+    pub fn waiting_for(&self, wish: Wish) -> Vec<ConnectionId> {
+        let waiting = self.open.iter().filter(|(_, open)| matches!(open.role, Role::Client(own) if own == wish));
+        waiting.map(|(id, _)| *id).collect()
+    }
+
+    /// The last word to a client. One that does not hang up then is closed for its silence.
+    pub fn answer(&mut self, id: ConnectionId, message: &ToClient) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.role = Role::Answered;
+            open.frames.post(messages::encode(message));
+        }
+    }
+
+    /// The last word to whoever did not become a client.
+    pub fn turn_away(&self, id: ConnectionId, message: &ToClient) {
+        if let Some(open) = self.open.get(&id) {
+            open.frames.post(messages::encode(message));
         }
     }
 
@@ -101,7 +193,7 @@ impl Connections {
     /// Sends to every registered worker.
     pub fn broadcast(&self, message: &ToWorker) {
         let frame = messages::encode(message);
-        for open in self.open.values().filter(|open| open.worker.is_some()) {
+        for open in self.open.values().filter(|open| open.worker().is_some()) {
             open.frames.post(frame.clone());
         }
     }
@@ -114,14 +206,21 @@ impl Connections {
         }
     }
 
+    /// Closes a connection, unless its worker has still to hear why.
+    pub fn close_unless_dismissed(&mut self, id: ConnectionId) {
+        if !self.open.get(&id).is_some_and(|open| matches!(open.role, Role::Dismissed)) {
+            self.close(id);
+        }
+    }
+
     pub fn close_all(&mut self) {
         let ids: Vec<_> = self.open.keys().copied().collect();
         ids.into_iter().for_each(|id| self.close(id));
     }
 
-    /// Whether no worker is connected.
+    /// Whether neither a worker nor a client is connected.
     pub fn is_empty(&self) -> bool {
-        self.open.values().all(|open| open.worker.is_none())
+        self.open.values().all(|open| matches!(open.role, Role::Stranger))
     }
 
     /// When to look at the clock next.
@@ -135,6 +234,10 @@ impl Connections {
         if now >= self.next_heartbeat {
             self.next_heartbeat = now + self.interval;
             self.broadcast(&ToWorker::Heartbeat);
+            let frame = messages::encode(&ToClient::Heartbeat);
+            for open in self.open.values().filter(|open| matches!(open.role, Role::Client(_))) {
+                open.frames.post(frame.clone());
+            }
         }
         let silent = self.open.iter().filter(|(_, open)| now >= open.heard + self.timeout);
         silent.map(|(id, _)| *id).collect()
@@ -145,14 +248,14 @@ impl Connections {
     }
 }
 
-/// Reads the first frame, and the others once that was a registration: a stranger cannot fill the mailbox.
+/// Reads the first frame, and the others as far as it is admitted: a stranger cannot fill the mailbox.
 async fn read(
     id: ConnectionId,
     mut receiver: Box<dyn FrameReceiver>,
-    mut admission: Mailbox<()>,
+    mut admission: Mailbox<Admission>,
     inbox: Postbox<Input>,
 ) {
-    let mut stranger = true;
+    let (mut stranger, mut admitted) = (true, false);
     loop {
         let frame = match receiver.receive().await {
             Ok(frame) => frame,
@@ -165,9 +268,9 @@ async fn read(
             }
             Err(error) => return inbox.post(Input::Broken(id, error.message)),
         }
-        if stranger {
-            admission.take().await;
-            stranger = false;
+        stranger = false;
+        if !admitted {
+            admitted = matches!(admission.take().await, Admission::ToTheEnd);
         }
     }
 }

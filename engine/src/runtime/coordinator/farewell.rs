@@ -2,17 +2,19 @@
 //!
 //! Whoever wrote the end may have died before it told its workers; they would dial for ever. Nobody knows who is still
 //! there, so this lasts until as many workers as the job needs have been told and are gone, or until a worker must have
-//! noticed the loss of its coordinator and dialled again.
+//! noticed the loss of its coordinator and dialled again. Clients that come meanwhile are told as well.
 //!
 //! Owns: nothing but open connections. Nothing is decided here: the log has said it.
 
-use super::connections::Connections;
-use super::{ConnectionId, Input};
-use crate::config::JobConfig;
+use super::connections::{Connections, Role};
+use super::{ConnectionId, Input, Over};
 use crate::door::{Connection, Env, Time};
+use crate::graph::Job;
 use crate::ids::WorkerId;
+use crate::messages::client::{JobState, JobStatus, ToClient, Wish};
 use crate::messages::{ToCoordinator, ToWorker};
 use crate::runtime::mailbox::{Mailbox, Postbox};
+use crate::statistics::Counts;
 use std::collections::BTreeSet;
 
 /// What is left to do once the job is over.
@@ -20,6 +22,8 @@ pub(super) struct Farewell {
     env: Env,
     inbox: Postbox<Input>,
     connections: Connections,
+    job: String,
+    over: Over,
     workers: usize,
     told: BTreeSet<WorkerId>,
     until: Time,
@@ -27,9 +31,11 @@ pub(super) struct Farewell {
 
 impl Farewell {
     /// Nobody has been told yet.
-    pub fn new(env: &Env, config: &JobConfig, workers: u16, inbox: Postbox<Input>) -> Self {
-        let now = env.clock.now();
+    pub fn new(env: &Env, job: &Job, over: Over, workers: u16, inbox: Postbox<Input>) -> Self {
+        let (now, config) = (env.clock.now(), &job.config);
         Self {
+            job: job.graph.name.clone(),
+            over,
             env: env.clone(),
             inbox,
             connections: Connections::new(now, config),
@@ -68,9 +74,33 @@ impl Farewell {
     fn on_message(&mut self, id: ConnectionId, message: ToCoordinator) {
         let Some(open) = self.connections.heard(self.env.clock.now(), id) else { return };
         if let ToCoordinator::Register { worker, data_address, .. } = message {
-            open.worker = Some((worker, data_address));
+            open.role = Role::Worker(worker, data_address);
             self.connections.send(id, &ToWorker::JobDone);
             self.told.insert(worker);
+        } else if let ToCoordinator::Ask(wish) = message {
+            let reply = match wish {
+                Wish::Checkpoint | Wish::Cancel => ToClient::Answer(self.over.answer()),
+                Wish::Status => ToClient::Status(Box::new(self.status())),
+            };
+            match self.connections.attend(id, wish) {
+                true => self.connections.answer(id, &reply),
+                false => self.connections.turn_away(id, &ToClient::Busy),
+            }
+        }
+    }
+
+    fn status(&self) -> JobStatus {
+        JobStatus {
+            job: self.job.clone(),
+            generation: None,
+            attempt: None,
+            state: JobState::Ended(self.over.how.clone()),
+            workers: self.told.iter().copied().collect(),
+            workers_missing: 0,
+            last_completed: self.over.kept,
+            pending: Vec::new(),
+            counts: Counts::default(),
+            last_failure: None,
         }
     }
 }

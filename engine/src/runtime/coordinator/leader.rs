@@ -2,11 +2,12 @@
 //! ask for them. What announces, and when, is the order of the lines in [`perform`].
 
 mod checkpoints;
+mod clients;
 mod perform;
 
-use super::connections::Connections;
+use super::connections::{Connections, Role};
 use super::requests::Requests;
-use super::{Input, JobEnd};
+use super::{Input, JobEnd, Over};
 use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
 use crate::cores::failover::{ConnectionId, End, Failover, Registration};
@@ -49,6 +50,8 @@ pub(super) struct Leader {
     beat: Beat,
     /// Where it listens.
     address: String,
+    /// Why the last attempt that failed did.
+    last_failure: Option<String>,
     ending: Ending,
 }
 
@@ -58,8 +61,8 @@ enum Ending {
     No,
     /// How the job ended is being recorded, which went wrong so many times.
     Recording { end: End, tries: u32 },
-    /// The job is over; workers are told, and given time to leave.
-    Lingering { end: Result<JobEnd>, until: Time },
+    /// The job is over; workers and clients are told, and given time to leave.
+    Lingering { end: Result<JobEnd>, over: Over, until: Time },
     /// Nothing more to do.
     Now(Result<JobEnd>),
 }
@@ -81,6 +84,7 @@ impl Leader {
             confirmed: now,
             beat,
             address,
+            last_failure: None,
             ending: Ending::No,
             requests,
             job,
@@ -242,6 +246,7 @@ impl Leader {
     fn on_broken(&mut self, connection: ConnectionId, cause: &str) {
         let Some(open) = self.connections.get(connection) else { return };
         let cause = format!("connection to {}: {cause}", open.peer);
+        self.forget_client(connection);
         self.connections.close(connection);
         let mut out = Vec::new();
         if let Some(worker) = self.failover.on_disconnected(self.now(), connection, &cause, &mut out) {
@@ -284,22 +289,22 @@ impl Leader {
     fn on_message(&mut self, connection: ConnectionId, message: ToCoordinator) {
         let now = self.now();
         let Some(open) = self.connections.heard(now, connection) else { return };
-        let registered = open.worker.as_ref().map(|(worker, _)| *worker);
-        match (registered, message) {
-            (None, ToCoordinator::Register { protocol, graph, worker, data_address }) => {
-                self.on_register(connection, protocol, graph, worker, data_address);
+        match (&open.role, message) {
+            (Role::Stranger, ToCoordinator::Register { protocol, graph, worker, incarnation, data_address }) => {
+                if let Some(reason) = self.misfit(protocol, graph) {
+                    return self.refuse(connection, format!("{worker} does not fit: {reason}"));
+                }
+                self.on_register(connection, worker, incarnation, data_address);
             }
-            (Some(_), ToCoordinator::Heartbeat) => {}
-            // A client says nothing else, and reads from the end of its connection that the job is over.
-            (None, ToCoordinator::CancelJob) => {
-                let mut out = Vec::new();
-                self.failover.on_cancel(&mut out);
-                self.perform_failover(out);
-            }
-            (None, _) => self.on_broken(connection, "the first frame is not a registration"),
-            (Some(_), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
-            (Some(_), ToCoordinator::CancelJob) => self.on_broken(connection, "a worker does not cancel jobs"),
-            (Some(worker), message) => {
+            (Role::Stranger, ToCoordinator::Ask(wish)) => self.on_wish(connection, wish),
+            (Role::Stranger, _) => self.on_broken(connection, "the first frame neither registers nor asks"),
+            (Role::Client(_) | Role::Answered, ToCoordinator::Heartbeat) => self.connections.read_on(connection),
+            (Role::Client(_) | Role::Answered, _) => self.on_broken(connection, "a client asks once"),
+            (Role::Dismissed, _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
+            (Role::Worker(..), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
+            (Role::Worker(..), ToCoordinator::Ask(_)) => self.on_broken(connection, "a worker asks for nothing"),
+            (Role::Worker(worker, _), message) => {
+                let worker = *worker;
                 if matches!(self.ending, Ending::No) {
                     self.on_report(worker, message);
                 }
@@ -307,16 +312,16 @@ impl Leader {
         }
     }
 
-    fn on_register(&mut self, id: ConnectionId, protocol: u32, graph: u64, worker: WorkerId, data_address: String) {
-        if let Some(reason) = self.misfit(protocol, graph) {
-            return self.refuse(id, format!("{worker} does not fit: {reason}"));
-        }
+    fn on_register(&mut self, id: ConnectionId, worker: WorkerId, incarnation: u64, data_address: String) {
         let now = self.now();
         let open = self.connections.heard(now, id).expect("the connection is open");
         let data_address = reachable(data_address, &open.peer);
-        self.connections.admit(id, worker, data_address);
+        let present = self.failover.workers().get(&worker).copied();
+        self.connections.admit(id, worker, incarnation, data_address);
         let mut out = Vec::new();
-        match self.failover.on_registered(now, worker, id, &mut out) {
+        let registration = self.failover.on_registered(now, worker, id, &mut out);
+        self.dismiss_rival(present, id, worker);
+        match registration {
             Registration::Superseded => return self.perform_failover(out),
             Registration::Replacing => self.emit(Event::WorkerLost { worker }),
             Registration::New => {}
@@ -326,6 +331,18 @@ impl Leader {
         self.perform_failover(out);
         if let Ending::Lingering { .. } = self.ending {
             self.connections.send(id, &ToWorker::JobDone);
+        }
+    }
+
+    /// Of two processes that say they are the same worker the one that came earlier is told so, or they would replace each
+    /// other for ever. A process that dials again replaces only its own connection.
+    fn dismiss_rival(&mut self, present: Option<ConnectionId>, id: ConnectionId, worker: WorkerId) {
+        let Some(present) = present else { return };
+        let incarnation = |connection| self.connections.get(connection).and_then(|open| open.incarnation);
+        if incarnation(present) != incarnation(id) {
+            let reason = format!("{worker} is registered from elsewhere");
+            self.emit(Event::WorkerRefused { reason: reason.clone() });
+            self.connections.dismiss(present.min(id), &ToWorker::Refused { reason });
         }
     }
 
@@ -371,7 +388,7 @@ impl Leader {
                 };
                 self.failover.on_failed(now, attempt, &who, error, &mut failing);
             }
-            ToCoordinator::Register { .. } | ToCoordinator::CancelJob | ToCoordinator::Heartbeat => {
+            ToCoordinator::Register { .. } | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => {
                 panic!("handled before")
             }
         }
@@ -384,11 +401,12 @@ impl Leader {
         self.ending = Ending::Now(Err(error));
     }
 
-    /// The job is over: tells the workers, and gives them time to leave.
-    fn finish(&mut self, end: Result<JobEnd>) {
+    /// The job is over: tells workers and clients, and gives them time to leave.
+    fn finish(&mut self, end: Result<JobEnd>, over: Over) {
         self.connections.broadcast(&ToWorker::JobDone);
+        self.tell_clients(&over);
         self.beat.resign(self.now());
-        self.ending = Ending::Lingering { end, until: self.now() + self.connections.timeout() };
+        self.ending = Ending::Lingering { end, over, until: self.now() + self.connections.timeout() };
     }
 
     /// What the log shall say of the end. It says so once no other slot is being decided; a deposed coordinator learns from it

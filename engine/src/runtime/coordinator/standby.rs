@@ -1,8 +1,8 @@
 //! A coordinator that does not lead: it watches the leader's sign of life, and turns away whoever connects.
 //!
 //! 1. Read the sign as [`Watch`] asks, until it says to take over.
-//! 2. A connection is told [`ToWorker::Standby`] in answer to its first frame, whatever that says, and closed: a worker
-//!    then tries its next address. One that says nothing is closed in time, and so is the oldest if there are too many.
+//! 2. A connection is told [`ToWorker::Standby`] (a client: [`ToClient::Standby`]) in answer to its first frame, whatever that
+//!    says, and closed: it then tries its next address. One that says nothing is closed in time, and so is the oldest if there are too many.
 //!
 //! Owns: nothing that outlasts it. Does not own: the claim ([`super`]), the decision ([`crate::cores::lease`]).
 
@@ -12,7 +12,8 @@ use crate::door::{BoxFuture, Connection, Env, Site, StorageError, TaskHandle, wh
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::ids::Generation;
-use crate::messages::{self, ToWorker};
+use crate::messages::client::ToClient;
+use crate::messages::{self, ToCoordinator, ToWorker};
 use crate::persist::sign::{PATH, Sign};
 use crate::runtime::mailbox::{Mailbox, race};
 use std::collections::VecDeque;
@@ -23,14 +24,19 @@ const VISITORS_MAX: usize = 64;
 /// What a visitor has to say its first frame, and then to hang up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Watches until nobody leads any more. Says whose signs were seen last.
-pub(super) async fn watch(env: &Env, reception: &Reception, lease: Duration) -> Result<Option<Generation>> {
+/// Watches until nobody leads any more. Says whose signs were seen last, or should have been: `leader` is known from the log.
+pub(super) async fn watch(
+    env: &Env,
+    reception: &Reception,
+    lease: Duration,
+    leader: Option<Generation>,
+) -> Result<Option<Generation>> {
     let (inbox, mut mailbox) = Mailbox::new(env, Site::new("coordinator.standby", 0));
     reception.lead_to(inbox);
     let mut visitors: VecDeque<Box<dyn TaskHandle>> = VecDeque::new();
     let mut count = 0;
     let mut out = Vec::new();
-    let mut watch = Watch::new(lease, &mut out);
+    let mut watch = Watch::new(env.clock.now(), lease, leader, &mut out);
     let decided = loop {
         assert_eq!(out.len(), 1, "a standby does one thing at a time");
         let mut observing: BoxFuture<'static, ()> = match out.remove(0) {
@@ -78,7 +84,12 @@ fn seen(sign: Sign) -> Seen {
 async fn turn_away(env: Env, connection: Connection) {
     let Connection { mut sender, mut receiver, .. } = connection;
     let conversation = async move {
-        if receiver.receive().await.is_ok() && sender.send(messages::encode(&ToWorker::Standby)).await.is_ok() {
+        let Ok(first) = receiver.receive().await else { return };
+        let reply = match messages::decode(&first) {
+            Ok(ToCoordinator::Ask(_)) => messages::encode(&ToClient::Standby),
+            Ok(_) | Err(_) => messages::encode(&ToWorker::Standby),
+        };
+        if sender.send(reply).await.is_ok() {
             while receiver.receive().await.is_ok() {}
         }
     };

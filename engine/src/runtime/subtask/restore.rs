@@ -13,12 +13,11 @@
 
 use super::{Body, Running, named};
 use crate::cores::transactions::Completion;
-use crate::door::{Env, whole};
+use crate::door::{Env, retry, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::persist::blob;
-use crate::runtime::retry;
 use crate::state::{self, Section, SectionKind};
 
 impl Running {

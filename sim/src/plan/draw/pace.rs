@@ -22,19 +22,28 @@ pub struct Pace {
     pub interval_ms: u64,
     /// How slow storage is, compared with the ordinary.
     pub storage: u64,
+    /// There is a second coordinator, and it waits so long for a sign of life.
+    pub lease_ms: Option<u64>,
 }
 
 /// Every pace of a job with one of these inputs.
 pub fn pace(inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
-    (1..=3_u16, 1..=3_u16, inputs, 400..1_000_u64, 6..=12_u64, storage).prop_map(
-        |(workers, parallelism, input, length_ms, checkpoints, storage)| {
+    (1..=3_u16, 1..=3_u16, inputs, 400..1_000_u64, 6..=12_u64, storage, leases()).prop_map(
+        |(workers, parallelism, input, length_ms, checkpoints, storage, lease_ms)| {
             let parallelism = input.fitting(parallelism);
             let length_ms = length_ms + input.lasts_ms(parallelism);
             let subtasks = input.subtasks(parallelism);
-            Pace { workers, parallelism, subtasks, input, length_ms, interval_ms: length_ms / checkpoints, storage }
+            let interval_ms = length_ms / checkpoints;
+            Pace { workers, parallelism, subtasks, input, length_ms, interval_ms, storage, lease_ms }
         },
     )
+}
+
+/// Every third plan has a standby. Three signs of life in a lease, each of them several times as long as an ordinary
+/// write takes: who leads and is well keeps the lease, and whoever takes over does so within the job.
+fn leases() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(None), 1 => (300..800_u64).prop_map(Some)]
 }
 
 /// Records per batch and credits. What lies in channels is a small part of the input: a barrier travels behind it, and

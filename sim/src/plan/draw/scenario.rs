@@ -1,16 +1,29 @@
 //! The faults of a plan: a *scenario* and up to three more, of processes, of the network and of storage.
 
+use super::leadership::leadership;
 use super::pace::Pace;
-use super::storage::{any_storage_fault, failing_reads, storage_fault};
-use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, in_recovery, later};
+use super::storage::{any_storage_fault, failing_reads, failing_uploads, storage_fault};
+use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, before_dialling, in_recovery, later};
 use crate::plan::LONG_PAUSE_MS;
 use crate::world::{Fault, FaultKind, Target, Trigger};
-use cofferdam_engine::ids::WorkerId;
+use cofferdam_engine::ids::{CoordinatorId, WorkerId};
 use cofferdam_properties::history::Process;
 use proptest::prelude::*;
 
 /// The faults of a plan.
-pub fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
+pub fn scenario(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
+    match pace.lease_ms {
+        None => ordinary(pace).boxed(),
+        Some(lease_ms) => {
+            let more = proptest::collection::vec(any_fault(pace), 0..=2_usize);
+            let changes = (leadership(pace, lease_ms), more).prop_map(|(changes, more)| then(changes, more));
+            prop_oneof![3 => changes, 2 => ordinary(pace)].boxed()
+        }
+    }
+}
+
+/// What may happen to every job.
+fn ordinary(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
     let more = |range| proptest::collection::vec(any_fault(pace), range);
     let first = || crash(at_checkpoint(), pace);
     let trouble = || {
@@ -36,6 +49,7 @@ pub fn scenario(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
         1 => (first(), zombie(in_recovery(pace), pace)).prop_map(|(a, b)| vec![a, b]),
         4 => (together(at_checkpoint(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
         1 => (first(), together(in_recovery(pace), pace)).prop_map(|(a, b)| vec![a, b]),
+        2 => proptest::collection::vec(failing_uploads(at_checkpoint()), 2..=4),
         6 => more(1..=4),
     ]
 }
@@ -67,22 +81,29 @@ fn crash(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
 }
 
 fn process(pace: &Pace) -> impl Strategy<Value = Process> + use<> {
-    let workers = pace.workers;
+    let (workers, coordinators) = (pace.workers, coordinators(pace));
     prop_oneof![
-        1 => Just(Process::COORDINATOR),
+        1 => (0..coordinators.len()).prop_map(move |nth| coordinators[nth]),
         2 => (0..workers).prop_map(|worker| Process::Worker(WorkerId(worker))),
     ]
+}
+
+/// All of them.
+fn coordinators(pace: &Pace) -> Vec<Process> {
+    let count = 1 + u16::from(pace.lease_ms.is_some());
+    (0..count).map(CoordinatorId).map(Process::Coordinator).collect()
 }
 
 /// Two processes at the same instant, or all of them.
 fn together(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
     let workers = pace.workers;
-    let everybody =
-        move || std::iter::once(Process::COORDINATOR).chain((0..workers).map(WorkerId).map(Process::Worker));
+    let coordinators = coordinators(pace);
     (at, any::<bool>(), 0..workers, 1..200_u64)
         .prop_map(move |(at, all, worker, restart_after_ms)| {
-            let processes =
-                if all { everybody().collect() } else { vec![Process::COORDINATOR, Process::Worker(WorkerId(worker))] };
+            let workers = if all { 0..workers } else { worker..worker + 1 };
+            let coordinators = if all { &coordinators[..] } else { &coordinators[..1] };
+            let workers = workers.map(WorkerId).map(Process::Worker);
+            let processes = coordinators.iter().copied().chain(workers).collect();
             Fault { at, what: FaultKind::CrashTogether { processes, restart_after_ms } }
         })
         .boxed()
@@ -105,7 +126,9 @@ fn link_fault(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
     let target = || process(pace).prop_map(Target::Process);
     let what = prop_oneof![
         2 => target().prop_map(|process| FaultKind::ResetConnections { process }),
-        2 => (target(), process(pace)).prop_map(|(process, from)| FaultKind::Disconnect { process, from }),
+        2 => connected(pace).prop_map(|(process, from)| {
+            FaultKind::Disconnect { process: Target::Process(process), from }
+        }),
         2 => (target(), 5..60_u32, 20..500_u64).prop_map(|(process, factor, for_ms)| {
             FaultKind::SlowLinks { process, factor, for_ms }
         }),
@@ -116,7 +139,6 @@ fn link_fault(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
         2 => (target(), proptest::option::of(10..1_500_u64)).prop_map(|(process, believed_ms)| {
             FaultKind::HalfOpen { process, believed_ms }
         }),
-        1 => (target(), 20..800_u64).prop_map(|(process, for_ms)| FaultKind::Refuse { process, for_ms }),
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
         2 => (target(), LONG_PAUSE_MS..3_000).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
         1 => (target(), 20..1_500_u64).prop_map(|(process, for_ms)| FaultKind::StallStorage { process, for_ms }),
@@ -126,8 +148,35 @@ fn link_fault(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
     ];
     prop_oneof![
         14 => (at.clone(), what).prop_map(|(at, what)| Fault { at, what }),
+        1 => refusal(pace),
         1 => zombie(at.clone(), pace),
         1 => together(at, pace),
     ]
     .boxed()
+}
+
+/// Two processes that mostly have a connection: every worker has one to its coordinator, and those that host subtasks have
+/// links.
+fn connected(pace: &Pace) -> BoxedStrategy<(Process, Process)> {
+    let hosts = pace.workers.min(pace.parallelism);
+    let worker = |number| Process::Worker(WorkerId(number));
+    let with_coordinator = (0..pace.workers, any::<bool>()).prop_map(move |(number, outwards)| {
+        let pair = (worker(number), Process::COORDINATOR);
+        if outwards { pair } else { (pair.1, pair.0) }
+    });
+    if hosts < 2 {
+        return with_coordinator.boxed();
+    }
+    let linked = (0..hosts, 1..hosts).prop_map(move |(one, by)| (worker(one), worker((one + by) % hosts)));
+    prop_oneof![with_coordinator, linked].boxed()
+}
+
+/// Ports refuse when somebody is about to dial: connections are opened in recoveries, and last.
+fn refusal(pace: &Pace) -> BoxedStrategy<Fault> {
+    (before_dialling(), process(pace), 20..800_u64)
+        .prop_map(|(at, process, for_ms)| {
+            let process = Target::Process(process);
+            Fault { at, what: FaultKind::Refuse { process, for_ms } }
+        })
+        .boxed()
 }

@@ -106,3 +106,17 @@ pub fn failing_reads(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
         })
         .boxed()
 }
+
+/// Storage that takes no snapshot for long enough for the checkpoint to fail, or does not say that it took one.
+pub fn failing_uploads(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
+    let (prefix, requests) = ("checkpoints/chk", Requests::Writes);
+    let failing =
+        (4..12_u32).prop_map(move |count| FaultKind::FailStorage { prefix: prefix.to_owned(), requests, count });
+    let silent = (1..6_u32).prop_map(move |count| FaultKind::LoseReplies {
+        prefix: prefix.to_owned(),
+        requests: Requests::All,
+        count,
+        late_ms: 0,
+    });
+    (at, prop_oneof![3 => failing, 1 => silent]).prop_map(|(at, what)| Fault { at, what }).boxed()
+}

@@ -52,6 +52,9 @@ fn recovery(pace: &Pace) -> Vec<(&'static str, u32)> {
     ]
 }
 
+/// Points of a change of leaders. One leadership is taken before the first.
+const LEADERSHIP: &[(&str, u32)] = &[("lease_expired", 1), ("leadership_taken", 1), ("deposed", 0)];
+
 /// Points near the end of the job.
 const ENDING: &[&str] = &["input_ended", "end_received", "subtask_finished", "job_finished"];
 
@@ -73,6 +76,21 @@ pub fn at_checkpoint() -> BoxedStrategy<Trigger> {
 pub fn in_recovery(pace: &Pace) -> BoxedStrategy<Trigger> {
     (select(recovery(pace)), prop_oneof![2 => Just(0), 1 => 0..6_u32])
         .prop_map(|((event, before), more)| point(event, None, before + more))
+        .boxed()
+}
+
+/// A step of a change of leaders.
+pub fn of_leadership() -> BoxedStrategy<Trigger> {
+    (select(LEADERSHIP), prop_oneof![3 => Just(0), 1 => 1..3_u32])
+        .prop_map(|((event, before), more)| point(event, None, before + more))
+        .boxed()
+}
+
+/// A step after which connections are opened.
+pub fn before_dialling() -> BoxedStrategy<Trigger> {
+    let events = vec!["attempt_failed", "attempt_cancelled", "worker_lost", "coordinator_lost"];
+    (select(events), prop_oneof![3 => Just(0), 1 => 1..4_u32])
+        .prop_map(|(event, occurrence)| point(event, None, occurrence))
         .boxed()
 }
 

@@ -72,6 +72,8 @@ struct World {
     completed: Vec<u64>,
     completed_at: Option<Time>,
     ended: BTreeSet<SubtaskId>,
+    /// The newest checkpoint that each has acknowledged without its end: no older one holds it, whenever its ack comes.
+    open: BTreeMap<SubtaskId, CheckpointId>,
     /// Whose end the last completed checkpoint holds.
     held: BTreeSet<SubtaskId>,
     /// Whether it completed while the present attempt ran: before that nobody exits.
@@ -106,6 +108,7 @@ impl World {
             completed: Vec::new(),
             completed_at: None,
             ended: BTreeSet::new(),
+            open: BTreeMap::new(),
             held: BTreeSet::new(),
             told: false,
             finished: BTreeSet::new(),
@@ -242,7 +245,12 @@ impl World {
             Step::Ack(subtask, back) => {
                 if let Some((checkpoint, attempt)) = self.recent(back) {
                     let subtask = ALL[subtask];
-                    let contribution = contribution(checkpoint.0, subtask, self.ended.contains(&subtask));
+                    let open = self.open.entry(subtask).or_default();
+                    let ended = self.ended.contains(&subtask) && *open < checkpoint;
+                    if !ended {
+                        *open = checkpoint.max(*open);
+                    }
+                    let contribution = contribution(checkpoint.0, subtask, ended);
                     self.core.on_ack(self.now, attempt, checkpoint, subtask, contribution, &mut out);
                 }
             }

@@ -192,7 +192,9 @@ impl World {
                     assert!(top.generation > own, "whoever steps down has a successor");
                 }
                 Effect::Fail { error } => panic!("nothing here is corrupt: {error}"),
-                Effect::Confirm | Effect::Doubt | Effect::Over { .. } => panic!("nobody asked, nothing finished"),
+                Effect::Confirm | Effect::Doubt | Effect::Over { .. } | Effect::GiveWay { .. } => {
+                    panic!("nobody asked, nothing finished")
+                }
             }
         }
     }

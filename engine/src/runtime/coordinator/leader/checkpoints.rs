@@ -5,7 +5,7 @@
 //! written only when its turn has come: floor and number depend on what was decided before.
 
 use super::{Ending, Leader};
-use crate::cores::checkpointing::{Completion, Effect, RequestId, Settlement, Verdict};
+use crate::cores::checkpointing::{Completion, Effect, Settlement, Verdict};
 use crate::cores::restore::{self, Contribution};
 use crate::door::{Site, StorageError};
 use crate::element::Barrier;
@@ -15,7 +15,7 @@ use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::{SnapshotHandle, ToWorker};
 use crate::persist::manifest::Manifest;
 use crate::persist::slot::SlotRecord;
-use crate::reason::{FailureReason, Refusal};
+use crate::reason::FailureReason;
 use crate::statistics::SnapshotStatistics;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -259,15 +259,6 @@ impl Leader {
             for worker in self.failover.hosts() {
                 self.send(worker, &ToWorker::Aborted { attempt, checkpoint });
             }
-        }
-    }
-
-    /// Whoever asked hears of it if they are still there.
-    fn answer(&mut self, request: RequestId, result: Result<CheckpointId, Refusal>) {
-        if let Err(refusal) = &result
-            && !matches!(refusal, Refusal::Failed { .. })
-        {
-            self.emit(Event::TriggerRefused { reason: format!("{request}: {refusal}") });
         }
     }
 

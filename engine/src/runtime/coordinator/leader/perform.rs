@@ -15,7 +15,8 @@ use crate::ids::{Attempt, SubtaskId, WorkerId};
 use crate::messages::{Deployment, RestoreFrom, ToWorker};
 use crate::persist::sign::Sign;
 use crate::persist::slot::{Ended, SlotRecord};
-use crate::runtime::coordinator::{JobEnd, announcement};
+use crate::runtime::coordinator::connections::Role;
+use crate::runtime::coordinator::{JobEnd, Over};
 
 /// Definite failures to record an end after which the user hears of it.
 const RECORD_TRIES: u32 = 5;
@@ -36,7 +37,9 @@ impl Leader {
                     self.stop(Error::fenced(format!("leadership {generation} is over: somebody newer leads")));
                 }
                 Store::Fail { error } => self.stop(error),
-                Store::Lead { .. } | Store::Over { .. } => panic!("leadership was taken before"),
+                Store::Lead { .. } | Store::Over { .. } | Store::GiveWay { .. } => {
+                    panic!("leadership was taken before")
+                }
             }
         }
         self.propose_next();
@@ -65,16 +68,18 @@ impl Leader {
     fn ended_durably(&mut self, how: &Ended, floor: u64) {
         self.failover.on_recorded();
         let kept = self.store.latest().map(|latest| latest.checkpoint);
-        self.emit(announcement(how, kept));
+        let over = Over { how: how.clone(), kept };
+        self.emit(over.announcement());
         let Ending::Recording { end, .. } = std::mem::replace(&mut self.ending, Ending::No) else {
             panic!("the end was being recorded")
         };
-        self.finish(match (end, how) {
+        let end = match (end, how) {
             (End::Finished, Ended::Finished { checkpoint }) => Ok(JobEnd::Finished { checkpoint: *checkpoint }),
             (End::Failed(error), Ended::Failed { .. }) => Err(error),
             (End::Cancelled, Ended::Cancelled) => Ok(JobEnd::Cancelled),
             (end, how) => panic!("{how:?} was recorded for {end:?}"),
-        });
+        };
+        self.finish(end, over);
         let mut out = Vec::new();
         self.retention.on_fallen(&std::mem::take(&mut self.falling), floor, &mut out);
         self.perform_retention(out);
@@ -103,7 +108,7 @@ impl Leader {
     pub(super) fn perform_failover(&mut self, effects: Vec<Failover>) {
         for effect in effects {
             match effect {
-                Failover::Disconnect { connection } => self.connections.close(connection),
+                Failover::Disconnect { connection } => self.connections.close_unless_dismissed(connection),
                 Failover::ReadRestore { attempt } => self.read_restore(attempt),
                 Failover::Deploy { attempt, placement, restore } => self.deploy(attempt, placement, restore),
                 Failover::Run { attempt } => {
@@ -115,7 +120,9 @@ impl Leader {
                 Failover::Cancel { attempt, cause } => self.cancel(attempt, cause),
                 Failover::Draw { attempt } => {
                     let site = Site::new("coordinator.restart", u64::from(attempt.number));
-                    self.failover.on_drawn(self.requests.env.schedule.pick(site, DRAWS));
+                    let delay = self.failover.on_drawn(self.requests.env.schedule.pick(site, DRAWS));
+                    let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+                    self.emit(Event::RestartScheduled { attempt, delay_ns });
                 }
                 Failover::Record { end } => {
                     self.ending = Ending::Recording { end, tries: 0 };
@@ -147,7 +154,8 @@ impl Leader {
         self.emit(Event::AttemptDeployed { attempt, restore: checkpoint });
         let address = |connection| {
             let open = self.connections.get(connection).expect("a worker's newest connection is open");
-            open.worker.clone().expect("a worker's connection is registered")
+            let Role::Worker(worker, data_address) = &open.role else { panic!("a worker's connection is registered") };
+            (*worker, data_address.clone())
         };
         let addresses = self.failover.workers().values().map(|connection| address(*connection)).collect();
         let deployment = ToWorker::Deploy(Deployment { attempt, placement, addresses, restore });
@@ -158,6 +166,7 @@ impl Leader {
 
     fn cancel(&mut self, attempt: Attempt, cause: String) {
         self.emit(Event::AttemptFailed { attempt, cause: cause.clone() });
+        self.last_failure = Some(cause.clone());
         let settlement = self.attempt_over(attempt, &cause);
         self.connections.broadcast(&ToWorker::Cancel { attempt });
         match settlement {

@@ -95,6 +95,16 @@ fn where_nobody_leads_a_standby_does_soon() {
     });
 }
 
+#[test]
+fn of_two_that_begin_together_one_leads_and_the_other_leaves_it_alone() {
+    play(async |room| {
+        let _first = Coordinator::start_as(&room, 1, Rivalry::Standby);
+        let _second = Coordinator::start_as(&room, 2, Rivalry::Standby);
+        pause(&room, LEASES).await;
+        assert_eq!(led(&room), [1]);
+    });
+}
+
 impl Crew {
     /// Joins as real workers would: again and again until the coordinator leads.
     async fn join_when_led(room: &Room, coordinator: u32) -> Self {

@@ -144,7 +144,8 @@ impl Served {
     async fn attend(&mut self, ledger: &Mutex<Ledger>) -> Option<()> {
         let (worker, data_address) = (WorkerId(self.number), format!("data-{}", self.number));
         let graph = storm_job().graph.fingerprint();
-        self.say(ToCoordinator::Register { protocol: PROTOCOL_VERSION, graph, worker, data_address }).await?;
+        self.say(ToCoordinator::Register { protocol: PROTOCOL_VERSION, graph, worker, incarnation: 0, data_address })
+            .await?;
         loop {
             let pause = self.env.sleep(Duration::from_millis(100));
             match race(self.connection.receiver.receive(), pause).await {

@@ -1,20 +1,9 @@
-//! Bounded patience with storage: requests that may be repeated without harm (reads, lists, deletes, overwrites with the
-//! same bytes) are repeated a few times before the job has to restart.
-//!
-//! A definite failure and an unknown outcome are treated alike, because of that harmlessness.
+//! What connectors ask of storage: requests that may be repeated without harm, and are, before the job has to restart.
 
-use crate::door::whole;
-use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode};
+use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode, retry, whole};
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::ops::Range;
-use std::time::Duration;
-
-/// Tries before giving up.
-const TRIES_MAX: u32 = 4;
-
-/// Pause before the second try; doubled before each later one.
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
 
 /// What storage has to say besides success and failure.
 #[derive(Debug)]
@@ -56,20 +45,13 @@ async fn repeat<T>(
     doing: &str,
     request: impl Fn() -> BoxFuture<'static, Result<T, StorageError>>,
 ) -> Result<Found<T>> {
-    let mut pause = PAUSE_FIRST;
-    for tried in 1..=TRIES_MAX {
-        let error = match request().await {
-            Ok(reply) => return Ok(Found::Object(reply)),
-            Err(StorageError::NotFound(_)) => return Ok(Found::Nothing),
-            Err(error @ StorageError::Fenced) => return Err(Error::from(error)),
-            Err(error @ StorageError::Exists(_)) => return Err(Error::from(error).while_doing(doing)),
-            Err(error @ (StorageError::Failed(_) | StorageError::Unknown(_))) => error,
-        };
-        if tried == TRIES_MAX {
-            return Err(Error::from(error).while_doing(format!("{doing}, {TRIES_MAX} times")));
+    match retry::storage(env, request).await {
+        Ok(reply) => Ok(Found::Object(reply)),
+        Err(StorageError::NotFound(_)) => Ok(Found::Nothing),
+        Err(error @ StorageError::Fenced) => Err(Error::from(error)),
+        Err(error @ StorageError::Exists(_)) => Err(Error::from(error).while_doing(doing)),
+        Err(error @ (StorageError::Failed(_) | StorageError::Unknown(_))) => {
+            Err(Error::from(error).while_doing(format!("{doing}, {} times", retry::TRIES_MAX)))
         }
-        env.sleep(pause).await;
-        pause *= 2;
     }
-    unreachable!("the last try returns")
 }
