@@ -1,4 +1,4 @@
-//! The command line of the simulator: `hunt`, `replay` and `bugs`.
+//! The command line of the simulator: `hunt`, `replay`, `shrink`, `bugs` and `init`.
 
 use crate::bugs::{self, BugsOptions};
 use crate::capsule::text::CapsuleError;
@@ -43,6 +43,12 @@ pub enum Command {
     /// Plant known bugs into a copy of this workspace and hunt them
     #[command(after_help = BUGS_HELP)]
     Bugs(BugsArgs),
+    /// Write what a workspace of your own needs to test its jobs
+    Init {
+        /// Its folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
     /// Run the seeds that arrive on standard input
     #[command(hide = true)]
     HuntChild,
@@ -208,6 +214,7 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
             Err(exit) => exit,
         },
         Command::Bugs(args) => bugs_for(args),
+        Command::Init { folder } => crate::init::init(folder),
         Command::HuntChild => hunt::child::main(runner),
     }
 }

@@ -98,6 +98,7 @@ fn name_of(what: &What) -> &'static str {
             Fact::OutcomeKnown { .. } => "outcome_known",
             Fact::FaultFired(_) => "fault_fired",
             Fact::Healed => "healed",
+            Fact::ShownOutside { .. } => "shown_outside",
         },
     }
 }

@@ -9,10 +9,12 @@ mod client;
 pub mod draw;
 pub mod graph;
 pub mod input;
+mod own;
 mod policy;
 
 pub use client::{Ask, Client};
 pub use input::InputShape;
+pub use own::{Measured, OwnShape};
 pub use policy::Policy;
 
 use crate::seed::Seed;
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Which built-in job runs.
+/// Which job runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobKind {
@@ -33,6 +35,9 @@ pub enum JobKind {
     Join,
     /// A random graph of operators over one record type.
     Graph,
+    /// Somebody's own: see [`crate::check`].
+    #[value(skip)]
+    Own,
 }
 
 impl JobKind {
@@ -42,6 +47,7 @@ impl JobKind {
             Self::WordCount => "word-count",
             Self::Join => "join",
             Self::Graph => "graph",
+            Self::Own => "own",
         }
     }
 }
@@ -95,6 +101,11 @@ impl Plan {
         draw::job(seed)
     }
 
+    /// The plan that `seed` stands for where a job of this shape is checked.
+    pub fn of_own(seed: Seed, shape: &OwnShape) -> Self {
+        draw::own(seed, shape)
+    }
+
     /// How the job is configured.
     pub fn config(&self) -> JobConfig {
         JobConfig {
@@ -143,7 +154,7 @@ impl Plan {
 
     /// How much the run may use.
     pub fn budget(&self) -> Budget {
-        Budget { events: EVENTS, virtual_ms: self.heal_at_ms + self.liveness_ms }
+        Budget { events: self.input.deliveries(EVENTS), virtual_ms: self.heal_at_ms + self.liveness_ms }
     }
 }
 

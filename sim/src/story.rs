@@ -133,6 +133,9 @@ fn fact_line(fact: &Fact) -> String {
         Fact::OutcomeUnknown { path } => format!("? {path}: nobody knows whether that happened"),
         Fact::OutcomeKnown { path } => format!("! {path}: now it is known"),
         Fact::FaultFired(n) => format!("* fault {n} strikes"),
+        Fact::ShownOutside { system, change } => {
+            format!("+ external/{system} shows {} more, {} less", change.appeared.len(), change.vanished.len())
+        }
         Fact::Healed => "* healed: nothing strikes any more".to_owned(),
     }
 }

@@ -24,6 +24,7 @@
 mod bell;
 mod connection;
 mod driver;
+mod external;
 pub mod fault;
 mod incarnation;
 pub mod keyed;
@@ -43,6 +44,7 @@ mod wait;
 
 use bytes::Bytes;
 use cofferdam_engine::door::{BoxFuture, Env};
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{History, Process};
 use keyed::Keyed;
 use state::State;
@@ -62,6 +64,8 @@ pub struct WorldSpec {
     pub processes: Vec<ProcessSpec>,
     /// Objects in storage at the beginning.
     pub initial: BTreeMap<String, Bytes>,
+    /// Systems outside, as they are at the beginning.
+    pub models: Models,
     /// What strikes.
     pub faults: Vec<Fault>,
     /// Virtual time after which nothing strikes any more and what was broken works again.

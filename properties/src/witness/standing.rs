@@ -73,7 +73,8 @@ type Marks = BTreeMap<(Attempt, usize), VecDeque<(u64, Queued)>>;
 impl Standing {
     /// Where a run stands just behind entry `at`.
     pub fn of(case: &Case<'_>, at: usize) -> Self {
-        let (mut witness, mut marks) = (Witness::new(case.history, case.job, case.ledger()), Marks::new());
+        let (mut witness, mut marks) =
+            (Witness::new(case.history, case.job, case.ledger(), &case.models), Marks::new());
         let mut last = 0;
         let walked = catch_unwind(AssertUnwindSafe(|| {
             case.history.entries.iter().enumerate().take(at + 1).try_for_each(|(at, entry)| {

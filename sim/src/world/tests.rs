@@ -29,6 +29,7 @@ fn world(seed: u64, processes: Vec<ProcessSpec>) -> WorldSpec {
         seed,
         processes,
         initial: BTreeMap::new(),
+        models: Models::default(),
         faults: Vec::new(),
         heal_at_ms: 60_000,
         tuning: Tuning::default(),
