@@ -57,7 +57,10 @@ fn a_passing_run_is_drawn(outcome: &Outcome, seen: &Value) {
     assert!((1..count("fitted")).contains(&count("withoutElements")), "{seen}");
     assert!((1..count("ordered")).contains(&count("oneCheckpoint")), "{seen}");
     assert_eq!(count("unmatched"), 0, "{seen}");
-    assert!(seen["hovered"].as_str().is_some_and(|line| !line.is_empty()), "{seen}");
+    let line = seen["entry3"].as_str().expect("a line");
+    assert!(seen["hovered"].as_str().is_some_and(|tip| tip.starts_with("entry 3 ") && tip.ends_with(line)), "{seen}");
+    assert!(seen["closer"].as_f64().is_some_and(|part| (0.1..0.9).contains(&part)), "the wheel zooms: {seen}");
+    assert_eq!(seen["keyed"], 1, "a key chooses the first checkpoint: {seen}");
     assert_eq!(seen["last"], (entries - 1).to_string());
     assert_eq!(seen["refitted"], seen["fitted"], "back where it began");
 }
