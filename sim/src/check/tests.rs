@@ -199,3 +199,42 @@ fn a_capsule_of_a_built_in_job_is_no_capsule_of_this_one() {
     let failure = counted().steered(Steering::Capsule { path, re_aim: false }).expect_err("another job");
     assert!(failure.to_string().ends_with("not of word_count"), "{failure}");
 }
+
+fn line(n: &u64, line: &mut Vec<u8>) {
+    line.extend(n.to_string().into_bytes());
+}
+
+/// A few records now and then, for far longer than an ordinary plan lasts.
+fn slow(job: &JobBuilder) {
+    let numbers = Generator::new(|_, n| n).records(40).paced(Duration::from_millis(100), 2);
+    job.source("numbers", numbers).sink("all", FileSink::new("output/all", line));
+}
+
+/// Many records, and far more of them behind an operator than before it.
+fn large(job: &JobBuilder) {
+    let numbers = Generator::new(|subtask, n| u64::from(subtask) << 32 | n).records(150);
+    job.source("numbers", numbers)
+        .flat_map("repeat", |n: u64, more: &mut Vec<u64>| more.extend((0..20).map(|m| n * 20 + m)))
+        .key_by(|n| n % 50)
+        .aggregate("count", Count)
+        .sink(
+            "counts",
+            FileSink::new("output/counts", |(_, count): &(u64, u64), text: &mut Vec<u8>| line(count, text)),
+        );
+}
+
+/// Nothing at all.
+fn empty(job: &JobBuilder) {
+    job.source("lines", TextLines::new("input"))
+        .sink("all", FileSink::new("output/all", |text: &Text, line: &mut Vec<u8>| line.extend(text.as_bytes())));
+}
+
+#[test]
+fn plans_fit_a_job_of_any_pace() {
+    for (check, least) in [(check(slow), 100), (check(large), 20), (check(empty).input("input/a.txt", ""), 0)] {
+        let name = check.name.clone();
+        let summary = check.seeds(12).try_run().unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        assert!(summary.tally.history.checkpoints_completed >= least, "{name}: {summary}");
+        println!("{name}: {summary}");
+    }
+}

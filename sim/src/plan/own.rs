@@ -1,5 +1,5 @@
 //! The shape of a job of one's own: nothing of it is drawn. What a plan has to know of it is measured once, in a run without
-//! faults ([`crate::check`]), because everything in time is made to fit it.
+//! faults ([`mod@crate::check`]), because everything in time is made to fit it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
