@@ -13,7 +13,7 @@ use crate::seed::Seed;
 use crate::signature::Place;
 use crate::tally::Tally;
 use crate::verdict::{Outcome, Verdict};
-use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec};
+use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec, quietly};
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
@@ -130,10 +130,13 @@ fn judged(
 ) -> Outcome {
     let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, picks, .. } = recording;
     let case = Case::new(&history, job, reference).with_models(models);
-    let weighed = catch_unwind(AssertUnwindSafe(|| {
-        let verdict = weigh(&case, &ended);
-        (verdict, Tally::of(&plan, &faults, cofferdam_properties::Tally::of(&case)))
-    }));
+    // Judges re-execute operators, which may panic: that is a verdict, not news.
+    let weighed = quietly(|| {
+        catch_unwind(AssertUnwindSafe(|| {
+            let verdict = weigh(&case, &ended);
+            (verdict, Tally::of(&plan, &faults, cofferdam_properties::Tally::of(&case)))
+        }))
+    });
     let (verdict, tally) = weighed.unwrap_or_else(|panic| {
         let message = format!("a judge panicked: {}", message_of(&*panic));
         (Verdict::HarnessError { message }, Tally::default())

@@ -54,6 +54,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Point, Requests, Target, Trigger};
 pub use picks::{Pick, Picks};
+pub(crate) use task::quietly;
 pub use tuning::{Budget, Delay, Tuning};
 
 /// A world to run: everything that decides a run.
