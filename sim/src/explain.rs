@@ -1,5 +1,8 @@
 //! What `replay` does beside the verdict: the story line by line, how everybody stands at a moment of it, and the page.
 
+#[cfg(test)]
+pub(crate) mod example;
+
 use crate::cli::complain;
 use crate::exit::Exit;
 use crate::moment::{Moment, standstill};
@@ -92,20 +95,12 @@ fn nearest_passing(runner: &Runner, outcome: &Outcome) -> Option<(Outcome, Strin
 mod tests {
     use super::*;
     use crate::builtin;
-    use crate::seed::Seed;
     use crate::verdict::Verdict;
-
-    /// A run that passes, and is said to fail.
-    fn failing(runner: &Runner) -> Outcome {
-        let outcome = runner.run(Seed(2));
-        assert!(outcome.verdict.passed() && outcome.plan.faults.len() > 1);
-        Outcome { verdict: Verdict::Stuck { what: "as it were".to_owned() }, ..outcome }
-    }
 
     #[test]
     fn a_failing_run_is_shown_above_the_same_plan_without_its_last_fault() {
         let (runner, folder) = (builtin::runner(), tempfile::tempdir().expect("a folder"));
-        let outcome = failing(&runner);
+        let outcome = Outcome { verdict: Verdict::Stuck { what: "as it were".to_owned() }, ..example::eventful().0 };
         let (nearest, about) = nearest_passing(&runner, &outcome).expect("it passes");
         assert_eq!(nearest.plan.faults[..], outcome.plan.faults[..outcome.plan.faults.len() - 1]);
         assert!(about.contains(&outcome.plan.faults.last().expect("several").to_string()), "{about}");
@@ -119,13 +114,13 @@ mod tests {
     #[test]
     fn a_run_that_passes_has_nothing_beside_it() {
         let runner = builtin::runner();
-        assert_eq!(nearest_passing(&runner, &runner.run(Seed(2))).map(|(_, about)| about), None);
+        assert_eq!(nearest_passing(&runner, &example::eventful().0).map(|(_, about)| about), None);
     }
 
     #[test]
     fn what_cannot_be_shown_is_wrong_usage() {
         let (runner, folder) = (builtin::runner(), tempfile::tempdir().expect("a folder"));
-        let outcome = runner.run(Seed(2));
+        let outcome = example::eventful().0;
         let until = |text: &str| Explaining { trace: true, until: Some(text.to_owned()), ..Explaining::default() };
         let into_a_folder = Explaining { html: Some(folder.path().into()), ..Explaining::default() };
         for wrong in [until("nonsense"), until("99999999"), into_a_folder] {

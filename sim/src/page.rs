@@ -175,7 +175,7 @@ fn run(
     let history = &*excerpt.history;
     let own = history.entries.get(from..).unwrap_or_default();
     let mut last = 0;
-    let mut columns = [const { Vec::<u64>::new() }; 4];
+    let mut columns = [const { Vec::<u64>::new() }; 5];
     let mut texts = Vec::new();
     for entry in own {
         let time = entry.time / 1_000;
@@ -184,13 +184,14 @@ fn run(
             What::Fact(fact) => cuts::checkpoint_of(fact).map_or(0, |checkpoint| checkpoint.0),
         };
         let lane = lanes.of_entry(entry) as u64;
-        for (column, value) in columns.iter_mut().zip([time - last, lane, Kind::of(entry) as u64, checkpoint]) {
+        let values = [time - last, lane, Kind::of(entry) as u64, checkpoint, u64::from(entry.by.number)];
+        for (column, value) in columns.iter_mut().zip(values) {
             column.push(value);
         }
         last = time;
         words.intern(&story::what(entry, graph), &mut texts);
     }
-    let [times, at, kinds, checkpoints] = columns;
+    let [times, at, kinds, checkpoints, incarnations] = columns;
     let step = report::first_bad_step(outcome).map(|step| excerpt.place(step));
     let spans = spans::of(history, lanes);
     let arrows = arrows::of(history, graph);
@@ -207,6 +208,7 @@ fn run(
         "lanes": at,
         "kinds": kinds,
         "checkpoints": checkpoints,
+        "incarnations": incarnations,
         "texts": texts,
         "step": step,
         "spans": spans.iter().map(|s| json!([s.lane, s.from, s.to, s.sort as u8, s.checkpoint, s.track, u8::from(s.open)])).collect::<Vec<_>>(),

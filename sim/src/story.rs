@@ -211,9 +211,7 @@ mod tests {
 
     #[test]
     fn what_a_verdict_is_about_is_pointed_at() {
-        let runner = crate::builtin::runner();
-        let outcome = runner.run(crate::seed::Seed(2));
-        let job = runner.stage(outcome.seed, &outcome.plan).expect("it was run").job;
+        let (outcome, job) = crate::explain::example::eventful();
         let (history, faults) = (&outcome.history, Marked::of(&outcome).faults);
         let marked = Marked { step: Some(3), checkpoint: Some(CheckpointId(1)), faults };
         let told = told(history, &job.graph, 0..history.entries.len(), &marked);

@@ -91,6 +91,13 @@ function toggleAxis() {
 const time = (run, at) => `${run.time[at].toFixed(3)} ms`;
 const laneName = lane => `${data.lanes[lane][1] === data.lanes[lane][0] ? '' : data.lanes[lane][1] + ' · '}${data.lanes[lane][0]}`;
 
+/** Where an entry happened: its lane, and from the second on the number of the incarnation. */
+function whereabouts(run, at) {
+  const [name, group, sort] = data.lanes[run.lane[at]], again = run.incarnation[at] > 1 ? `'${run.incarnation[at]}` : '';
+  if (sort === 'subtask') return `${group}${again} · ${name}`;
+  return sort === 'process' ? group + again : laneName(run.lane[at]);
+}
+
 function choose(place) {
   view.chosen = place;
   const detail = byId('detail');
@@ -102,7 +109,7 @@ function choose(place) {
   const { run, at } = place;
   for (let near = Math.max(at - 40, 0); near < Math.min(at + 41, run.size); near++) {
     const mark = near === run.step ? '>' : near === run.parting ? '|' : ' ';
-    const line = `${mark} ${String(run.number(near)).padStart(6)} ${time(run, near).padStart(14)}  ${laneName(run.lane[near]).padEnd(26)}  ${run.text(near)}`;
+    const line = `${mark} ${String(run.number(near)).padStart(6)} ${time(run, near).padStart(14)}  ${whereabouts(run, near).padEnd(26)}  ${run.text(near)}`;
     const made = element('div', { textContent: line, className: 'line' });
     if (near === at) made.classList.add('here');
     if (near === run.step) made.classList.add('bad');
@@ -118,7 +125,7 @@ const HINT = 'Wheel zooms, drag pans, a click on an entry tells the story around
   + 'runs part · ← → previous and next entry (with Shift on the same lane) · ↑ ↓ lanes · + − zoom · o by time or by order · '
   + 'c next checkpoint · t light or dark · / search · Esc nothing chosen. A click on a lane’s name folds it, a double click leaves it alone. '
   + 'Colour is the checkpoint. ▮ barrier emitted, ● barrier received, dashed: alignment, full: synchronous snapshot, then encoding '
-  + 'and upload; ◆ snapshot or visible commit, ★ commit point, ⚑ leadership or attempt, ✕ aborted, failed or crashed.';
+  + 'and upload, edged in red if it never ends; faint is what a replaced process does; ◆ snapshot or visible commit, ★ commit point, ⚑ leadership or attempt, ✕ aborted, failed or crashed.';
 
 function point(diagram, x, y, clientX, clientY) {
   const tip = byId('tip');
@@ -128,7 +135,7 @@ function point(diagram, x, y, clientX, clientY) {
   tip.hidden = !found && !span;
   if (found) {
     const { run, at } = found;
-    tip.replaceChildren(element('small', { textContent: `entry ${run.number(at)} · ${time(run, at)} · ${laneName(run.lane[at])}` }),
+    tip.replaceChildren(element('small', { textContent: `entry ${run.number(at)} · ${time(run, at)} · ${whereabouts(run, at)}${run.replaced[at] ? ', which has been replaced' : ''}` }),
       element('div', { textContent: run.text(at) }));
   } else if (span) {
     const [lane, from, to, sort, checkpoint, , open] = span, { run } = diagram;
@@ -181,7 +188,7 @@ function showHeader() {
 function showParting() {
   if (runs.length === 1) return;
   const [here, there] = runs.map(run => run.parting < run.size ?
-    `${laneName(run.lane[run.parting])}: ${run.text(run.parting)} at ${time(run, run.parting)}` : 'nothing any more');
+    `${whereabouts(run, run.parting)}: ${run.text(run.parting)} at ${time(run, run.parting)}` : 'nothing any more');
   const parting = byId('parting');
   parting.hidden = false;
   parting.title = 'Go there ( d )';
@@ -241,7 +248,7 @@ function search(text) {
   view.search = text.trim().toLowerCase();
   runs.forEach(run => {
     run.matches = view.search ? Uint8Array.from({ length: run.size }, (_, at) =>
-      laneName(run.lane[at]).toLowerCase().includes(view.search) || run.text(at).toLowerCase().includes(view.search)) : null;
+      whereabouts(run, at).toLowerCase().includes(view.search) || run.text(at).toLowerCase().includes(view.search)) : null;
   });
   refresh();
 }
@@ -358,8 +365,17 @@ function selfCheck() {
   seen.ordered = draw();
   look(-1, 30);
   seen.zoomed = draw();
-  const found = diagram.find(diagram.at(3), diagram.middle(run.lane[3]));
-  seen.hovered = found ? run.text(found.at) : null;
+  const [x, y] = [diagram.at(3), diagram.middle(run.lane[3])];
+  point(diagram, x, y, x, y);
+  seen.hovered = byId('tip').hidden ? null : byId('tip').textContent;
+  seen.entry3 = run.text(3);
+  const width = view.to - view.from, here = { offsetX: x, offsetY: y, clientX: x, clientY: y, preventDefault() {} };
+  diagram.canvas.onwheel({ ...here, deltaY: -240, deltaX: 0 });
+  seen.closer = (view.to - view.from) / width;
+  dispatchEvent(new KeyboardEvent('keydown', { key: 'c' }));
+  seen.keyed = view.checkpoint;
+  dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }));
+  diagram.canvas.onpointerleave();
   fit();
   view.hidden = new Set(data.kinds.map((_, kind) => kind));
   seen.hidden = draw();

@@ -36,6 +36,7 @@ class Run {
     column('lane', Uint16Array, raw.lanes);
     column('kind', Uint8Array, raw.kinds);
     column('checkpoint', Float64Array, raw.checkpoints);
+    column('incarnation', Uint16Array, raw.incarnations);
     this.size = size;
     this.above = above;
     this.begins = [0];
@@ -43,10 +44,18 @@ class Run {
     this.byLane = data.lanes.map(() => []);
     for (let at = 0; at < size; at++) this.byLane[this.lane[at]].push(at);
     this.sign = Array.from({ length: size }, (_, at) => this.signOf(at));
+    // What a process does after another has taken its place is drawn faintly.
+    const newest = new Map();
+    this.replaced = Uint8Array.from({ length: size }, (_, at) => {
+      const [, group, sort] = data.lanes[this.lane[at]];
+      if (sort !== 'process' && sort !== 'subtask') return 0;
+      newest.set(group, Math.max(newest.get(group) || 0, this.incarnation[at]));
+      return this.incarnation[at] < newest.get(group) ? 1 : 0;
+    });
     // What looks the same has the same number, so that one mark a pixel is enough.
     const looks = new Map();
     this.look = Uint16Array.from({ length: size }, (_, at) => {
-      const look = this.sign[at] ? `${this.sign[at]} ${this.checkpoint[at]}` : `${this.kind[at]}`;
+      const look = (this.sign[at] ? `${this.sign[at]} ${this.checkpoint[at]}` : `${this.kind[at]}`) + this.replaced[at];
       if (!looks.has(look)) looks.set(look, looks.size);
       return looks.get(look);
     });
@@ -253,6 +262,7 @@ class Diagram {
           if (track === lastTrack && right < lastEnd + 0.5) continue;
           [lastTrack, lastEnd] = [track, right];
           const track0 = top + tick + track * TRACK * this.stretch;
+          pen.globalAlpha = run.replaced[to] ? 0.4 : 1;
           this.drawStage(sort, checkpoint, open, left, Math.max(right, left + 1.5), track0, TRACK * this.stretch - 1.5);
         }
       }
@@ -430,17 +440,18 @@ class Diagram {
   }
 
   drawEntry(at, x, y, size) {
-    const { pen, run } = this;
+    const { pen, run } = this, alpha = run.replaced[at] ? 0.35 : 1;
     const checkpoint = run.checkpoint[at], kind = run.kind[at], sign = size < 6 ? null : run.sign[at];
     pen.fillStyle = pen.strokeStyle = checkpoint && hues.has(checkpoint) ? ofCheckpoint(checkpoint) :
       kind === kindNumber.elements ? colours.faint : kind === kindNumber.faults ? colours.warn : colours.ink;
     if (!sign) {
       const high = kind === kindNumber.elements ? size * 0.35 : size * 0.6;
-      pen.globalAlpha = kind === kindNumber.elements ? 0.7 : 0.9;
+      pen.globalAlpha = alpha * (kind === kindNumber.elements ? 0.7 : 0.9);
       pen.fillRect(x - 0.5, y - high / 2, 1, high);
       pen.globalAlpha = 1;
       return;
     }
+    pen.globalAlpha = alpha;
     pen.lineWidth = 1.6;
     pen.beginPath();
     const shape = {
@@ -455,13 +466,14 @@ class Diagram {
       star: () => { for (let k = 0; k < 10; k++) pen.lineTo(x + Math.sin(k * Math.PI / 5) * (k % 2 ? 2.8 : 6.5),
         y - Math.cos(k * Math.PI / 5) * (k % 2 ? 2.8 : 6.5)); },
     }[sign];
-    if (shape) { shape(); pen.closePath(); pen.fill(); return; }
+    if (shape) { shape(); pen.closePath(); pen.fill(); pen.globalAlpha = 1; return; }
     // A cross, and a bold red one for a crash.
     const arm = sign === 'crash' ? 5 : 3.5;
     if (sign === 'crash') { pen.strokeStyle = colours.bad; pen.lineWidth = 2.6; }
     pen.moveTo(x - arm, y - arm); pen.lineTo(x + arm, y + arm);
     pen.moveTo(x + arm, y - arm); pen.lineTo(x - arm, y + arm);
     pen.stroke();
+    pen.globalAlpha = 1;
   }
 
   /** The cut of the chosen checkpoint, and of the violated one. */
@@ -488,7 +500,7 @@ class Diagram {
     pen.stroke();
     pen.setLineDash([]);
     pen.lineWidth = 1;
-    if (record === null) return;
+    if (record === null || this.at(record) < LABELS || this.at(record) > this.width) return;
     this.ring(record, colours.bad, 5);
     this.tag(this.at(record), this.middle(run.lane[record]) + 17, about, colours.bad);
   }

@@ -1,22 +1,10 @@
 //! The page of a real run says what its history says.
 
 use super::*;
-use crate::builtin;
-use crate::seed::Seed;
+use crate::explain::example;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::graph::Job;
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, SubtaskId, WorkerId};
 use cofferdam_properties::history::{Entry, Incarnation, Process};
-
-/// A run with crashes and completed checkpoints.
-const SEED: Seed = Seed(2);
-
-fn run_of(seed: Seed) -> (Outcome, Job) {
-    let runner = builtin::runner();
-    let outcome = runner.run(seed);
-    let job = runner.stage(seed, &outcome.plan).expect("it was run").job;
-    (outcome, job)
-}
 
 fn claims(history: &History) -> impl Iterator<Item = (usize, &Event)> {
     history.entries.iter().enumerate().filter_map(|(at, entry)| match &entry.what {
@@ -27,7 +15,7 @@ fn claims(history: &History) -> impl Iterator<Item = (usize, &Event)> {
 
 #[test]
 fn every_barrier_that_arrives_was_sent() {
-    let (outcome, job) = run_of(SEED);
+    let (outcome, job) = example::eventful();
     let arrows = arrows::of(&outcome.history, &job.graph);
     let (mut received, entries) = (0, &outcome.history.entries);
     for (at, event) in claims(&outcome.history) {
@@ -45,7 +33,7 @@ fn every_barrier_that_arrives_was_sent() {
 
 #[test]
 fn a_worker_is_followed_by_its_subtasks_and_output_comes_last() {
-    let (outcome, job) = run_of(SEED);
+    let (outcome, job) = example::eventful();
     let lanes = Lanes::of(&[&outcome.history], &job.graph).all;
     let mut groups: Vec<&str> = lanes.iter().map(|lane| lane.group.as_str()).collect();
     groups.dedup();
@@ -59,7 +47,7 @@ fn a_worker_is_followed_by_its_subtasks_and_output_comes_last() {
 
 #[test]
 fn a_completed_checkpoint_has_a_cut_and_spans_that_end() {
-    let (outcome, job) = run_of(SEED);
+    let (outcome, job) = example::eventful();
     let history = &outcome.history;
     let (completed, _) = cuts::outcomes(history)
         .into_iter()
@@ -84,7 +72,7 @@ fn told(what: Vec<What>) -> History {
 
 #[test]
 fn what_a_crash_interrupts_stays_open() {
-    let (_, job) = run_of(SEED);
+    let (_, job) = example::eventful();
     let (attempt, subtask, checkpoint) = (Attempt::default(), SubtaskId::default(), CheckpointId(4));
     let history = told(vec![
         What::Fact(Fact::Started),
@@ -109,7 +97,7 @@ fn what_a_crash_interrupts_stays_open() {
 
 #[test]
 fn overlapping_spans_lie_on_tracks_of_their_own() {
-    let (_, job) = run_of(SEED);
+    let (_, job) = example::eventful();
     let (attempt, subtask) = (Attempt::default(), SubtaskId::default());
     let upload = |n| Event::UploadStarted { attempt, subtask, checkpoint: CheckpointId(n), path: "p".into(), bytes: 1 };
     let done = |n| Event::UploadEnded { attempt, subtask, checkpoint: CheckpointId(n), path: "p".into(), digest: 1 };
@@ -123,7 +111,7 @@ fn overlapping_spans_lie_on_tracks_of_their_own() {
 
 #[test]
 fn a_conviction_names_its_promise_and_its_checkpoint() {
-    let (mut outcome, job) = run_of(SEED);
+    let (mut outcome, job) = example::eventful();
     let (step, checkpoint) = claims(&outcome.history)
         .find_map(|(at, event)| match event {
             Event::SnapshotTaken { checkpoint, .. } => Some((at, *checkpoint)),
@@ -144,7 +132,7 @@ fn a_conviction_names_its_promise_and_its_checkpoint() {
 
 #[test]
 fn a_channel_is_named_after_its_ends() {
-    let (_, job) = run_of(SEED);
+    let (_, job) = example::eventful();
     let edge = &job.graph.edges[0];
     let end = |operator, index| job.graph.show(SubtaskId { operator, index });
     let (from, to) = (end(edge.from, 0), end(edge.to, 1));
@@ -156,43 +144,29 @@ fn a_channel_is_named_after_its_ends() {
 
 #[test]
 fn the_first_record_on_the_wrong_side_of_a_cut_is_found() {
-    let (mut outcome, job) = run_of(SEED);
-    let entries = &outcome.history.entries;
-    // The third record of a channel, had it been cut by its consumer behind two.
-    let channel = ChannelId::default();
+    let (mut outcome, job) = example::eventful();
+    let (attempt, checkpoint, channel) = (Attempt::default(), CheckpointId(1), ChannelId::default());
     let (from, to) = cuts::ends(channel, &job.graph).expect("the first channel");
-    let attempt = claims(&outcome.history).find_map(|(_, event)| match event {
-        Event::SnapshotTaken { attempt, subtask, .. } if *subtask == to => Some(*attempt),
-        _ => None,
-    });
-    let attempt = attempt.expect("a snapshot of its consumer");
-    let snapshot = |wanted| {
-        claims(&outcome.history).find(|(_, event)| {
-            matches!(event,
-        Event::SnapshotTaken { attempt: of, subtask, .. } if *subtask == wanted && *of == attempt)
-        })
+    let snapshot = |subtask| What::Claim(Event::SnapshotTaken { attempt, subtask, checkpoint, ended: false });
+    let consumed = |seq, records| What::Claim(Event::Consumed { attempt, subtask: to, channel, seq, records });
+    outcome.history = told(vec![consumed(0, 2), snapshot(from), snapshot(to), consumed(1, 1), consumed(2, 2)]);
+    let mut torn = |sent, taken| {
+        let what = format!("{channel} is cut after {sent} records by its producer and after {taken} by its consumer");
+        let verdict = json!({"verdict": "violation", "property": "consistent-cut", "what": what, "step": 2});
+        outcome.verdict = serde_json::from_value(verdict).expect("a verdict");
+        cuts::torn(&outcome, &job.graph).expect("it is torn")
     };
-    let (sent, taken) = (snapshot(from).expect("of its producer").0, snapshot(to).expect("of its consumer").0);
-    let what = format!("{channel} is cut after 5 records by its producer and after 2 by its consumer");
-    outcome.verdict = serde_json::from_value(json!({
-        "verdict": "violation", "property": "consistent-cut", "what": what, "step": taken.max(sent),
-    }))
-    .expect("a verdict");
-    let torn = cuts::torn(&outcome, &job.graph).expect("it is torn");
-    assert_eq!((torn.sent, torn.taken), (sent, taken));
-    let mut before = 0;
-    let third = entries.iter().position(|entry| {
-        let What::Claim(Event::Consumed { attempt: of, channel: on, records, .. }) = &entry.what else { return false };
-        before += if (*of, *on) == (attempt, channel) { *records } else { 0 };
-        before > 2
-    });
-    assert!(third.is_some() && torn.record == third, "{torn:?}, {third:?}");
-    assert!(torn.about.contains("record 3"), "{}", torn.about);
+    let lost = torn(5, 2);
+    assert_eq!((lost.sent, lost.taken, lost.record), (1, 2, Some(3)));
+    assert!(lost.about.starts_with("record 3 of ") && lost.about.ends_with("is lost"), "{}", lost.about);
+    let twice = torn(1, 2);
+    assert_eq!(twice.record, Some(0));
+    assert!(twice.about.ends_with("comes twice"), "{}", twice.about);
 }
 
 #[test]
 fn runs_of_one_seed_share_what_they_have_in_common() {
-    let (outcome, job) = run_of(SEED);
+    let (outcome, job) = example::eventful();
     let mut other = outcome.clone();
     let changed = other.history.entries.len() / 2;
     other.history.entries[changed].time += 1;
@@ -207,7 +181,7 @@ fn runs_of_one_seed_share_what_they_have_in_common() {
 
 #[test]
 fn a_page_needs_nothing_from_anywhere_and_is_small() {
-    let (outcome, job) = run_of(SEED);
+    let (outcome, job) = example::eventful();
     let page = page(&outcome, &job.graph, None, "cofferdam replay g2:0x2");
     for foreign in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!page.contains(foreign), "{foreign}");
