@@ -9,6 +9,7 @@ use cofferdam_properties::history::{Fact, What};
 use std::future::Future;
 use std::time::Duration;
 
+mod outside;
 mod ways;
 
 const W0: Process = Process::Worker(WorkerId(0));
