@@ -10,7 +10,7 @@
 //! 4. A run ([`run`]) leaves a history; judges read it. Its chained digest is the run's *fingerprint*, equal in every
 //!    thread, process and build profile; the hunter ([`hunt`]) checks that on a sample of its seeds.
 //!
-//! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`].
+//! Reading order: [`seed`] → [`plan`] → [`strategy`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`].
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`] and [`stopwatch`] only, never inside a run.
 
@@ -27,8 +27,10 @@ pub mod bugs;
 pub mod builtin;
 pub mod capsule;
 pub mod cli;
+pub mod coverage;
 pub mod exit;
 pub mod hunt;
+pub mod marks;
 pub mod plan;
 pub mod replay;
 pub mod report;
@@ -38,6 +40,7 @@ pub mod shrink;
 pub mod signature;
 pub mod stopwatch;
 pub mod story;
+pub mod strategy;
 pub mod tally;
 pub mod verdict;
 pub mod world;

@@ -4,7 +4,7 @@ use crate::capsule::{Capsule, Replayed};
 use crate::exit::Exit;
 use crate::hunt::wire::Report;
 use crate::run::Runner;
-use crate::seed::Seed;
+use crate::strategy::Drawn;
 use crate::verdict::{Outcome, Verdict};
 use crate::{report, story};
 use cofferdam_engine::launch::out;
@@ -13,9 +13,9 @@ use std::path::Path;
 /// Lines of the story on the failure screen.
 const LINES_AROUND: usize = 16;
 
-/// Runs `seed`, prints what came of it and says so in the exit code.
-pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
-    let outcome = runner.run(seed);
+/// Runs what is drawn from a seed, prints what came of it and says so in the exit code.
+pub fn replay(runner: &Runner, drawn: Drawn, trace: bool, json: bool) -> Exit {
+    let outcome = runner.run_plan(drawn.seed, drawn.plan());
     if json {
         out::say(as_json(&outcome));
         return exit_of(&outcome.verdict);
@@ -23,12 +23,12 @@ pub fn replay(runner: &Runner, seed: Seed, trace: bool, json: bool) -> Exit {
     if trace {
         tell(runner, &outcome);
     }
-    out::say(format_args!("{seed}: {}", heading(&outcome)));
+    out::say(format_args!("{drawn}: {}", heading(&outcome)));
     if outcome.verdict.passed() {
         out::say(&outcome.plan);
     } else {
         // Last, because it ends in the command.
-        out::say(report::screen(runner, &outcome, LINES_AROUND));
+        out::say(report::ending_in(runner, &outcome, LINES_AROUND, &drawn.to_string()));
     }
     exit_of(&outcome.verdict)
 }

@@ -17,7 +17,8 @@ pub fn screen_of_capsule(runner: &Runner, outcome: &Outcome, lines: usize, capsu
     ending_in(runner, outcome, lines, &capsule.display().to_string())
 }
 
-fn ending_in(runner: &Runner, outcome: &Outcome, lines: usize, replayed: &str) -> String {
+/// The same, of a run that is replayed by this name.
+pub fn ending_in(runner: &Runner, outcome: &Outcome, lines: usize, replayed: &str) -> String {
     let mut text = String::new();
     write_screen(&mut text, runner, outcome, lines, replayed).expect("strings can be written");
     text

@@ -73,7 +73,7 @@ impl Runner {
         self.run_noting(seed, plan, false)
     }
 
-    /// Runs a plan under a seed, and writes down every free choice that is not the default.
+    /// Runs a plan under a seed, and writes down every free choice.
     pub fn run_with_picks(&self, seed: Seed, plan: Plan) -> Outcome {
         self.run_noting(seed, plan, true)
     }
@@ -113,13 +113,13 @@ fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
         virtual_ms: 0,
         counters: Counters::default(),
         faults: Vec::new(),
-        picks: Vec::new(),
+        offers: Vec::new(),
         history: History::default(),
     }
 }
 
 fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, recording: Recording) -> Outcome {
-    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, picks, .. } = recording;
+    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, offers, .. } = recording;
     let case = Case::new(&history, job, reference);
     let weighed = catch_unwind(AssertUnwindSafe(|| {
         let verdict = weigh(&case, &ended);
@@ -131,7 +131,7 @@ fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, reco
     });
     drop(case);
     let virtual_ms = virtual_ns / 1_000_000;
-    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, faults, picks, history }
+    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, faults, offers, history }
 }
 
 fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
