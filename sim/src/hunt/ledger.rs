@@ -485,7 +485,7 @@ mod tests {
         }
         assert!(ledger.coverage.counts().hit > 40, "{:?}", ledger.coverage.counts());
         let alone = |order: &&Order| order.plan() == order.drawn().plan();
-        assert!(first.iter().filter(alone).count() < 10, "most learned from those before");
+        assert!(first.iter().filter(alone).count() < 25, "most learned from those before");
         for order in &first {
             assert_eq!(ledger.next(B).expect("the repetition").plan, order.plan);
             ledger.on_report(B, striking(order));

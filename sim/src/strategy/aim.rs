@@ -58,14 +58,20 @@ pub struct Aim {
     pub times: Times,
     /// What has to happen first.
     pub needs: Needs,
+    /// Whether it comes up once more in a recovery.
+    pub of_start: bool,
 }
 
 const fn step(event: &'static str, times: Times) -> Aim {
-    Aim { event, of_checkpoint: true, times, needs: Needs::Nothing }
+    Aim { event, of_checkpoint: true, times, needs: Needs::Nothing, of_start: false }
 }
 
 const fn once(event: &'static str, times: Times, needs: Needs) -> Aim {
-    Aim { event, of_checkpoint: false, times, needs }
+    Aim { event, of_checkpoint: false, times, needs, of_start: false }
+}
+
+const fn start(event: &'static str, times: Times) -> Aim {
+    Aim { event, of_checkpoint: false, times, needs: Needs::Nothing, of_start: true }
 }
 
 /// Every event that faults are aimed at.
@@ -93,11 +99,11 @@ pub const AIMS: &[Aim] = &[
     step("commit_ended", Times::Edge),
     step("checkpoint_subsumed", Times::One),
     once("delete_started", Times::Subtask, Needs::Nothing),
-    once("leadership_taken", Times::One, Needs::Nothing),
-    once("worker_registered", Times::Worker, Needs::Nothing),
-    once("attempt_deployed", Times::One, Needs::Nothing),
-    once("attempt_running", Times::One, Needs::Nothing),
-    once("restored", Times::Subtask, Needs::Nothing),
+    start("leadership_taken", Times::One),
+    start("worker_registered", Times::Worker),
+    start("attempt_deployed", Times::One),
+    start("attempt_running", Times::One),
+    start("restored", Times::Subtask),
     once("source_emitted", Times::Subtask, Needs::Nothing),
     once("consumed", Times::Subtask, Needs::Nothing),
     once("input_ended", Times::Subtask, Needs::Nothing),
@@ -130,6 +136,9 @@ pub const AIMS: &[Aim] = &[
     once("wish_sent", Times::One, Needs::Client),
     once("answer_heard", Times::One, Needs::Client),
 ];
+
+/// Requests that fail for longer than anybody tries again.
+const LASTING: u32 = 30;
 
 /// How long the job of a plan would take if nothing went wrong: faults end after four times that.
 pub fn length_ms(plan: &Plan) -> u64 {
@@ -179,18 +188,20 @@ fn count(plan: &Plan, times: Times) -> u64 {
     }
 }
 
-/// One of the coordinates of an event: any checkpoint, any occurrence.
+/// One of the coordinates of an event: of a certain checkpoint, or after it came up so many times.
 pub fn point(plan: &Plan, aim: &Aim, draws: &mut Draws) -> Trigger {
     let pace = (plan.policy.interval_ms + plan.policy.min_pause_ms).max(1);
     // The first one finds nothing to restore: it is drawn with the others, no more often.
-    let checkpoints = (length_ms(plan) / pace).clamp(1, 8);
-    let checkpoint = aim.of_checkpoint.then(|| CheckpointAt::Ordinal(draws.below(checkpoints) as u32));
-    let before = match aim.needs {
-        // What every start has comes up again in a recovery: half of them wait for that.
-        Needs::Nothing if !aim.of_checkpoint => count(plan, aim.times) * draws.below(2),
-        _ => 0,
+    let checkpoints = (length_ms(plan) / pace).clamp(1, 6);
+    let (nth, among) = (draws.below(checkpoints), draws.below(count(plan, aim.times)));
+    let by_ordinal = draws.below(2) == 0;
+    let (checkpoint, before) = match (aim.of_checkpoint, by_ordinal) {
+        (true, true) => (Some(CheckpointAt::Ordinal(nth as u32)), 0),
+        // Whichever checkpoint comes that far: a certain one may be aborted.
+        (true, false) => (None, nth),
+        (false, _) => (None, u64::from(aim.of_start && by_ordinal)),
     };
-    let occurrence = (before + draws.below(count(plan, aim.times))) as u32;
+    let occurrence = (before * count(plan, aim.times) + among) as u32;
     Trigger::Point(Point { event: aim.event.to_owned(), checkpoint, occurrence, ..Point::default() })
 }
 
@@ -212,10 +223,10 @@ pub fn cause(plan: &Plan, aim: &Aim, draws: &mut Draws) -> Option<Fault> {
             ("checkpoint_triggered", FaultKind::Pause { process: Target::Leader, for_ms })
         }
         Needs::FailedCheckpoint | Needs::FailedUploads => {
-            ("barrier_emitted", failing("checkpoints/chk", Requests::Writes, 12))
+            ("barrier_emitted", failing("checkpoints/chk", Requests::Writes, LASTING))
         }
-        Needs::FailedPrepare => ("checkpoint_triggered", failing("output", Requests::Writes, 12)),
-        Needs::FailedDeletes => ("completion_durable", failing("checkpoints/chk", Requests::Deletes, 8)),
+        Needs::FailedPrepare => ("checkpoint_triggered", failing("output", Requests::Writes, LASTING)),
+        Needs::FailedDeletes => ("completion_durable", failing("checkpoints/chk", Requests::Deletes, LASTING)),
     };
     Some(Fault { at: at(event, ordinal), what })
 }

@@ -3,7 +3,7 @@
 //! 1. The ledger keeps plans whose runs hit a cell of the coverage that no run had hit before.
 //! 2. A seed picks one of them, the newest more often, and one to three changes: a fault more or less, another kind of fault
 //!    at the same place, the same fault elsewhere, another schedule.
-//! 3. With nothing kept yet it is a targeted plan.
+//! 3. With nothing kept yet, and now and then, it is a targeted plan.
 
 use super::targeted::{Targeted, aimed};
 use super::{Strategy, aim, priority};
@@ -15,13 +15,16 @@ use crate::world::{CheckpointAt, Picks, Point, Target, Trigger};
 /// Faults that a plan collects, at most.
 const FAULTS_MAX: usize = 6;
 
+/// One plan in so many is a new one, or all of them would descend from the first few.
+const FRESH_ONE_IN: u64 = 4;
+
 /// See the head of the file.
 pub struct Guided;
 
 impl Strategy for Guided {
     fn plan(&self, seed: Seed, kept: &[Plan]) -> Plan {
         let mut draws = Draws::of(seed, "guided");
-        if kept.is_empty() {
+        if kept.is_empty() || draws.below(FRESH_ONE_IN) == 0 {
             return Targeted.plan(seed, kept);
         }
         let mut plan = kept[kept.len() - 1 - draws.skewed(kept.len() as u64) as usize].clone();
