@@ -16,10 +16,12 @@ pub mod table;
 
 use crate::cli::{complain, fresh_seed};
 use crate::exit::Exit;
+use crate::hunt::ledger::Failure;
 use crate::hunt::pool::{ChildCommand, hunt};
 use crate::hunt::summary::Progress;
 use crate::hunt::{HuntOptions, Output, Shard};
 use crate::seed::Seed;
+use crate::strategy::{Choice, Name};
 use crate::verdict::Verdict;
 use cofferdam_engine::launch::out;
 use planted::PlantedBug;
@@ -36,6 +38,8 @@ pub const SWITCH: &str = "COFFERDAM_PLANTED";
 pub struct BugsOptions {
     /// Only these; all if empty.
     pub names: Vec<String>,
+    /// How plans are drawn: the first must catch, the others are compared with it.
+    pub strategies: Strategies,
     /// Seeds for each bug.
     pub seeds: u64,
     /// The first seed; a fresh one for each hunt if `None`.
@@ -50,6 +54,18 @@ pub struct BugsOptions {
     pub shrink: Option<Duration>,
     /// Only list them.
     pub list: bool,
+}
+
+/// Strategies in the order in which they were asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Strategies(pub Vec<Choice>);
+
+/// Reads `mix`, `mix,times`, or `all`.
+pub fn parse_strategies(text: &str) -> Result<Strategies, String> {
+    if text == "all" {
+        return Ok(Strategies(std::iter::once(Choice::Mix).chain(Name::ALL.map(Choice::One)).collect()));
+    }
+    text.split(',').map(str::parse).collect::<Result<_, _>>().map(Strategies)
 }
 
 /// Hunts the planted bugs of the workspace at `root`.
@@ -102,40 +118,61 @@ fn hunt_all(root: &Path, options: &BugsOptions, chosen: &[PlantedBug]) -> Result
 fn hunt_one(root: &Path, options: &BugsOptions, bug: &PlantedBug, command: &ChildCommand) -> Result<Row, String> {
     let capsule = capsules::replayed(root, bug, command)?;
     let (hunts, seeds) = (options.repeat, options.seeds);
-    let mut row = Row { bug: bug.clone(), hunts, seeds, catches: Vec::new(), capsule, shrunk: None };
-    for _ in 0..options.repeat {
-        let hunting = HuntOptions {
-            first: options.first.unwrap_or_else(fresh_seed),
-            job: None,
-            seeds: Some(options.seeds),
-            time: None,
-            shard: Shard::WHOLE,
-            stop_after: 1,
-            jobs: options.jobs,
-            twice_every: 0,
-            hang_after: Duration::from_secs(60),
-            known: BTreeMap::new(),
-            output: Output::Quiet,
-        };
-        let hunted = hunt(&hunting, command, &mut Progress::new(&hunting));
-        if hunted.interrupted {
-            return Err("interrupted".to_owned());
+    let Strategies(strategies) = &options.strategies;
+    let mut row =
+        Row { bug: bug.clone(), hunts, seeds, catches: Vec::new(), compared: Vec::new(), capsule, shrunk: None };
+    for (n, strategy) in strategies.iter().enumerate() {
+        let mut catches = Vec::new();
+        for _ in 0..options.repeat {
+            let Some((catch, failure)) = hunt_once(options, *strategy, bug, command)? else { continue };
+            if let Some(time) = options.shrink.filter(|_| row.shrunk.is_none() && catch.expected_of(bug)) {
+                row.shrunk = capsules::shrink(root, bug, command, &failure, time)?;
+            }
+            catches.push(catch);
         }
-        if let Some(trouble) = hunted.trouble {
-            return Err(format!("{}: {trouble}", bug.name));
+        if n == 0 {
+            row.catches = catches;
+        } else {
+            row.compared.push((*strategy, catches));
         }
-        let Some(failure) = hunted.ledger.failures.first() else { continue };
-        if let Verdict::HarnessError { message } = &failure.report.verdict {
-            return Err(format!("{}: the harness failed on {}: {message}", bug.name, failure.report.seed));
-        }
-        row.catches.push(Catch {
-            seed: failure.report.seed,
-            verdict: failure.report.verdict.clone(),
-            runs: failure.report.seed.0.wrapping_sub(hunting.first.0) + 1,
-        });
-    }
-    if let Some((time, seed)) = options.shrink.zip(row.catch_of_its_story().map(|catch| catch.seed)) {
-        row.shrunk = capsules::shrink(root, bug, command, seed, time)?;
     }
     Ok(row)
+}
+
+/// Hunts a bug until it is caught.
+fn hunt_once(
+    options: &BugsOptions,
+    strategy: Choice,
+    bug: &PlantedBug,
+    command: &ChildCommand,
+) -> Result<Option<(Catch, Failure)>, String> {
+    let hunting = HuntOptions {
+        first: options.first.unwrap_or_else(fresh_seed),
+        strategy,
+        saturated_after: None,
+        job: None,
+        seeds: Some(options.seeds),
+        time: None,
+        shard: Shard::WHOLE,
+        stop_after: 1,
+        jobs: options.jobs,
+        twice_every: 0,
+        hang_after: Duration::from_secs(60),
+        known: BTreeMap::new(),
+        output: Output::Quiet,
+    };
+    let hunted = hunt(&hunting, command, &mut Progress::new(&hunting));
+    if hunted.interrupted {
+        return Err("interrupted".to_owned());
+    }
+    if let Some(trouble) = hunted.trouble {
+        return Err(format!("{}: {trouble}", bug.name));
+    }
+    let Some(failure) = hunted.ledger.failures.into_iter().next() else { return Ok(None) };
+    let drawn = failure.order.drawn();
+    if let Verdict::HarnessError { message } = &failure.report.verdict {
+        return Err(format!("{}: the harness failed on {drawn}: {message}", bug.name));
+    }
+    let runs = drawn.seed.0.wrapping_sub(hunting.first.0) + 1;
+    Ok(Some((Catch { drawn, verdict: failure.report.verdict.clone(), runs }, failure)))
 }

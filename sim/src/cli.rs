@@ -1,12 +1,15 @@
-//! The command line of the simulator: `hunt`, `replay`, `shrink`, `bugs` and `init`.
+//! The command line of the simulator: `hunt`, `merge`, `replay`, `shrink`, `bugs` and `init`.
 
-use crate::bugs::{self, BugsOptions};
+use crate::bugs::{self, BugsOptions, Strategies};
 use crate::capsule::text::CapsuleError;
 use crate::capsule::{self, Capsule, re_aim};
 use crate::exit::{self, Exit};
 use crate::explain::Explaining;
+use crate::hunt::campaign::Campaign;
 use crate::hunt::keep::{self, Keeping};
+use crate::hunt::merge::{self, MergeArgs};
 use crate::hunt::pool::ChildCommand;
+use crate::hunt::publish::PublishArgs;
 use crate::hunt::summary::Progress;
 use crate::hunt::{self, HuntOptions, Output, Shard};
 use crate::plan::JobKind;
@@ -15,6 +18,7 @@ use crate::run::Runner;
 use crate::seed::{Seed, SeedError};
 use crate::shrink;
 use crate::shrink::command::ShrinkOptions;
+use crate::strategy::{Choice, Drawn, Name};
 use clap::{Args, Parser, Subcommand};
 use cofferdam_engine::jobs::BuiltIn;
 use cofferdam_engine::launch;
@@ -40,6 +44,9 @@ pub enum Command {
     /// Make a failing run as simple as it gets, and keep it as a capsule
     #[command(after_help = SHRINK_HELP)]
     Shrink(ShrinkArgs),
+    /// Add up the results of several hunts
+    #[command(after_help = MERGE_HELP)]
+    Merge(MergeArgs),
     /// Plant known bugs into a copy of this workspace and hunt them
     #[command(after_help = BUGS_HELP)]
     Bugs(BugsArgs),
@@ -60,8 +67,17 @@ Examples:
   cofferdam hunt --for 10m --stop-after 20            a nightly hunt
   cofferdam hunt --from g3:0x4d2 --seeds 1000         the same thousand seeds again
   cofferdam hunt --from g3:0x4d2 --seeds 9000 --shard 2/3   one of three machines
+  cofferdam hunt --strategy sweep --seeds 10000       every single fault and many pairs of a small job
+  cofferdam hunt --until-saturated --coverage c.json  until nothing new is struck any more
 
 Exit codes: 0 clean, 1 something failed, 2 wrong usage, 3 harness error or not deterministic, 130 interrupted";
+
+const MERGE_HELP: &str = "\
+Examples:
+  cofferdam merge shard-*.json                                what all shards saw
+  cofferdam merge shard-*.json --junit hunt.xml --require-marks
+
+Exit codes: those of a hunt";
 
 const REPLAY_HELP: &str = "\
 Examples:
@@ -69,6 +85,7 @@ Examples:
   cofferdam replay g3:0x4d2 --trace            the whole story, one line an event
   cofferdam replay g3:0x4d2 --trace --until 170ms   … until then, and how everybody stands
   cofferdam replay g3:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
+  cofferdam replay targeted:g3:0x4d2   a run of another strategy than random
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 
@@ -85,6 +102,7 @@ Examples:
   cofferdam bugs --list                their stories
   cofferdam bugs ack-before-upload     one of them
   cofferdam bugs --repeat 9            nine hunts each, for the median
+  cofferdam bugs --strategy mix,times  caught by the mix, and how long crashes at random times take
 
 Exit codes: 0 all were caught, 1 some were not, 2 wrong usage, 3 a copy does not build";
 
@@ -93,13 +111,19 @@ Exit codes: 0 all were caught, 1 some were not, 2 wrong usage, 3 a copy does not
 pub struct HuntArgs {
     /// Only seeds that run this job
     pub job: Option<JobKind>,
-    /// How many seeds to run [default: 5000, or no limit with --for]
+    /// How plans are drawn: mix, random, targeted, sweep, priority, guided or times
+    #[arg(long, value_name = "NAME", default_value = "mix")]
+    pub strategy: Choice,
+    /// Stop once K runs in a row have struck nothing new
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "2000", value_parser = clap::value_parser!(u64).range(1..))]
+    pub until_saturated: Option<u64>,
+    /// How many seeds to run [default: 5000, or no limit with --for or --until-saturated]
     #[arg(long, value_name = "N")]
     pub seeds: Option<u64>,
     /// How long to run, as in 90s, 10m, 2h
     #[arg(long = "for", value_name = "TIME", value_parser = hunt::parse_duration)]
     pub time: Option<Duration>,
-    /// The first seed [default: a random one, which is printed]
+    /// The first seed [default: a random one, which is printed; 0 for the sweep]
     #[arg(long, value_name = "SEED")]
     pub from: Option<String>,
     /// Run the i-th of n equal shares of the seeds
@@ -126,6 +150,9 @@ pub struct HuntArgs {
     /// Capsules of failures that are known: counted, not reported [default: corpus/known]
     #[arg(long, value_name = "FOLDER")]
     pub known: Option<PathBuf>,
+    /// What to write beside the output
+    #[command(flatten)]
+    pub publish: PublishArgs,
     /// Print one line of JSON a failure, and one for the summary
     #[arg(long)]
     pub json: bool,
@@ -134,7 +161,7 @@ pub struct HuntArgs {
 /// Options of `replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// The seed, as in g3:0x4d2, or a capsule
+    /// The seed, as in g3:0x4d2 or targeted:g3:0x4d2, or a capsule
     pub what: String,
     /// If a capsule is stale or passes: look for the same violation nearby, and rewrite the file
     #[arg(long)]
@@ -150,7 +177,7 @@ pub struct ReplayArgs {
 /// Options of `shrink`.
 #[derive(Args, Clone, Debug)]
 pub struct ShrinkArgs {
-    /// The seed, as in g3:0x4d2, or a capsule
+    /// The seed, as in g3:0x4d2 or targeted:g3:0x4d2, or a capsule
     pub what: String,
     /// Where the capsule goes [default: a name made of the failure, in corpus/found]
     #[arg(long, value_name = "FILE")]
@@ -174,6 +201,9 @@ pub struct BugsArgs {
     /// How many seeds to hunt each bug with
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
+    /// How plans are drawn; what comes behind the first is only compared with it: `mix,times`, or `all`
+    #[arg(long, value_name = "NAMES", default_value = "mix", value_parser = bugs::parse_strategies)]
+    pub strategy: Strategies,
     /// The first seed [default: a random one for each hunt]
     #[arg(long, value_name = "SEED")]
     pub from: Option<String>,
@@ -199,10 +229,10 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
     match command {
         Command::Hunt(args) => hunt_for(args),
         Command::Replay(args) => match Subject::of(&args.what) {
-            Ok(Subject::Seed(seed)) if args.re_aim => {
-                complain(&format!("{seed} is no capsule: there is nothing to aim again"), Exit::Usage)
+            Ok(Subject::Drawn(drawn)) if args.re_aim => {
+                complain(&format!("{drawn} is no capsule: there is nothing to aim again"), Exit::Usage)
             }
-            Ok(Subject::Seed(seed)) => replay::replay(runner, seed, &args.explaining, args.json),
+            Ok(Subject::Drawn(drawn)) => replay::replay(runner, drawn, &args.explaining, args.json),
             Ok(Subject::Capsule(path, capsule)) if args.re_aim => re_aim::command(runner, &path, &capsule),
             Ok(Subject::Capsule(path, capsule)) => {
                 replay::capsule(runner, &path, &capsule, &args.explaining, args.json)
@@ -213,6 +243,7 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
             Ok(subject) => shrink_for(runner, args, subject),
             Err(exit) => exit,
         },
+        Command::Merge(args) => merge::command(args),
         Command::Bugs(args) => bugs_for(args),
         Command::Init { folder } => crate::init::init(folder),
         Command::HuntChild => hunt::child::main(runner),
@@ -221,7 +252,7 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
 
 /// What shall run again.
 enum Subject {
-    Seed(Seed),
+    Drawn(Drawn),
     Capsule(PathBuf, Box<Capsule>),
 }
 
@@ -230,7 +261,7 @@ impl Subject {
     fn of(text: &str) -> Result<Self, Exit> {
         let path = PathBuf::from(text);
         if !path.is_file() && path.extension().is_none_or(|extension| extension != "toml") {
-            return parse_seed(text).map(Self::Seed);
+            return text.parse().map(Self::Drawn).map_err(|error: SeedError| refuse(&error));
         }
         match capsule::text::load(&path) {
             Ok(capsule) => Ok(Self::Capsule(path, Box::new(capsule))),
@@ -247,7 +278,7 @@ impl Subject {
 
 fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
     let (outcome, bug, story) = match subject {
-        Subject::Seed(seed) => (runner.run(seed), planted(), None),
+        Subject::Drawn(drawn) => (runner.run_plan(drawn.seed, drawn.plan()), planted(), None),
         Subject::Capsule(_, capsule) => {
             let Capsule { plan, bug, story, seed, .. } = *capsule;
             (runner.run_plan(Seed(seed), plan), bug, Some(story))
@@ -275,10 +306,14 @@ pub fn capsules_folder() -> PathBuf {
 }
 
 fn hunt_for(args: &HuntArgs) -> Exit {
-    let first = match &args.from {
-        None => Ok(fresh_seed()),
-        Some(text) => parse_seed(text),
+    let first = match (&args.from, args.strategy) {
+        (None, Choice::One(Name::Sweep)) => Ok(Seed(0)),
+        (None, _) => Ok(fresh_seed()),
+        (Some(text), _) => parse_seed(text),
     };
+    if let Some(job) = args.job.filter(|job| !args.strategy.runs(*job)) {
+        return complain(&format!("the {} never runs {}", args.strategy, job.name()), Exit::Usage);
+    }
     let known = match known_failures(args.known.as_deref()) {
         Ok(known) => known,
         Err(exit) => return exit,
@@ -290,8 +325,10 @@ fn hunt_for(args: &HuntArgs) -> Exit {
     };
     let options = HuntOptions {
         first,
+        strategy: args.strategy,
+        saturated_after: args.until_saturated,
         job: args.job,
-        seeds: args.seeds.or(if args.time.is_some() { None } else { Some(SEEDS) }),
+        seeds: args.seeds.or_else(|| (args.time.is_none() && args.until_saturated.is_none()).then_some(SEEDS)),
         time: args.time,
         shard: args.shard,
         stop_after: args.stop_after,
@@ -302,7 +339,8 @@ fn hunt_for(args: &HuntArgs) -> Exit {
         output: if args.json { Output::Json } else { Output::Text },
     };
     if options.output == Output::Text {
-        out::complain(format_args!("hunting from {first} with {} child process(es)", options.jobs));
+        let (strategy, jobs) = (options.strategy, options.jobs);
+        out::complain(format_args!("hunting from {first} by {strategy} with {jobs} child process(es)"));
     }
     let mut progress = Progress::new(&options);
     let hunted = hunt::pool::hunt(&options, &command, &mut progress);
@@ -319,7 +357,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
             Err(message) => return complain(&message, Exit::Harness),
         }
     }
-    hunted.exit()
+    merge::conclude(&Campaign::of(&options, &hunted), &args.publish, || {})
 }
 
 /// The failures that are known, by signature.
@@ -343,6 +381,7 @@ fn bugs_for(args: &BugsArgs) -> Exit {
     };
     let options = BugsOptions {
         names: args.names.clone(),
+        strategies: args.strategy.clone(),
         seeds: args.seeds,
         first,
         repeat: args.repeat,
@@ -372,13 +411,15 @@ fn jobs(asked: Option<u16>) -> usize {
 
 /// Reads a seed, or says what is wrong with it.
 pub fn parse_seed(text: &str) -> Result<Seed, Exit> {
-    text.parse().map_err(|error: SeedError| {
-        let exit = match error {
-            SeedError::Malformed(_) => Exit::Usage,
-            SeedError::OtherGenerator { .. } => Exit::Stale,
-        };
-        complain(&error.to_string(), exit)
-    })
+    text.parse().map_err(|error: SeedError| refuse(&error))
+}
+
+fn refuse(error: &SeedError) -> Exit {
+    let exit = match error {
+        SeedError::Malformed(_) => Exit::Usage,
+        SeedError::OtherGenerator { .. } => Exit::Stale,
+    };
+    complain(&error.to_string(), exit)
 }
 
 /// One line on standard error.

@@ -7,19 +7,25 @@
 //!    running, which is named; the seeds behind it are handed to another child.
 //! 5. Every fiftieth seed or so runs again in another process, and the fingerprints are compared.
 //!
+//! Strategies ([`crate::strategy`]) say what a seed runs; one of them learns from the answers, which the ledger keeps for it.
+//!
 //! Owns: which seeds run, what the summary says. Does not own: what a run is ([`crate::run`]).
 //!
 //! Invariant: a seed is counted exactly once, whatever happens to the child that runs it.
 
+pub mod campaign;
 pub mod child;
 pub mod keep;
 pub mod ledger;
+pub mod merge;
 pub mod pool;
+pub mod publish;
 pub mod summary;
 pub mod wire;
 
 use crate::plan::JobKind;
 use crate::seed::Seed;
+use crate::strategy::Choice;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +35,10 @@ use std::time::Duration;
 pub struct HuntOptions {
     /// The first seed; the others follow it.
     pub first: Seed,
+    /// How plans are drawn.
+    pub strategy: Choice,
+    /// Stop after so many runs in a row that hit no new cell of the coverage.
+    pub saturated_after: Option<u64>,
     /// Only seeds whose plan runs this job.
     pub job: Option<JobKind>,
     /// How many seeds to run, unless time is the limit.

@@ -32,8 +32,8 @@
 //! 4. A run ([`run`]) leaves a history; judges read it. Its chained digest is the run's *fingerprint*, equal in every
 //!    thread, process and build profile; the hunter ([`hunt`]) checks that on a sample of its seeds.
 //!
-//! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`] and [`page`];
-//! [`mod@check`] for jobs of others.
+//! Reading order: [`seed`] → [`plan`] → [`strategy`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`] and
+//! [`page`]; [`mod@check`] for jobs of others.
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`], [`mod@check`] and [`stopwatch`] only, never inside a run.
 
@@ -51,11 +51,13 @@ pub mod builtin;
 pub mod capsule;
 pub mod check;
 pub mod cli;
+pub mod coverage;
 pub mod exit;
 pub mod explain;
 pub mod external;
 pub mod hunt;
 pub mod init;
+pub mod marks;
 pub mod moment;
 pub mod page;
 pub mod plan;
@@ -67,6 +69,7 @@ pub mod shrink;
 pub mod signature;
 pub mod stopwatch;
 pub mod story;
+pub mod strategy;
 pub mod tally;
 pub mod verdict;
 pub mod world;

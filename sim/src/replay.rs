@@ -6,7 +6,7 @@ use crate::explain::Explaining;
 use crate::hunt::wire::Report;
 use crate::report;
 use crate::run::Runner;
-use crate::seed::Seed;
+use crate::strategy::Drawn;
 use crate::verdict::{Outcome, Verdict};
 use cofferdam_engine::launch::out;
 use std::path::Path;
@@ -14,22 +14,22 @@ use std::path::Path;
 /// Lines of the story on the failure screen.
 const LINES_AROUND: usize = 16;
 
-/// Runs `seed`, prints what came of it and says so in the exit code.
-pub fn replay(runner: &Runner, seed: Seed, explaining: &Explaining, json: bool) -> Exit {
-    let outcome = runner.run(seed);
-    if let Err(exit) = explaining.explain(runner, &outcome, &seed.to_string(), json) {
+/// Runs what is drawn from a seed, prints what came of it and says so in the exit code.
+pub fn replay(runner: &Runner, drawn: Drawn, explaining: &Explaining, json: bool) -> Exit {
+    let outcome = runner.run_plan(drawn.seed, drawn.plan());
+    if let Err(exit) = explaining.explain(runner, &outcome, &drawn.to_string(), json) {
         return exit;
     }
     if json {
         out::say(as_json(&outcome));
         return exit_of(&outcome.verdict);
     }
-    out::say(format_args!("{seed}: {}", heading(&outcome)));
+    out::say(format_args!("{drawn}: {}", heading(&outcome)));
     if outcome.verdict.passed() {
         out::say(&outcome.plan);
     } else {
         // Last, because it ends in the command.
-        out::say(report::screen(runner, &outcome, LINES_AROUND));
+        out::say(report::ending_in(runner, &outcome, LINES_AROUND, &format!("cofferdam replay {drawn}")));
     }
     exit_of(&outcome.verdict)
 }

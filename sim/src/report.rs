@@ -24,7 +24,8 @@ pub fn without_command(runner: &Runner, outcome: &Outcome, lines: usize) -> Stri
     text
 }
 
-fn ending_in(runner: &Runner, outcome: &Outcome, lines: usize, command: &str) -> String {
+/// The same, ending in this command.
+pub fn ending_in(runner: &Runner, outcome: &Outcome, lines: usize, command: &str) -> String {
     format!("{}\nReplay it with:\n  {command}\n", without_command(runner, outcome, lines))
 }
 

@@ -76,7 +76,7 @@ impl Runner {
         self.run_noting(seed, plan, false)
     }
 
-    /// Runs a plan under a seed, and writes down every free choice that is not the default.
+    /// Runs a plan under a seed, and writes down every free choice.
     pub fn run_with_picks(&self, seed: Seed, plan: Plan) -> Outcome {
         self.run_noting(seed, plan, true)
     }
@@ -117,7 +117,7 @@ fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
         virtual_ms: 0,
         counters: Counters::default(),
         faults: Vec::new(),
-        picks: Vec::new(),
+        offers: Vec::new(),
         history: History::default(),
     }
 }
@@ -128,7 +128,7 @@ fn judged(
     (job, reference, models): (&Job, Option<&Reference>, Models),
     recording: Recording,
 ) -> Outcome {
-    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, picks, .. } = recording;
+    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, offers, .. } = recording;
     let case = Case::new(&history, job, reference).with_models(models);
     // Judges re-execute operators, which may panic: that is a verdict, not news.
     let weighed = quietly(|| {
@@ -143,7 +143,7 @@ fn judged(
     });
     drop(case);
     let virtual_ms = virtual_ns / 1_000_000;
-    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, faults, picks, history }
+    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, faults, offers, history }
 }
 
 fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {

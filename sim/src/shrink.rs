@@ -159,7 +159,7 @@ impl Search<'_> {
 
     /// Free choices: all in turns, or as few others as possible.
     fn choices(&mut self) {
-        if self.best.plan.picks.is_seed()
+        if self.best.plan.picks.listed().is_none()
             && !self.adopt(Plan { picks: Picks::turns(), ..self.best.plan.clone() }, SEEDS_EACH)
         {
             if self.stopped {
@@ -168,7 +168,8 @@ impl Search<'_> {
             let noted = self.runner.run_with_picks(self.best.seed, self.best.plan.clone());
             self.tried += 1;
             // The same run, written down; it must not be tried under another seed.
-            if !self.adopt(Plan { picks: Picks::Turns { but: noted.picks }, ..self.best.plan.clone() }, 1) {
+            let but = noted.offers.into_iter().filter(|offer| !offer.is_default()).map(|offer| offer.pick).collect();
+            if !self.adopt(Plan { picks: Picks::Turns { but }, ..self.best.plan.clone() }, 1) {
                 return;
             }
         }

@@ -18,6 +18,20 @@ pub struct FaultCount {
     pub struck: u64,
 }
 
+impl FaultCount {
+    /// Of one fault of one run.
+    pub fn of(record: &FaultRecord) -> Self {
+        Self { armed: 1, triggered: record.triggered.into(), struck: u64::from(record.struck > 0) }
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.armed += other.armed;
+        self.triggered += other.triggered;
+        self.struck += other.struck;
+    }
+}
+
 /// What happened, counted.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
@@ -39,10 +53,7 @@ impl Tally {
         let mut faults: BTreeMap<String, FaultCount> = BTreeMap::new();
         let mut crashed = false;
         for (fault, record) in plan.faults.iter().zip(records) {
-            let count = faults.entry(crate::plan::kind_of(&fault.what).to_owned()).or_default();
-            count.armed += 1;
-            count.triggered += u64::from(record.triggered);
-            count.struck += u64::from(record.struck > 0);
+            faults.entry(crate::plan::kind_of(&fault.what).to_owned()).or_default().add(FaultCount::of(record));
             crashed |= record.struck > 0 && crate::plan::is_crash(&fault.what);
         }
         // A successor says it again when its predecessor may have died before it could.
@@ -66,10 +77,7 @@ impl Tally {
         self.crash_plans_with_state += other.crash_plans_with_state;
         self.standby_plans += other.standby_plans;
         for (kind, count) in &other.faults {
-            let mine = self.faults.entry(kind.clone()).or_default();
-            mine.armed += count.armed;
-            mine.triggered += count.triggered;
-            mine.struck += count.struck;
+            self.faults.entry(kind.clone()).or_default().add(*count);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::plan::Plan;
 use crate::seed::Seed;
 use crate::signature::Place;
 use crate::tally::Tally;
-use crate::world::{Counters, FaultRecord, Pick};
+use crate::world::{Counters, FaultRecord, Offer};
 use cofferdam_properties::history::History;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -149,8 +149,8 @@ pub struct Outcome {
     pub counters: Counters,
     /// What became of each fault of the plan.
     pub faults: Vec<FaultRecord>,
-    /// Every free choice that was not the default, if asked for.
-    pub picks: Vec<Pick>,
+    /// Every free choice, if asked for.
+    pub offers: Vec<Offer>,
     /// What happened, in full.
     pub history: History,
 }

@@ -53,7 +53,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Point, Requests, Target, Trigger};
-pub use picks::{Pick, Picks};
+pub use picks::{Offer, Pick, Picks};
 pub(crate) use task::quietly;
 pub use tuning::{Budget, Delay, Tuning};
 
@@ -128,8 +128,8 @@ pub struct Recording {
     pub storage: BTreeMap<String, Bytes>,
     /// Counts of what happened.
     pub counters: Counters,
-    /// Every free choice that was not the default, if asked for.
-    pub picks: Vec<Pick>,
+    /// Every free choice, if asked for.
+    pub offers: Vec<Offer>,
 }
 
 /// How a run ended.
@@ -231,7 +231,7 @@ fn run_here(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
         ended,
         faults: state.faults.records().to_vec(),
         counters: state.counters,
-        picks: state.chooser.take(),
+        offers: state.chooser.take(),
         storage: state.store.take_objects(),
         history: std::mem::take(&mut state.history),
     };

@@ -14,6 +14,7 @@ use cofferdam_sim::hunt::{self, HuntOptions, Output, Shard};
 use cofferdam_sim::plan::Plan;
 use cofferdam_sim::run::{Runner, Staging};
 use cofferdam_sim::seed::Seed;
+use cofferdam_sim::strategy::{Choice, Name};
 use cofferdam_sim::verdict::Verdict;
 use cofferdam_sim::world::{Counters, Recording, RunEnd, WorldSpec};
 use std::collections::BTreeMap;
@@ -46,7 +47,7 @@ fn world(spec: WorldSpec) -> Recording {
         faults: Vec::new(),
         storage: BTreeMap::new(),
         counters: Counters::default(),
-        picks: Vec::new(),
+        offers: Vec::new(),
     }
 }
 
@@ -62,6 +63,8 @@ fn runner() -> Runner {
 fn options(first: u64, seeds: u64) -> HuntOptions {
     HuntOptions {
         first: Seed(first),
+        strategy: Choice::One(Name::Random),
+        saturated_after: None,
         job: None,
         seeds: Some(seeds),
         time: None,

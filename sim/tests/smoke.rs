@@ -2,13 +2,13 @@
 //!
 //! `COFFERDAM_SEED=g3:0x4d2` runs just that one; `COFFERDAM_SEEDS=5000` says how many.
 
-use cofferdam_sim::builtin;
 use cofferdam_sim::hunt::wire::{Order, Report};
 use cofferdam_sim::plan::Plan;
 use cofferdam_sim::seed::Seed;
+use cofferdam_sim::strategy::{Drawn, Name};
 use cofferdam_sim::tally::Tally;
 use cofferdam_sim::verdict::Outcome;
-use cofferdam_sim::{report, story};
+use cofferdam_sim::{builtin, marks, report, story};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,51 +49,8 @@ fn the_built_in_jobs_survive_a_fixed_set_of_disasters() {
     let seeds: Vec<Seed> = (0..from_environment("COFFERDAM_SEEDS").unwrap_or(SEEDS)).map(Seed).collect();
     let tally = survive(&seeds);
     if seeds.len() as u64 >= SEEDS {
-        assert_eq!(vacuous(&tally), Vec::<&str>::new(), "{tally:#?}");
+        assert_eq!(marks::missing(&tally), Vec::<String>::new(), "{tally:#?}");
     }
-}
-
-/// What a lane of some length must have seen, or it has tested nothing.
-fn vacuous(tally: &Tally) -> Vec<&'static str> {
-    let history = &tally.history;
-    let struck = |kind: &str| tally.faults.get(kind).is_some_and(|count| count.struck > 0);
-    let seen = [
-        (history.checkpoints_completed > 0, "a completed checkpoint"),
-        (history.checkpoints_aborted > 0, "an aborted checkpoint"),
-        (
-            tally.crash_plans_with_state * 10 >= tally.crash_plans * 8,
-            "state to restore in eight of ten runs that crash",
-        ),
-        (history.coordinator_crashes > 0, "a crash of the coordinator"),
-        (tally.standby_plans > 0, "a second coordinator"),
-        (history.take_overs > 0, "a take-over by a standby"),
-        (history.take_overs_from_living > 0, "a leader that lived on when it was deposed"),
-        (history.crashes.during_restore > 0, "a crash during a restore"),
-        (history.crashes.checkpoint_pending > 0, "a crash with a checkpoint pending"),
-        (history.crashes.after_input_ended > 0, "a crash after the end of input"),
-        (history.clients.completed > 0, "a checkpoint that a client asked for and was told of"),
-        (history.clients.declined > 0, "a client that was told that there is no checkpoint for it"),
-        (history.clients.lost > 0, "a client whose answer was lost"),
-        (history.clients.withdrawn > 0, "a client that was gone before its answer"),
-        (history.clients.cancelled > 0, "a job that a client cancelled"),
-        (struck("slow storage"), "slow storage"),
-        (struck("failing storage"), "failing storage"),
-        (struck("lost replies"), "lost replies"),
-        (struck("late effects"), "late effects"),
-        (struck("partition"), "a partition"),
-        (struck("pause"), "a pause"),
-        (struck("reset connections"), "reset connections"),
-        (struck("slow links"), "slow links"),
-        (struck("long pause"), "a pause longer than every timeout"),
-        (struck("zombie"), "a process that goes on beside its successor"),
-        (struck("crash together"), "crashes at one instant"),
-        (struck("one-way partition"), "a one-way partition"),
-        (struck("half-open connections"), "half-open connections between the living"),
-        (struck("disconnect"), "connections broken between two processes only"),
-        (struck("stalled storage"), "storage held up for one process"),
-        (struck("wall clock jump"), "a wall clock that jumps"),
-    ];
-    seen.into_iter().filter(|(seen, _)| !seen).map(|(_, what)| what).collect()
 }
 
 /// Seeds whose plans differ in what they exercise.
@@ -126,7 +83,8 @@ fn a_seed_does_the_same_in_another_process() {
     let mut orders = child.stdin.take().expect("piped");
     let mut answers = BufReader::new(child.stdout.take().expect("piped"));
     for seed in SAMPLE {
-        let order = serde_json::to_string(&Order { seed, keep: None }).expect("orders serialise");
+        let order =
+            serde_json::to_string(&Order::of(Drawn { strategy: Name::Random, seed })).expect("orders serialise");
         writeln!(orders, "{order}").expect("the child reads");
         let mut answer = String::new();
         answers.read_line(&mut answer).expect("the child answers");

@@ -5,9 +5,9 @@
 
 use super::planted::PlantedBug;
 use crate::exit::Exit;
-use crate::hunt::keep::{Keeping, shrunk_elsewhere};
+use crate::hunt::keep::{Keeping, shrunk_elsewhere, to_shrink};
+use crate::hunt::ledger::Failure;
 use crate::hunt::pool::ChildCommand;
-use crate::seed::Seed;
 use crate::shrink::command::Report;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,18 +41,19 @@ pub fn replayed(root: &Path, bug: &PlantedBug, planted: &ChildCommand) -> Result
     Ok(Some(said.unwrap_or_else(complaint)))
 }
 
-/// Shrinks `seed`, which `planted` fails, and keeps the capsule if the clean engine passes it.
+/// Shrinks a failure of `planted`, and keeps the capsule if the clean engine passes it.
 pub fn shrink(
     root: &Path,
     bug: &PlantedBug,
     planted: &ChildCommand,
-    seed: Seed,
+    failure: &Failure,
     time: Duration,
 ) -> Result<Option<Report>, String> {
     let draft = root.join("target/bugs/capsules").join(format!("{}.toml", bug.name));
     let keeping = Keeping { folder: PathBuf::new(), time, hang_after: HANG_AFTER, json: true };
     let story = ["--story".to_owned(), bug.story.clone()];
-    let told = shrunk_elsewhere(&seed.to_string(), planted, &keeping, &draft, &story)?;
+    let what = to_shrink(failure, &draft)?;
+    let told = shrunk_elsewhere(&what, planted, &keeping, &draft, &story)?;
     let Ok(report) = serde_json::from_str::<Report>(&told) else { return Ok(None) };
     if report.verified && passes_here(&draft)? {
         let path = path(root, bug);

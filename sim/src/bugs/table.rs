@@ -1,11 +1,12 @@
 //! The table of planted bugs: which were caught, by what, and how soon.
 
 use super::planted::PlantedBug;
-use crate::seed::Seed;
 use crate::shrink::Size;
 use crate::shrink::command::Report;
+use crate::strategy::{Choice, Drawn};
 use crate::verdict::Verdict;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// A line of the table.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +19,8 @@ pub struct Row {
     pub seeds: u64,
     /// How it was caught, in each hunt that did.
     pub catches: Vec<Catch>,
+    /// The same by other strategies, for comparison.
+    pub compared: Vec<(Choice, Vec<Catch>)>,
     /// What came of its capsule, if it had one.
     pub capsule: Option<String>,
     /// How small its failure became.
@@ -27,8 +30,8 @@ pub struct Row {
 /// How a bug was caught.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Catch {
-    /// The seed that convicts.
-    pub seed: Seed,
+    /// The run that convicts.
+    pub drawn: Drawn,
     /// The verdict on it.
     pub verdict: Verdict,
     /// Which seed of the hunt it was, from 1.
@@ -38,6 +41,11 @@ pub struct Catch {
 impl Catch {
     fn by_assertion(&self) -> bool {
         matches!(self.verdict, Verdict::EngineAssertion { .. } | Verdict::Died { .. })
+    }
+
+    /// Whether what convicted is what its story names.
+    pub fn expected_of(&self, bug: &PlantedBug) -> bool {
+        bug.properties.contains(&self.by())
     }
 
     /// The name of what convicted.
@@ -53,13 +61,8 @@ impl Row {
     /// Whether some hunt did not find it, or what convicted it was not what must: then another bug was found, or the judge
     /// that should have convicted is asleep.
     pub fn missed(&self) -> bool {
-        let expected = self.catches.iter().filter(|catch| self.bug.properties.contains(&catch.by()));
+        let expected = self.catches.iter().filter(|catch| catch.expected_of(&self.bug));
         (expected.count() as u64) < self.hunts
-    }
-
-    /// A catch by a property that its story names.
-    pub fn catch_of_its_story(&self) -> Option<&Catch> {
-        self.catches.iter().find(|catch| self.bug.properties.contains(&catch.by()))
     }
 
     /// How small its failure became, for the table.
@@ -72,9 +75,7 @@ impl Row {
     }
 
     fn median_runs(&self) -> Option<u64> {
-        let mut runs: Vec<u64> = self.catches.iter().map(|catch| catch.runs).collect();
-        runs.sort_unstable();
-        runs.get(runs.len() / 2).copied()
+        median(&self.catches, self.hunts)
     }
 
     /// By whom it was caught, the most frequent first.
@@ -94,33 +95,60 @@ impl Row {
     }
 }
 
+/// The median of the runs that hunts took, if so many of them caught the bug that there is one.
+fn median(catches: &[Catch], hunts: u64) -> Option<u64> {
+    let mut runs: Vec<u64> = catches.iter().map(|catch| catch.runs).collect();
+    runs.sort_unstable();
+    runs.get(hunts as usize / 2).copied()
+}
+
 /// One line, as it is found.
 pub fn line(row: &Row) -> String {
-    match (row.median_runs(), row.catches.first()) {
-        (Some(runs), Some(catch)) => {
-            let capsule = row.capsule.as_ref().map_or(String::new(), |replayed| format!("; its capsule {replayed}"));
-            let (name, caught, hunts) = (&row.bug.name, row.catches.len(), row.hunts);
-            format!("{name}: caught {caught}/{hunts} by {} after {runs} run(s){capsule}", catch.by())
+    let told = |catches: &[Catch]| {
+        let times = format!("{}/{}", catches.len(), row.hunts);
+        match catches.first() {
+            Some(catch) => format!("caught {times} by {} after {} run(s)", catch.by(), runs(catches, row)),
+            None => format!("NOT caught in {} runs", row.seeds),
         }
-        _ => format!("{}: NOT caught in {} runs", row.bug.name, row.seeds),
+    };
+    let mut line = format!("{}: {}", row.bug.name, told(&row.catches));
+    if let Some(replayed) = &row.capsule {
+        line.push_str(&format!("; its capsule {replayed}"));
     }
+    for (strategy, catches) in &row.compared {
+        line.push_str(&format!("; by {strategy}: {}", told(catches)));
+    }
+    line
+}
+
+/// The median, or more than there were runs.
+fn runs(catches: &[Catch], row: &Row) -> String {
+    median(catches, row.hunts).map_or_else(|| format!(">{}", row.seeds), |runs| runs.to_string())
 }
 
 /// The table.
 pub fn text(rows: &[Row]) -> String {
     let head = ["bug", "source", "caught", "by property", "by assertion", "runs", "seed", "shrunk to"];
-    let mut table: Vec<[String; 8]> = vec![head.map(str::to_owned)];
+    let compared = rows.first().into_iter().flat_map(|row| &row.compared);
+    let head: Vec<String> = head
+        .map(str::to_owned)
+        .into_iter()
+        .chain(compared.map(|(strategy, _)| format!("runs by {strategy}")))
+        .collect();
+    let mut table: Vec<Vec<String>> = vec![head.clone()];
     for row in rows {
-        table.push([
+        let mut cells = vec![
             row.bug.name.clone(),
             row.bug.source.clone(),
             format!("{}/{}", row.catches.len(), row.hunts),
             row.convicted_by(false),
             row.convicted_by(true),
-            row.median_runs().map_or("-".to_owned(), |runs| runs.to_string()),
-            row.catches.first().map_or("-".to_owned(), |catch| catch.seed.to_string()),
+            runs(&row.catches, row),
+            row.catches.first().map_or("-".to_owned(), |catch| catch.drawn.to_string()),
             row.size(),
-        ]);
+        ];
+        cells.extend(row.compared.iter().map(|(_, catches)| runs(catches, row)));
+        table.push(cells);
     }
     let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
@@ -142,18 +170,20 @@ pub fn text(rows: &[Row]) -> String {
 pub fn json(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
-        let catches: Vec<serde_json::Value> = row
-            .catches
-            .iter()
-            .map(|c| json!({ "seed": c.seed, "by": c.by(), "assertion": c.by_assertion(), "runs": c.runs }))
-            .collect();
+        let caught = |catches: &[Catch]| -> Vec<serde_json::Value> {
+            let one = |c: &Catch| json!({ "run": c.drawn.to_string(), "by": c.by(), "assertion": c.by_assertion(), "runs": c.runs });
+            catches.iter().map(one).collect()
+        };
+        let compared: BTreeMap<String, Vec<serde_json::Value>> =
+            row.compared.iter().map(|(strategy, catches)| (strategy.to_string(), caught(catches))).collect();
         let line = json!({
             "bug": row.bug.name,
             "source": row.bug.source,
             "properties": row.bug.properties,
             "hunts": row.hunts,
             "seeds": row.seeds,
-            "catches": catches,
+            "catches": caught(&row.catches),
+            "compared": compared,
             "median_runs": row.median_runs(),
             "capsule": row.capsule,
             "shrunk": row.shrunk,
@@ -175,6 +205,8 @@ pub fn list(bugs: &[PlantedBug]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seed::Seed;
+    use crate::strategy::Name;
 
     fn row(verdicts: &[Verdict]) -> Row {
         let bug = PlantedBug {
@@ -184,12 +216,15 @@ mod tests {
             properties: vec!["exactly-once-state".into()],
             edits: Vec::new(),
         };
-        let catch = |(n, verdict): (usize, &Verdict)| Catch { seed: Seed(n as u64), verdict: verdict.clone(), runs: 7 };
+        let drawn = |n| Drawn { strategy: Name::Random, seed: Seed(n) };
+        let catch =
+            |(n, verdict): (usize, &Verdict)| Catch { drawn: drawn(n as u64), verdict: verdict.clone(), runs: 7 };
         Row {
             bug,
             hunts: 2,
             seeds: 100,
             catches: verdicts.iter().enumerate().map(catch).collect(),
+            compared: vec![(Choice::One(Name::Times), Vec::new())],
             capsule: None,
             shrunk: None,
         }
@@ -211,7 +246,8 @@ mod tests {
         let row = row(&[]);
         assert!(row.missed());
         assert!(line(&row).contains("NOT caught"));
-        assert!(text(&[row]).contains("0 of 1 caught"));
+        assert!(text(&[row.clone()]).contains("0 of 1 caught"));
+        assert!(text(&[row]).contains("runs by times"), "what was compared has a column of its own");
     }
 
     #[test]

@@ -41,11 +41,12 @@ pub fn main(runner: &Runner) -> Exit {
 }
 
 fn answer(runner: &Runner, order: &Order) -> Result<(), String> {
-    let outcome = runner.run(order.seed);
+    let outcome = runner.run_plan(order.seed, order.plan());
     if let Some(path) = &order.keep {
         std::fs::write(path, story::in_full(&outcome.history)).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    let screen = (!outcome.verdict.passed()).then(|| report::screen(runner, &outcome, LINES_AROUND));
+    let screen = (!outcome.verdict.passed())
+        .then(|| report::ending_in(runner, &outcome, LINES_AROUND, &format!("cofferdam replay {}", order.drawn())));
     let mut line = serde_json::to_vec(&Report::of(&outcome, screen)).map_err(|e| e.to_string())?;
     line.push(b'\n');
     let mut stdout = std::io::stdout().lock();

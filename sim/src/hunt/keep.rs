@@ -5,7 +5,6 @@
 use super::ledger::{Failure, Ledger};
 use super::pool::ChildCommand;
 use crate::capsule::{Capsule, FORMAT, text};
-use crate::plan::Plan;
 use crate::seed::GENERATOR;
 use crate::stopwatch::Stopwatch;
 use crate::verdict::Verdict;
@@ -47,30 +46,44 @@ pub fn worth_keeping(ledger: &Ledger) -> impl Iterator<Item = &Failure> {
 
 /// Keeps one failure of runs of `program`.
 pub fn keep(failure: &Failure, program: &ChildCommand, keeping: &Keeping) -> Result<Kept, String> {
-    let seed = failure.report.seed;
-    let drawn = Capsule {
-        format: FORMAT,
-        generator: GENERATOR,
-        seed: seed.0,
-        expect: failure.report.verdict.property().to_owned(),
-        signature: failure.signature.clone(),
-        fingerprint: format!("{:016x}", failure.report.fingerprint),
-        bug: None,
-        story: failure.report.verdict.what().to_owned(),
-        plan: Plan::of(seed),
-    };
+    let drawn = as_drawn(failure);
     let path = keeping.folder.join(drawn.file_name());
-    let as_drawn = |path: &Path| {
+    let unshrunk = |path: &Path| {
         text::save(path, &drawn)?;
         let screen = failure.report.screen.clone().unwrap_or_default();
         let told = if keeping.json { String::new() } else { format!("{screen}\nkept as {}\n", path.display()) };
         Ok(Kept { capsule: path.to_owned(), told })
     };
     if keeping.time.is_zero() || matches!(failure.report.verdict, Verdict::Hang { .. } | Verdict::Died { .. }) {
-        return as_drawn(&path);
+        return unshrunk(&path);
     }
-    let told = shrunk_elsewhere(&seed.to_string(), program, keeping, &path, &[])?;
-    if path.is_file() { Ok(Kept { capsule: path, told }) } else { as_drawn(&path) }
+    let what = to_shrink(failure, &path)?;
+    let told = shrunk_elsewhere(&what, program, keeping, &path, &[])?;
+    if path.is_file() { Ok(Kept { capsule: path, told }) } else { unshrunk(&path) }
+}
+
+/// The capsule of a failure that was not shrunk.
+fn as_drawn(failure: &Failure) -> Capsule {
+    Capsule {
+        format: FORMAT,
+        generator: GENERATOR,
+        seed: failure.report.seed.0,
+        expect: failure.report.verdict.property().to_owned(),
+        signature: failure.signature.clone(),
+        fingerprint: format!("{:016x}", failure.report.fingerprint),
+        bug: None,
+        story: failure.report.verdict.what().to_owned(),
+        plan: failure.order.plan(),
+    }
+}
+
+/// What another process shrinks: the name of the run, or a capsule at `path` if no name is enough.
+pub fn to_shrink(failure: &Failure, path: &Path) -> Result<String, String> {
+    if failure.order.plan.is_none() {
+        return Ok(failure.order.drawn().to_string());
+    }
+    text::save(path, &as_drawn(failure))?;
+    Ok(path.display().to_string())
 }
 
 /// Lets a process of `program` shrink `what` into `path`, and gives what it says.

@@ -244,8 +244,8 @@ fn generated() -> impl Strategy<Value = InputShape> {
     })
 }
 
-/// Numbers from a seed, one after the other.
-pub(super) struct Draws {
+/// Numbers from a seed, one after the other: for what needs no proptest strategy.
+pub struct Draws {
     state: u64,
 }
 
@@ -256,13 +256,14 @@ impl From<u64> for Draws {
 }
 
 impl Draws {
-    pub(super) fn of(seed: Seed, purpose: &str) -> Self {
+    /// Those of a seed, told from others by `purpose`.
+    pub fn of(seed: Seed, purpose: &str) -> Self {
         let first = seed.stream(purpose);
         Self { state: u64::from_le_bytes(first[..8].try_into().expect("eight bytes")) }
     }
 
     /// One of `0..bound` (SplitMix64; the bias of the remainder does not matter here).
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.state;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -271,7 +272,7 @@ impl Draws {
     }
 
     /// One of `0..bound`, small ones more often.
-    pub(super) fn skewed(&mut self, bound: u64) -> u64 {
+    pub fn skewed(&mut self, bound: u64) -> u64 {
         let widest = self.below(bound) + 1;
         self.below(widest)
     }

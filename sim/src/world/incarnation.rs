@@ -220,7 +220,8 @@ impl Schedule for Port {
         let occurrence = state.count(self.door.index, Domain::Schedule, identity(site));
         let decided = state.chooser.decided(self.door.who, site, occurrence, choices);
         let choice = decided.unwrap_or_else(|| self.drawn(site, occurrence, choices));
-        state.chooser.made(self.door.who, site, occurrence, choices, choice);
+        let entries = state.history.entries.len();
+        state.chooser.made(self.door.who, site, occurrence, choices, choice, entries);
         choice
     }
 

@@ -8,7 +8,7 @@ use super::keyed::identity;
 use cofferdam_engine::door::Site;
 use cofferdam_properties::history::{Incarnation, Process};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Who decides the free choices of a run.
@@ -23,6 +23,14 @@ pub enum Picks {
         /// In any order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         but: Vec<Pick>,
+    },
+    /// Every site has a favourite and keeps to it; at a change, the site that is choosing gets another one.
+    Priorities {
+        /// Decides the favourites.
+        salt: u32,
+        /// Which choices of the run, counted over all sites from 0, are changes. Counted together on purpose: a schedule is
+        /// of the run as a whole, and a run is the same in every process.
+        changes: Vec<u64>,
     },
 }
 
@@ -55,10 +63,10 @@ impl Picks {
         Self::Turns { but: Vec::new() }
     }
 
-    /// How many choices are listed, or none if the seed decides them.
+    /// How many choices are listed, or none if they are not decided by a list.
     pub fn listed(&self) -> Option<usize> {
         match self {
-            Self::Seed => None,
+            Self::Seed | Self::Priorities { .. } => None,
             Self::Turns { but } => Some(but.len()),
         }
     }
@@ -70,6 +78,7 @@ impl fmt::Display for Picks {
             Self::Seed => f.write_str("by the seed"),
             Self::Turns { but } if but.is_empty() => f.write_str("in turns"),
             Self::Turns { but } => write!(f, "in turns, but for {} of them", but.len()),
+            Self::Priorities { changes, .. } => write!(f, "by favourites, with changes at choices {changes:?}"),
         }
     }
 }
@@ -79,41 +88,88 @@ pub(crate) fn in_turns(nth: u64, choices: usize) -> usize {
     (nth % choices as u64) as usize
 }
 
+/// A choice as it was made, and what else there was to choose from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// The choice.
+    pub pick: Pick,
+    /// How many there were.
+    pub choices: usize,
+    /// Entries of the history before it.
+    pub entries: usize,
+}
+
 /// Looks up the choices of a run, and writes them down if asked to.
 pub(crate) struct Chooser {
-    listed: Option<BTreeMap<u64, usize>>,
-    taken: Option<Vec<Pick>>,
+    decides: Decides,
+    offers: Option<Vec<Offer>>,
+}
+
+enum Decides {
+    Seed,
+    List(BTreeMap<u64, usize>),
+    Favourites { salt: u32, changes: BTreeSet<u64>, made: u64, changed: BTreeMap<u64, u32> },
 }
 
 impl Chooser {
     pub fn new(picks: &Picks, record: bool) -> Self {
-        let listed = match picks {
-            Picks::Seed => None,
-            Picks::Turns { but } => Some(but.iter().map(|pick| (pick.key(), pick.choice)).collect()),
+        let decides = match picks {
+            Picks::Seed => Decides::Seed,
+            Picks::Turns { but } => Decides::List(but.iter().map(|pick| (pick.key(), pick.choice)).collect()),
+            Picks::Priorities { salt, changes } => Decides::Favourites {
+                salt: *salt,
+                changes: changes.iter().copied().collect(),
+                made: 0,
+                changed: BTreeMap::new(),
+            },
         };
-        Self { listed, taken: record.then(Vec::new) }
+        Self { decides, offers: record.then(Vec::new) }
     }
 
     /// The choice, if the seed has nothing to say about it.
-    pub fn decided(&self, by: Incarnation, site: Site, nth: u64, choices: usize) -> Option<usize> {
-        let listed = self.listed.as_ref()?;
-        let choice = if listed.is_empty() { None } else { listed.get(&key(by, site.what, site.lane, nth)) };
-        Some(choice.map_or_else(|| in_turns(nth, choices), |choice| choice % choices))
-    }
-
-    /// A choice has been made.
-    pub fn made(&mut self, by: Incarnation, site: Site, nth: u64, choices: usize, choice: usize) {
-        if let Some(taken) = &mut self.taken
-            && choice != in_turns(nth, choices)
-        {
-            let (site, lane) = (site.what.to_owned(), site.lane);
-            taken.push(Pick { process: by.process, life: by.number, site, lane, nth, choice });
+    pub fn decided(&mut self, by: Incarnation, site: Site, nth: u64, choices: usize) -> Option<usize> {
+        match &mut self.decides {
+            Decides::Seed => None,
+            Decides::List(listed) => {
+                let choice = if listed.is_empty() { None } else { listed.get(&key(by, site.what, site.lane, nth)) };
+                Some(choice.map_or_else(|| in_turns(nth, choices), |choice| choice % choices))
+            }
+            Decides::Favourites { salt, changes, made, changed } => {
+                // Not the incarnation: whoever comes up again is as stubborn as before.
+                let whose = identity((by.process, site));
+                let minds = changed.entry(whose).or_default();
+                *minds += u32::from(changes.contains(made));
+                *made += 1;
+                let favourite = identity((*salt, whose, *minds));
+                // The first and the last of those that are ready are mostly the same from choice to choice; others are not.
+                Some(match favourite % 5 {
+                    0 | 1 => 0,
+                    2 | 3 => choices - 1,
+                    _ => (favourite / 5 % choices as u64) as usize,
+                })
+            }
         }
     }
 
-    /// What was written down: every choice that is not the default.
-    pub fn take(&mut self) -> Vec<Pick> {
-        self.taken.take().unwrap_or_default()
+    /// A choice has been made after so many entries of the history.
+    pub fn made(&mut self, by: Incarnation, site: Site, nth: u64, choices: usize, choice: usize, entries: usize) {
+        if let Some(offers) = &mut self.offers {
+            let (name, lane) = (site.what.to_owned(), site.lane);
+            let pick = Pick { process: by.process, life: by.number, site: name, lane, nth, choice };
+            offers.push(Offer { pick, choices, entries });
+        }
+    }
+
+    /// What was written down.
+    pub fn take(&mut self) -> Vec<Offer> {
+        self.offers.take().unwrap_or_default()
+    }
+}
+
+impl Offer {
+    /// Whether the choice is the one that nobody has to write down.
+    pub fn is_default(&self) -> bool {
+        self.pick.choice == in_turns(self.pick.nth, self.choices)
     }
 }
 
@@ -135,7 +191,7 @@ mod tests {
     fn a_listed_choice_is_taken_where_it_belongs_and_nowhere_else() {
         let by = Incarnation { process: Process::COORDINATOR, number: 2 };
         let pick = Pick { process: by.process, life: 2, site: "input".into(), lane: 7, nth: 4, choice: 2 };
-        let chooser = Chooser::new(&Picks::Turns { but: vec![pick] }, false);
+        let mut chooser = Chooser::new(&Picks::Turns { but: vec![pick] }, false);
         let site = Site::new("input", 7);
         assert_eq!(chooser.decided(by, site, 4, 3), Some(2));
         assert_eq!(chooser.decided(by, site, 5, 3), Some(2), "in turns");
@@ -146,12 +202,30 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_the_default_is_written_down() {
+    fn what_was_chosen_is_written_down_with_what_it_was_chosen_from() {
         let by = Incarnation { process: Process::COORDINATOR, number: 1 };
         let mut chooser = Chooser::new(&Picks::Seed, true);
-        chooser.made(by, Site::new("input", 1), 0, 2, 0);
-        chooser.made(by, Site::new("input", 1), 1, 2, 0);
+        chooser.made(by, Site::new("input", 1), 0, 2, 0, 7);
+        chooser.made(by, Site::new("input", 1), 1, 2, 0, 9);
         let taken = chooser.take();
-        assert_eq!(taken.iter().map(|pick| (pick.nth, pick.choice)).collect::<Vec<_>>(), [(1, 0)]);
+        assert_eq!(
+            taken.iter().map(|offer| (offer.pick.nth, offer.is_default())).collect::<Vec<_>>(),
+            [(0, true), (1, false)]
+        );
+    }
+
+    #[test]
+    fn a_favourite_is_kept_until_a_change() {
+        let by = Incarnation { process: Process::COORDINATOR, number: 1 };
+        let made = |salt, changes| {
+            let mut chooser = Chooser::new(&Picks::Priorities { salt, changes }, false);
+            (0..10).filter_map(|nth| chooser.decided(by, Site::new("input", 1), nth, 2)).collect::<Vec<_>>()
+        };
+        assert!((0..20).all(|salt| made(salt, vec![]).windows(2).all(|pair| pair[0] == pair[1])));
+        let changing = (0..20).map(|salt| made(salt, vec![4]));
+        let changed: Vec<_> = changing.filter(|choices| choices[0] != choices[9]).collect();
+        assert!(
+            !changed.is_empty() && changed.iter().all(|choices| choices[3] == choices[0] && choices[4] == choices[9])
+        );
     }
 }
