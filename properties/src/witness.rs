@@ -19,7 +19,7 @@
 //! Each record of the input prefix exactly once, first in first out per channel: this follows from re-execution.
 //!
 //! Not re-executed: `recover` of sinks. It removes what older attempts staged, and whether it removed too much shows
-//! in the output. Not checked: what a reader or writer does outside the storage of its environment.
+//! in the output. Not checked: what a reader or writer does behind the back of its environment.
 //!
 //! Owns: the re-executed state. Does not own: verdicts on output and ownership, which judges draw from [`Account`].
 //! Memory is bounded by the attempts of the run, the newest few checkpoints and the snapshots of subtasks that have ended.

@@ -11,7 +11,7 @@
 //! 5. And, where the case has a reference and the job promises exactly once, its lines: the same lines as often, over all objects of a prefix.
 //!
 //! *Visible* is every object under `output/` with no path segment that starts with a dot. Output that existed before
-//! the run is left alone. Does not check systems outside the storage, nor the order of lines across objects.
+//! the run is left alone. Does not check systems outside the storage (`external_output` does), nor the order of lines across objects.
 
 use crate::case::{Case, Property, Reference, Violation};
 use crate::history::{Fact, What};
