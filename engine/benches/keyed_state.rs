@@ -131,6 +131,7 @@ fn chain(graph: &JobGraph, uid: &str) -> Box<dyn Chain> {
         clock: outside.clone(),
         network: outside.clone(),
         storage: outside.clone(),
+        externals: Arc::new(cofferdam_engine::os::external::Clients::default()),
         schedule: outside.clone(),
         spawner: outside.clone(),
         trace: outside,

@@ -7,6 +7,7 @@
 //! What may be lost or unknown *under* faults is the business of the simulated world's own tests.
 
 pub mod clock;
+pub mod external;
 pub mod network;
 pub mod sabotage;
 pub mod schedule;

@@ -33,6 +33,8 @@ pub struct Env {
     pub network: Arc<dyn Network>,
     /// Durable objects: checkpoints, input and output, told apart by the first segment of the path.
     pub storage: Arc<dyn Storage>,
+    /// Systems that are neither: logs, databases.
+    pub externals: Arc<dyn Externals>,
     /// Every free choice.
     pub schedule: Arc<dyn Schedule>,
     /// Tasks and the bells between them.
@@ -267,6 +269,30 @@ pub trait Upload: Send {
 
     /// Forgets the parts; aborting what is over is done too.
     fn abort(&mut self) -> BoxFuture<'_, Result<(), StorageError>>;
+}
+
+/// What became of a request to a system outside. `Ok` means that it took effect and was answered; whether the answer is a
+/// refusal is between the system and whoever asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ExternalError {
+    /// The request had no effect and never will have one. Names the system and the cause.
+    #[error("{0}")]
+    Failed(String),
+    /// The request may have taken effect, or may still do so: never guess. Ask again only what may be repeated.
+    #[error("{0} (the outcome is unknown)")]
+    Unknown(String),
+    /// This incarnation is dead.
+    #[error("this process has been fenced off from systems outside")]
+    Fenced,
+}
+
+/// Systems outside that take part in a job, each by its name: logs, databases, whatever keeps state of its own.
+pub trait Externals: Send + Sync {
+    /// Asks a system and waits for its answer. A request takes effect at one instant, at most once, and before its answer;
+    /// requests that are not waited for may overtake each other. It may take arbitrarily long, or for ever
+    /// ([`crate::runtime::patience`] bounds that), and dropping the future does not call it back. What a process asked for
+    /// before it died may still take effect after its successor came up: only the system itself can tell them apart.
+    fn call(&self, system: &str, request: Bytes) -> BoxFuture<'static, Result<Bytes, ExternalError>>;
 }
 
 /// Every free choice of the engine.

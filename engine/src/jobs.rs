@@ -12,6 +12,7 @@ use crate::config::JobConfig;
 use crate::error::{Error, Result};
 use crate::graph::Job;
 use crate::job::JobBuilder;
+use crate::os::external::Clients;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ pub struct BuiltIn {
     pub reads_input: bool,
     /// Builds it.
     pub build: fn(&JobParameters) -> Result<Job>,
+    /// The systems outside that its sinks write to, as each process of it reaches them.
+    pub clients: fn() -> Clients,
     /// What its output must be.
     pub reference: Reference,
 }

@@ -31,6 +31,7 @@ pub mod door;
 pub mod element;
 pub mod error;
 pub mod event;
+pub mod external;
 pub mod graph;
 pub mod hash;
 pub mod ids;

@@ -5,6 +5,7 @@
 //! | `Clock` | [`clock::TokioClock`] | tokio's timer |
 //! | `Network` | [`network::TcpNetwork`] | TCP, length-delimited frames |
 //! | `Storage` | [`storage::MountedStorage`] | one `object_store` per first path segment ([`mount`]) |
+//! | `Externals` | [`external::Clients`] | a client each, brought by whoever starts the process |
 //! | `Schedule` | [`schedule::SpreadSchedule`] | a mixed counter; operating-system randomness for tokens |
 //! | `Spawner` | [`spawner::TokioSpawner`] | `tokio::spawn`, an atomic counter per bell |
 //! | `Trace` | [`trace::TracingTrace`] | `tracing`, and [`trace::Progress`] for people |
@@ -13,6 +14,7 @@
 //! [`crate::conformance`] hold this and the simulated world to the guarantees of the door.
 
 pub mod clock;
+pub mod external;
 pub mod mount;
 pub mod network;
 pub mod schedule;
@@ -30,6 +32,7 @@ pub fn env(mounts: mount::Mounts, trace: Arc<dyn Trace>) -> Env {
         clock: Arc::new(clock::TokioClock::default()),
         network: Arc::new(network::TcpNetwork),
         storage: Arc::new(storage::MountedStorage::new(mounts)),
+        externals: Arc::new(external::Clients::default()),
         schedule: Arc::new(schedule::SpreadSchedule::default()),
         spawner: Arc::new(spawner::TokioSpawner::default()),
         trace,

@@ -1,11 +1,14 @@
 //! The production door keeps the promises of `door.rs`: the same bodies that hold the simulated world to them.
 
+use bytes::Bytes;
 use cofferdam_engine::conformance;
-use cofferdam_engine::door::Env;
+use cofferdam_engine::door::{BoxFuture, Env, ExternalError};
+use cofferdam_engine::os::external::{Client, Clients};
 use cofferdam_engine::os::mount::{Mount, Mounts};
 use cofferdam_engine::os::spawner::TokioSpawner;
 use cofferdam_engine::os::trace::TracingTrace;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Runs a body as the main task of a runtime with several threads. A panic in a spawned task fails the test too,
 /// instead of leaving it waiting.
@@ -56,4 +59,24 @@ fn a_store_in_memory_conforms() {
     let mount = Mount::atomic(Arc::new(object_store::memory::InMemory::new()));
     let mounts = Mounts::default().with("output", mount);
     run(mounts, |env| async move { conformance::storage::check(&env, "output/conformance").await });
+}
+
+/// Answers with the number of requests before.
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Client for Counter {
+    fn call(&self, _: Bytes) -> BoxFuture<'static, Result<Bytes, ExternalError>> {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move { Ok(Bytes::copy_from_slice(&before.to_le_bytes())) })
+    }
+}
+
+#[test]
+fn a_registry_of_clients_conforms() {
+    run(Mounts::default(), |env| async move {
+        let clients = Clients::default().with("counter", Arc::new(Counter::default()));
+        let env = Env { externals: Arc::new(clients), ..env };
+        conformance::external::check(&env, "counter").await;
+    });
 }

@@ -150,6 +150,8 @@ fn a_standby_is_passed_over_and_a_lost_answer_is_told_as_that() {
     first.kill().expect("a coordinator can be killed");
     assert_ends(&binary::finish(client), 5, &["a checkpoint was asked for", "nobody knows", &leader]);
     second.kill().expect("a coordinator can be killed");
+    // Only then is its port closed for certain.
+    second.wait().expect("it is dead");
     assert_ends(&bench.ask("checkpoint", &addresses), 1, &["nobody could be asked", &leader, &standby]);
     worker.kill().expect("a worker can be killed");
     for child in [first, second, worker] {

@@ -19,6 +19,7 @@ const BUGGY: BuiltIn = BuiltIn {
     name: "buggy",
     about: "panics at record 1,000",
     reads_input: false,
+    clients: cofferdam_engine::os::external::Clients::default,
     build,
     reference: |_, _| BTreeMap::new(),
 };

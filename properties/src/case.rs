@@ -6,6 +6,7 @@
 //!
 //! Does not own: the history. A case borrows it and never copies records or objects out of it.
 
+use crate::external::Models;
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::witness::Account;
@@ -22,6 +23,8 @@ pub struct Case<'a> {
     pub job: &'a Job,
     /// What should have come out, known independently of the engine's operators.
     pub reference: Option<&'a Reference>,
+    /// The systems outside that its sinks write to.
+    pub models: Models,
     ledger: OnceCell<Ledger<'a>>,
     account: OnceCell<Account>,
 }
@@ -66,7 +69,18 @@ pub const HARNESS: &str = "harness";
 impl<'a> Case<'a> {
     /// A case.
     pub fn new(history: &'a History, job: &'a Job, reference: Option<&'a Reference>) -> Self {
-        Self { history, job, reference, ledger: OnceCell::new(), account: OnceCell::new() }
+        Self { history, job, reference, models: Models::default(), ledger: OnceCell::new(), account: OnceCell::new() }
+    }
+
+    /// A case whose sinks write to these systems.
+    pub fn with_models(self, models: Models) -> Self {
+        Self { models, ..self }
+    }
+
+    /// A case of which the witness says so.
+    #[cfg(test)]
+    pub(crate) fn with_account(self, account: Account) -> Self {
+        Self { account: OnceCell::from(account), ..self }
     }
 
     /// Everything the world saw, indexed.
@@ -76,7 +90,7 @@ impl<'a> Case<'a> {
 
     /// The run, re-executed.
     pub fn account(&self) -> &Account {
-        self.account.get_or_init(|| Account::of(self.history, self.job, self.ledger()))
+        self.account.get_or_init(|| Account::of(self.history, self.job, self.ledger(), &self.models))
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Entries are in the one total order in which the world made things happen.
 
+use crate::external::Change;
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{ClientId, CoordinatorId, WorkerId};
@@ -108,4 +109,11 @@ pub enum Fact {
     FaultFired(usize),
     /// No fault strikes from here on, and what was broken works again.
     Healed,
+    /// What readers of a system outside can see has changed. `by` asked for it, and may be dead by now.
+    ShownOutside {
+        /// Which system.
+        system: String,
+        /// How.
+        change: Change,
+    },
 }

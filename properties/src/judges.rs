@@ -13,6 +13,7 @@ pub mod completed_is_restorable;
 pub mod consistent_cut;
 pub mod exactly_once_output;
 pub mod exactly_once_state;
+pub mod external_output;
 pub mod ids_monotonic;
 pub mod no_orphans;
 pub mod one_live_owner;
@@ -46,6 +47,7 @@ pub const PROPERTIES: &[Property] = &[
     restart_policy::PROPERTY,
     restore_uses_latest::PROPERTY,
     exactly_once_output::PROPERTY,
+    external_output::PROPERTY,
     no_orphans::PROPERTY,
     progress_after_healing::PROPERTY,
 ];

@@ -24,6 +24,7 @@
 //! | `restart-policy` | attempts follow failures as often, and as long after them, as the restart strategy says | Flink: Task Failure Recovery |
 //! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
 //! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
+//! | `external-output` | systems outside show the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing; Kafka: KIP-98 |
 //! | `no-orphans` | a finished job leaves its retained checkpoints behind, and nothing else that is not output | order rules O5, O8; FLINK-5063 |
 //! | `progress-after-healing` | once no fault strikes any more, the job finishes | FLIP-147 |
 //!
@@ -33,6 +34,7 @@
 //! persisted formats, the offline reader and the operators, never cores or runtime.
 
 pub mod case;
+pub mod external;
 pub mod history;
 pub mod judges;
 pub mod ledger;

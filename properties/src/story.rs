@@ -8,6 +8,7 @@ mod falsify;
 pub mod job;
 
 use crate::history::{Entry, Fact, History, Incarnation, Process, What};
+use crate::witness::external::QuietSystems;
 use crate::witness::quiet::{self, QuietStorage};
 use crate::witness::run::Run;
 use crate::witness::subtask::{Live, Taken};
@@ -73,7 +74,7 @@ impl Story {
         let job = job::job();
         let topology = Topology::of(&job.graph);
         let history = History { initial: job::input(numbers), entries: Vec::new() };
-        let (env, storage) = quiet::world(&history.initial);
+        let (env, storage) = quiet::world(&history.initial, QuietSystems::default());
         let run = Run::new(Attempt::default(), None, &topology);
         let mut story = Self {
             history,

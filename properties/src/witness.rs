@@ -13,7 +13,8 @@
 //!    checkpoint, and that is the one a restore is compared with.
 //! 5. `SnapshotTaken` takes the witness's snapshot and cuts the channels; `UploadEnded` and `AckSent` are compared.
 //!    Positions of a source agree if they stand before the same record: a reader may write that down in several ways.
-//! 6. `Prepared` stages, `CommitStarted` makes visible in the witness's storage, `CommitEnded` forgets the committable.
+//! 6. `Prepared` stages, the first `CommitStarted` makes visible in the witness's storage and in its systems outside,
+//!    `CommitEnded` forgets the committable.
 //!
 //! Each record of the input prefix exactly once, first in first out per channel: this follows from re-execution.
 //!
@@ -23,18 +24,22 @@
 //! Owns: the re-executed state. Does not own: verdicts on output and ownership, which judges draw from [`Account`].
 //! Memory is bounded by the attempts of the run, the newest few checkpoints and the snapshots of subtasks that have ended.
 
+mod commits;
 mod cuts;
 mod difference;
+pub(crate) mod external;
 mod lane;
 pub(crate) mod quiet;
 mod reader;
 pub(crate) mod run;
+pub mod standing;
 pub(crate) mod subtask;
 pub(crate) mod topology;
 
 use crate::case::{HARNESS, Violation};
+use crate::external::Models;
 use crate::history::{History, What};
-use crate::ledger::{self, Completed, Ledger, is_visible};
+use crate::ledger::{self, Completed, Ledger};
 use bytes::Bytes;
 use cofferdam_engine::door::Env;
 use cofferdam_engine::event::Event;
@@ -43,13 +48,15 @@ use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, SubtaskId};
 use cofferdam_engine::persist::blob;
 use cofferdam_engine::state;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use cuts::Cuts;
 use difference::difference;
+use external::QuietSystems;
+pub use external::ShownOutside;
 use quiet::QuietStorage;
 use run::{Refusal, Run};
 use subtask::{Live, Taken};
@@ -83,6 +90,8 @@ pub struct Account {
     pub commits: Vec<Commit>,
     /// What those commits make visible.
     pub shown: BTreeMap<String, Shown>,
+    /// What they make visible in systems outside.
+    pub shown_outside: Vec<ShownOutside>,
     /// Attempts that restored state which differs from a fresh subtask's.
     pub restores_non_empty: u64,
 }
@@ -121,8 +130,8 @@ pub struct Shown {
 
 impl Account {
     /// Re-executes a run.
-    pub fn of(history: &History, job: &Job, ledger: &Ledger<'_>) -> Self {
-        let mut witness = Witness::new(history, job, ledger);
+    pub fn of(history: &History, job: &Job, ledger: &Ledger<'_>, models: &Models) -> Self {
+        let mut witness = Witness::new(history, job, ledger, models);
         let mut last = 0;
         // Operators are code of the job: what they do in a legal order of elements is their own doing.
         let run = catch_unwind(AssertUnwindSafe(|| {
@@ -160,6 +169,9 @@ struct Witness<'a> {
     topology: Topology,
     env: Env,
     storage: Arc<QuietStorage>,
+    systems: QuietSystems,
+    /// Whatever was committed once: it is not committed again, whether that would change anything or not.
+    committed: BTreeSet<(SubtaskId, CheckpointId)>,
     runs: Vec<Run>,
     /// By checkpoint and the attempt that took it: the snapshot of each subtask.
     snapshots: BTreeMap<(CheckpointId, Attempt), Vec<Option<Rc<Taken>>>>,
@@ -173,14 +185,17 @@ struct Witness<'a> {
 }
 
 impl<'a> Witness<'a> {
-    fn new(history: &History, job: &'a Job, ledger: &'a Ledger<'a>) -> Self {
-        let (env, storage) = quiet::world(&history.initial);
+    fn new(history: &History, job: &'a Job, ledger: &'a Ledger<'a>, models: &Models) -> Self {
+        let systems = QuietSystems::of(models.fresh());
+        let (env, storage) = quiet::world(&history.initial, systems.clone());
         let topology = Topology::of(&job.graph);
         Self {
             job,
             ledger,
             env,
             storage,
+            systems,
+            committed: BTreeSet::new(),
             runs: Vec::new(),
             snapshots: BTreeMap::new(),
             fresh: vec![None; topology.subtasks.len()],
@@ -244,7 +259,12 @@ impl<'a> Witness<'a> {
                 self.compare(at, (attempt, subtask), checkpoint, ("acknowledges", digest, None))
             }
             Event::Prepared { attempt, subtask, checkpoint } => {
-                self.with(at, attempt, subtask, |_, run, subtask| Ok(run.live(subtask)?.prepare(checkpoint)?))
+                // Who was overtaken may be refused by a system outside: nothing that it stages can ever be committed.
+                let overtaken = self.runs.last().is_some_and(|newest| newest.attempt > attempt);
+                self.with(at, attempt, subtask, |_, run, subtask| {
+                    let prepared = run.live(subtask)?.prepare(checkpoint);
+                    if overtaken { Ok(()) } else { Ok(prepared?) }
+                })
             }
             Event::CommitStarted { attempt, subtask, checkpoint } => {
                 self.on_commit_started(at, (attempt, subtask), checkpoint)
@@ -541,40 +561,5 @@ impl<'a> Witness<'a> {
         };
         let (_, taken) = self.snapshots.iter().rev().find(|(key, _)| names(key))?;
         taken[number].clone().filter(|taken| taken.ended)
-    }
-
-    fn on_commit_ended(
-        &mut self,
-        at: usize,
-        (attempt, subtask): (Attempt, SubtaskId),
-        checkpoint: CheckpointId,
-    ) -> Result<(), Violation> {
-        let mut commits = self.account.commits.iter_mut().rev();
-        let of_it = |c: &&mut Commit| (c.attempt, c.subtask, c.checkpoint) == (attempt, subtask, checkpoint);
-        if let Some(commit) = commits.find(of_it) {
-            commit.ended = Some(at);
-        }
-        self.with(at, attempt, subtask, |_, run, subtask| {
-            run.live(subtask)?.pending.remove(&checkpoint);
-            Ok(())
-        })
-    }
-
-    fn on_commit_started(
-        &mut self,
-        at: usize,
-        (attempt, subtask): (Attempt, SubtaskId),
-        checkpoint: CheckpointId,
-    ) -> Result<(), Violation> {
-        let (staged, restored) = self.with(at, attempt, subtask, |_, run, number| {
-            let live = run.live(number)?;
-            Ok((live.commit(checkpoint)?, live.restored))
-        })?;
-        let written = self.storage.take_written().into_iter();
-        for (path, bytes) in written.filter(|(path, _)| is_visible(path)) {
-            self.account.shown.entry(path).or_insert(Shown { at, subtask, checkpoint, bytes });
-        }
-        self.account.commits.push(Commit { at, ended: None, attempt, subtask, checkpoint, staged, restored });
-        Ok(())
     }
 }

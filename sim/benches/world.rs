@@ -5,6 +5,7 @@ use cofferdam_engine::door::{Env, Site, Work, WriteMode};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, SubtaskId, WorkerId};
 use cofferdam_engine::runtime::mailbox::Mailbox;
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::Process;
 use cofferdam_sim::world::{self, Budget, OnError, Picks, ProcessSpec, Recording, RunEnd, Tuning, WorldSpec};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -29,6 +30,7 @@ where
         seed: 1,
         processes: (0..3).map(process).collect(),
         initial: BTreeMap::new(),
+        models: Models::default(),
         faults: Vec::new(),
         heal_at_ms: 0,
         tuning: Tuning::default(),

@@ -15,6 +15,7 @@ use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, L
 use cofferdam_engine::runtime::mailbox::{Either, race};
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
 use cofferdam_properties::Reference;
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::Process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,9 @@ fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
             let graph = spec.build(INPUT, OUTPUT).map_err(|e| e.to_string())?;
             (Job { graph: Arc::new(graph), config: plan.config() }, spec.reference(OUTPUT))
         }
+        InputShape::Own(_) => {
+            return Err("it runs a job that is not built in: replay it by the test it belongs to".to_owned());
+        }
         InputShape::Files { .. } | InputShape::Generated { .. } => {
             let built_in: &BuiltIn = jobs::find(plan.job.name()).map_err(|e| e.to_string())?;
             let parameters = parameters(plan);
@@ -46,13 +50,13 @@ fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
         }
     };
     let processes = processes(plan, &job);
-    Ok(Staging { job, initial, reference: Some(reference), processes })
+    Ok(Staging { job, initial, reference: Some(reference), models: Models::default(), processes })
 }
 
 fn parameters(plan: &Plan) -> JobParameters {
     let mut parameters = JobParameters { parallelism: plan.parallelism, config: plan.config(), ..Default::default() };
     match plan.input {
-        InputShape::Graph(_) => {}
+        InputShape::Graph(_) | InputShape::Own(_) => {}
         InputShape::Files { split_bytes, chunk_bytes, .. } => {
             parameters.split_bytes = split_bytes;
             parameters.chunk_bytes = chunk_bytes;
@@ -67,7 +71,8 @@ fn parameters(plan: &Plan) -> JobParameters {
     parameters
 }
 
-fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
+/// Who runs a job under a plan.
+pub fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
     let over = Arc::new(AtomicBool::new(false));
     let on_error = OnError::Restart { after_ms: plan.supervisor_delay_ms };
     let coordinator = |id| ProcessSpec {

@@ -1,9 +1,10 @@
-//! The command line of the simulator: `hunt`, `merge`, `replay`, `shrink` and `bugs`.
+//! The command line of the simulator: `hunt`, `merge`, `replay`, `shrink`, `bugs` and `init`.
 
 use crate::bugs::{self, BugsOptions, Strategies};
 use crate::capsule::text::CapsuleError;
 use crate::capsule::{self, Capsule, re_aim};
 use crate::exit::{self, Exit};
+use crate::explain::Explaining;
 use crate::hunt::campaign::Campaign;
 use crate::hunt::keep::{self, Keeping};
 use crate::hunt::merge::{self, MergeArgs};
@@ -49,6 +50,12 @@ pub enum Command {
     /// Plant known bugs into a copy of this workspace and hunt them
     #[command(after_help = BUGS_HELP)]
     Bugs(BugsArgs),
+    /// Write what a workspace of your own needs to test its jobs
+    Init {
+        /// Its folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
     /// Run the seeds that arrive on standard input
     #[command(hide = true)]
     HuntChild,
@@ -74,9 +81,11 @@ Exit codes: those of a hunt";
 
 const REPLAY_HELP: &str = "\
 Examples:
-  cofferdam replay g3:0x4d2            verdict, plan and fingerprint
-  cofferdam replay g3:0x4d2 --trace    the whole story, one line an event
-  cofferdam replay targeted:g3:0x4d2   a run of another strategy than random
+  cofferdam replay g3:0x4d2                    verdict, plan and fingerprint
+  cofferdam replay g3:0x4d2 --trace            the whole story, one line an event
+  cofferdam replay g3:0x4d2 --trace --until 170ms   … until then, and how everybody stands
+  cofferdam replay g3:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
+  cofferdam replay targeted:g3:0x4d2           a run of another strategy than random
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 
@@ -157,9 +166,9 @@ pub struct ReplayArgs {
     /// If a capsule is stale or passes: look for the same violation nearby, and rewrite the file
     #[arg(long)]
     pub re_aim: bool,
-    /// Tell every event
-    #[arg(long)]
-    pub trace: bool,
+    /// What to tell beside the verdict
+    #[command(flatten)]
+    pub explaining: Explaining,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -223,9 +232,11 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
             Ok(Subject::Drawn(drawn)) if args.re_aim => {
                 complain(&format!("{drawn} is no capsule: there is nothing to aim again"), Exit::Usage)
             }
-            Ok(Subject::Drawn(drawn)) => replay::replay(runner, drawn, args.trace, args.json),
+            Ok(Subject::Drawn(drawn)) => replay::replay(runner, drawn, &args.explaining, args.json),
             Ok(Subject::Capsule(path, capsule)) if args.re_aim => re_aim::command(runner, &path, &capsule),
-            Ok(Subject::Capsule(path, capsule)) => replay::capsule(runner, &path, &capsule, args.trace, args.json),
+            Ok(Subject::Capsule(path, capsule)) => {
+                replay::capsule(runner, &path, &capsule, &args.explaining, args.json)
+            }
             Err(exit) => exit,
         },
         Command::Shrink(args) => match Subject::of(&args.what) {
@@ -234,6 +245,7 @@ pub fn perform(command: &Command, runner: &Runner) -> Exit {
         },
         Command::Merge(args) => merge::command(args),
         Command::Bugs(args) => bugs_for(args),
+        Command::Init { folder } => crate::init::init(folder),
         Command::HuntChild => hunt::child::main(runner),
     }
 }

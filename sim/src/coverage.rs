@@ -46,7 +46,8 @@ impl Topology {
     /// coordinator, *alone* otherwise.
     pub fn of(plan: &Plan) -> Self {
         let joined = match &plan.input {
-            InputShape::Files { .. } => false,
+            // Of somebody's own job only its size is known.
+            InputShape::Files { .. } | InputShape::Own(_) => false,
             InputShape::Generated { .. } => true,
             InputShape::Graph(spec) => spec.nodes.iter().any(|node| node.inputs.len() > 1),
         };

@@ -43,7 +43,7 @@ impl From<Exit> for ExitCode {
 
 /// The same as a table, for `--help`.
 pub const TABLE: &str = "\
-Exit codes of hunt, replay and bugs (run and inspect have their own, in their help):
+Exit codes of hunt, replay, shrink, bugs and init (run and inspect have their own, in their help):
   0    nothing wrong was found
   1    a property was violated, a run got stuck, hung or hit an assertion; a planted bug was missed
   2    the command line or an input file is wrong

@@ -9,20 +9,23 @@ mod client;
 pub mod draw;
 pub mod graph;
 pub mod input;
+mod own;
 mod policy;
 
 pub use client::{Ask, Client};
 pub use input::InputShape;
+pub use own::{Measured, OwnShape};
 pub use policy::Policy;
 
 use crate::seed::Seed;
 use crate::world::{Budget, Fault, FaultKind, Picks, Requests, Tuning};
 use cofferdam_engine::config::JobConfig;
+use cofferdam_properties::history::Process;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Which built-in job runs.
+/// Which job runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobKind {
@@ -32,6 +35,9 @@ pub enum JobKind {
     Join,
     /// A random graph of operators over one record type.
     Graph,
+    /// Somebody's own: see [`mod@crate::check`].
+    #[value(skip)]
+    Own,
 }
 
 impl JobKind {
@@ -41,6 +47,7 @@ impl JobKind {
             Self::WordCount => "word-count",
             Self::Join => "join",
             Self::Graph => "graph",
+            Self::Own => "own",
         }
     }
 }
@@ -94,6 +101,11 @@ impl Plan {
         draw::job(seed)
     }
 
+    /// The plan that `seed` stands for where a job of this shape is checked.
+    pub fn of_own(seed: Seed, shape: &OwnShape) -> Self {
+        draw::own(seed, shape)
+    }
+
     /// How the job is configured.
     pub fn config(&self) -> JobConfig {
         JobConfig {
@@ -117,7 +129,22 @@ impl Plan {
         if self.input.job() != self.job {
             return Err(format!("{} has no such input", self.job.name()));
         }
-        self.faults.iter().try_for_each(Fault::validate)
+        for fault in &self.faults {
+            fault.validate().map_err(|cause| format!("{fault}: {cause}"))?;
+            if let Some(process) = fault.what.names().into_iter().find(|process| !self.has(*process)) {
+                return Err(format!("{fault}: there is no {process}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has such a process.
+    pub fn has(&self, process: Process) -> bool {
+        match process {
+            Process::Coordinator(id) => id.0 < self.coordinators(),
+            Process::Worker(id) => id.0 < self.workers,
+            Process::Client(id) => usize::from(id.0) < self.clients.len(),
+        }
     }
 
     /// How many coordinators there are.
@@ -127,7 +154,7 @@ impl Plan {
 
     /// How much the run may use.
     pub fn budget(&self) -> Budget {
-        Budget { events: EVENTS, virtual_ms: self.heal_at_ms + self.liveness_ms }
+        Budget { events: self.input.deliveries(EVENTS), virtual_ms: self.heal_at_ms + self.liveness_ms }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::capsule::{Capsule, Replayed};
 use crate::exit::Exit;
+use crate::explain::Explaining;
 use crate::hunt::wire::Report;
+use crate::report;
 use crate::run::Runner;
 use crate::strategy::Drawn;
 use crate::verdict::{Outcome, Verdict};
-use crate::{report, story};
 use cofferdam_engine::launch::out;
 use std::path::Path;
 
@@ -14,37 +15,37 @@ use std::path::Path;
 const LINES_AROUND: usize = 16;
 
 /// Runs what is drawn from a seed, prints what came of it and says so in the exit code.
-pub fn replay(runner: &Runner, drawn: Drawn, trace: bool, json: bool) -> Exit {
+pub fn replay(runner: &Runner, drawn: Drawn, explaining: &Explaining, json: bool) -> Exit {
     let outcome = runner.run_plan(drawn.seed, drawn.plan());
+    if let Err(exit) = explaining.explain(runner, &outcome, &drawn.to_string(), json) {
+        return exit;
+    }
     if json {
         out::say(as_json(&outcome));
         return exit_of(&outcome.verdict);
-    }
-    if trace {
-        tell(runner, &outcome);
     }
     out::say(format_args!("{drawn}: {}", heading(&outcome)));
     if outcome.verdict.passed() {
         out::say(&outcome.plan);
     } else {
         // Last, because it ends in the command.
-        out::say(report::ending_in(runner, &outcome, LINES_AROUND, &drawn.to_string()));
+        out::say(report::screen_of(runner, &outcome, LINES_AROUND, &drawn.to_string()));
     }
     exit_of(&outcome.verdict)
 }
 
 /// Runs a capsule, and says whether what it was written for happens.
-pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, trace: bool, json: bool) -> Exit {
+pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, explaining: &Explaining, json: bool) -> Exit {
     let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
+    if let Err(exit) = explaining.explain(runner, &outcome, &path.display().to_string(), json) {
+        return exit;
+    }
     let replayed = capsule.weigh(&outcome, crate::cli::planted() == capsule.bug);
     if json {
         let mut line = as_json(&outcome);
         line["replayed"] = replayed.to_string().into();
         out::say(line);
         return exit_of_capsule(&replayed, &outcome);
-    }
-    if trace {
-        tell(runner, &outcome);
     }
     out::say(format_args!("{}: {}", path.display(), heading(&outcome)));
     if outcome.verdict.passed() {
@@ -96,17 +97,6 @@ fn heading(outcome: &Outcome) -> String {
         outcome.tally.history.checkpoints_completed,
         outcome.tally.history.restores,
     )
-}
-
-fn tell(runner: &Runner, outcome: &Outcome) {
-    if let Ok(staging) = runner.stage(outcome.seed, &outcome.plan) {
-        let mark = match outcome.verdict {
-            Verdict::Violation { step, .. } => step,
-            _ => None,
-        };
-        out::say(story::told(&outcome.history, &staging.job.graph, 0..outcome.history.entries.len(), mark));
-        out::say("");
-    }
 }
 
 /// What a verdict means for the exit code.

@@ -13,10 +13,11 @@ use crate::seed::Seed;
 use crate::signature::Place;
 use crate::tally::Tally;
 use crate::verdict::{Outcome, Verdict};
-use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec};
+use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec, quietly};
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{Fact, History, Process, What};
 use cofferdam_properties::judges::clean_failure::failed_legitimately;
 use cofferdam_properties::{Case, HARNESS, Reference, judge_all};
@@ -32,6 +33,8 @@ pub struct Staging {
     pub initial: BTreeMap<String, Bytes>,
     /// What should come out.
     pub reference: Option<Reference>,
+    /// The systems outside that it writes to.
+    pub models: Models,
     /// Who runs it.
     pub processes: Vec<ProcessSpec>,
 }
@@ -87,6 +90,7 @@ impl Runner {
             seed: seed.0,
             processes: staging.processes,
             initial: staging.initial,
+            models: staging.models.clone(),
             faults: plan.faults.clone(),
             heal_at_ms: plan.heal_at_ms,
             tuning: plan.tuning.clone(),
@@ -95,7 +99,7 @@ impl Runner {
             budget: plan.budget(),
         };
         match catch_unwind(AssertUnwindSafe(|| (self.world)(spec))) {
-            Ok(recording) => judged(seed, plan, &staging.job, staging.reference.as_ref(), recording),
+            Ok(recording) => judged(seed, plan, (&staging.job, staging.reference.as_ref(), staging.models), recording),
             Err(panic) => failed(seed, plan, format!("the world panicked: {}", message_of(&*panic))),
         }
     }
@@ -118,13 +122,21 @@ fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
     }
 }
 
-fn judged(seed: Seed, plan: Plan, job: &Job, reference: Option<&Reference>, recording: Recording) -> Outcome {
+fn judged(
+    seed: Seed,
+    plan: Plan,
+    (job, reference, models): (&Job, Option<&Reference>, Models),
+    recording: Recording,
+) -> Outcome {
     let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, offers, .. } = recording;
-    let case = Case::new(&history, job, reference);
-    let weighed = catch_unwind(AssertUnwindSafe(|| {
-        let verdict = weigh(&case, &ended);
-        (verdict, Tally::of(&plan, &faults, cofferdam_properties::Tally::of(&case)))
-    }));
+    let case = Case::new(&history, job, reference).with_models(models);
+    // Judges re-execute operators, which may panic: that is a verdict, not news.
+    let weighed = quietly(|| {
+        catch_unwind(AssertUnwindSafe(|| {
+            let verdict = weigh(&case, &ended);
+            (verdict, Tally::of(&plan, &faults, cofferdam_properties::Tally::of(&case)))
+        }))
+    });
     let (verdict, tally) = weighed.unwrap_or_else(|panic| {
         let message = format!("a judge panicked: {}", message_of(&*panic));
         (Verdict::HarnessError { message }, Tally::default())

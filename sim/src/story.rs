@@ -1,22 +1,84 @@
 //! A history told as a story: one line an event, with virtual time and the lane of its process.
 
+use crate::page::cuts;
+use crate::report;
+use crate::verdict::Outcome;
+use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::hash::stable_hash;
-use cofferdam_engine::ids::{ChannelId, SubtaskId};
+use cofferdam_engine::ids::{ChannelId, CheckpointId, SubtaskId};
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use serde_json::Value;
 use std::fmt::Write;
 use std::ops::Range;
 
-/// The lines of `range`, each ended by a line feed; `mark` is pointed at.
-pub fn told(history: &History, graph: &JobGraph, range: Range<usize>, mark: Option<usize>) -> String {
+/// What a story points at.
+#[derive(Clone, Debug, Default)]
+pub struct Marked {
+    /// The first bad step.
+    pub step: Option<usize>,
+    /// The checkpoint that is violated.
+    pub checkpoint: Option<CheckpointId>,
+    /// What the faults of the plan are.
+    pub faults: Vec<String>,
+}
+
+impl Marked {
+    /// What a verdict points at.
+    pub fn of(outcome: &Outcome) -> Self {
+        Self {
+            step: report::first_bad_step(outcome),
+            checkpoint: cuts::violated(outcome).filter(|_| !outcome.verdict.passed()),
+            faults: outcome.plan.faults.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The lines of `range`, each ended by a line feed, attempts under headings. In front of the first bad step stands `>`, in
+/// front of the other entries about the violated checkpoint `|`, in front of faults and crashes `*`.
+pub fn told(history: &History, graph: &JobGraph, range: Range<usize>, marked: &Marked) -> String {
     let mut text = String::new();
     for at in range {
         let Some(entry) = history.entries.get(at) else { break };
-        let pointer = if mark == Some(at) { '>' } else { ' ' };
-        writeln!(text, "{pointer} {}", line(entry, graph)).expect("strings can be written");
+        if let Some(heading) = heading(entry) {
+            writeln!(text, "--- {heading} ---").expect("strings can be written");
+        }
+        let pointer = pointer(at, entry, marked);
+        write!(text, "{pointer}{at:>6} {}", line(entry, graph)).expect("strings can be written");
+        if let What::Fact(Fact::FaultFired(n)) = entry.what
+            && let Some(fault) = marked.faults.get(n)
+        {
+            write!(text, ": {fault}").expect("strings can be written");
+        }
+        text.push('\n');
     }
     text
+}
+
+/// What begins with an entry.
+fn heading(entry: &Entry) -> Option<String> {
+    let What::Claim(event) = &entry.what else { return None };
+    match event {
+        Event::LeadershipTaken { generation, .. } => Some(format!("{} leads as {generation}", entry.by.process)),
+        Event::AttemptDeployed { attempt, restore: None } => Some(format!("attempt {attempt}, from the beginning")),
+        Event::AttemptDeployed { attempt, restore: Some(restore) } => {
+            Some(format!("attempt {attempt}, from {restore}"))
+        }
+        _ => None,
+    }
+}
+
+fn pointer(at: usize, entry: &Entry, marked: &Marked) -> char {
+    let about = match &entry.what {
+        What::Claim(event) => event.checkpoint(),
+        What::Fact(fact) => cuts::checkpoint_of(fact),
+    };
+    match &entry.what {
+        _ if marked.step == Some(at) => '>',
+        What::Fact(Fact::FaultFired(_) | Fact::Crashed | Fact::Healed) => '*',
+        _ if about.is_some() && about == marked.checkpoint => '|',
+        _ => ' ',
+    }
 }
 
 /// Every entry with everything in it, to be compared line by line.
@@ -34,15 +96,19 @@ pub fn in_full(history: &History) -> String {
     text
 }
 
-/// One entry: `   123.456 ms  worker-1'2    ack sent  count[0] chk-3`.
+/// One entry without its number: `   123.456 ms  worker-1'2    ack sent  count[0] chk-3`.
 fn line(entry: &Entry, graph: &JobGraph) -> String {
     let time = format!("{}.{:03}", entry.time / 1_000_000, entry.time / 1_000 % 1_000);
     let lane = lane(entry.by);
-    let what = match &entry.what {
+    format!("{time:>11} ms  {lane:<14} {}", what(entry, graph))
+}
+
+/// What happened, without when and where.
+pub fn what(entry: &Entry, graph: &JobGraph) -> String {
+    match &entry.what {
         What::Claim(event) => claim(&serde_json::to_value(event).expect("events serialise"), graph),
         What::Fact(fact) => fact_line(fact),
-    };
-    format!("{time:>11} ms  {lane:<14} {what}")
+    }
 }
 
 /// The process, with the number of its incarnation from the second on.
@@ -67,6 +133,9 @@ fn fact_line(fact: &Fact) -> String {
         Fact::OutcomeUnknown { path } => format!("? {path}: nobody knows whether that happened"),
         Fact::OutcomeKnown { path } => format!("! {path}: now it is known"),
         Fact::FaultFired(n) => format!("* fault {n} strikes"),
+        Fact::ShownOutside { system, change } => {
+            format!("+ external/{system} shows {} more, {} less", change.appeared.len(), change.vanished.len())
+        }
         Fact::Healed => "* healed: nothing strikes any more".to_owned(),
     }
 }
@@ -139,6 +208,19 @@ pub fn first_difference(one: &str, other: &str) -> Option<(usize, String, String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_verdict_is_about_is_pointed_at() {
+        let (outcome, job) = crate::explain::example::eventful();
+        let (history, faults) = (&outcome.history, Marked::of(&outcome).faults);
+        let marked = Marked { step: Some(3), checkpoint: Some(CheckpointId(1)), faults };
+        let told = told(history, &job.graph, 0..history.entries.len(), &marked);
+        let with = |pointer: char| told.lines().filter(move |line| line.starts_with(pointer));
+        assert!(with('>').count() == 1 && with('>').all(|line| line[1..].trim_start().starts_with("3 ")));
+        assert!(with('|').count() > 5 && with('|').all(|line| line.contains("chk-1")), "{told}");
+        let struck = with('*').filter(|line| line.contains("strikes: ")).count();
+        assert!(struck > 0 && told.lines().any(|line| line.starts_with("--- attempt a1.1")), "{told}");
+    }
 
     #[test]
     fn the_first_difference_is_found_and_equal_texts_have_none() {

@@ -24,6 +24,7 @@
 mod bell;
 mod connection;
 mod driver;
+mod external;
 pub mod fault;
 mod incarnation;
 pub mod keyed;
@@ -43,6 +44,7 @@ mod wait;
 
 use bytes::Bytes;
 use cofferdam_engine::door::{BoxFuture, Env};
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{History, Process};
 use keyed::Keyed;
 use state::State;
@@ -52,6 +54,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Point, Requests, Target, Trigger};
 pub use picks::{Offer, Pick, Picks};
+pub(crate) use task::quietly;
 pub use tuning::{Budget, Delay, Tuning};
 
 /// A world to run: everything that decides a run.
@@ -62,6 +65,8 @@ pub struct WorldSpec {
     pub processes: Vec<ProcessSpec>,
     /// Objects in storage at the beginning.
     pub initial: BTreeMap<String, Bytes>,
+    /// Systems outside, as they are at the beginning.
+    pub models: Models,
     /// What strikes.
     pub faults: Vec<Fault>,
     /// Virtual time after which nothing strikes any more and what was broken works again.

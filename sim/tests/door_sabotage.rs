@@ -4,6 +4,7 @@
 use cofferdam_engine::conformance::sabotage::{self, Sabotage, Suite};
 use cofferdam_engine::conformance::trace;
 use cofferdam_engine::ids::WorkerId;
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{Process, What};
 use cofferdam_sim::world::{self, Budget, OnError, ProcessSpec, Recording, RunEnd, Tuning, WorldSpec};
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ fn run(sabotage: &Sabotage) -> Recording {
         seed: 1,
         processes: vec![ProcessSpec { process, main: Arc::new(main), on_error: OnError::EndRun }],
         initial: BTreeMap::new(),
+        models: Models::default(),
         faults: Vec::new(),
         heal_at_ms: u64::MAX,
         tuning: Tuning::default(),

@@ -1,9 +1,11 @@
 //! The simulated world keeps the promises of the engine's door while nothing fails: the same bodies that hold production
 //! to them.
 
+use bytes::Bytes;
 use cofferdam_engine::conformance;
 use cofferdam_engine::door::Env;
 use cofferdam_engine::ids::WorkerId;
+use cofferdam_properties::external::{Model, Models};
 use cofferdam_properties::history::{Fact, Process, What};
 use cofferdam_sim::world::{self, Budget, OnError, ProcessSpec, Tuning, WorldSpec};
 use std::collections::BTreeMap;
@@ -11,6 +13,21 @@ use std::future::Future;
 use std::sync::Arc;
 
 const SEEDS: u64 = 5;
+
+/// Answers with the number of requests before.
+#[derive(Default)]
+struct Counter(u64);
+
+impl Model for Counter {
+    fn apply(&mut self, _: u64, _: &[u8]) -> Bytes {
+        self.0 += 1;
+        Bytes::copy_from_slice(&(self.0 - 1).to_le_bytes())
+    }
+
+    fn visible(&self) -> Vec<Bytes> {
+        Vec::new()
+    }
+}
 
 fn hold_to_promises<F, R>(body: F)
 where
@@ -31,6 +48,7 @@ where
             seed,
             processes: vec![ProcessSpec { process, main: Arc::new(main), on_error: OnError::EndRun }],
             initial: BTreeMap::new(),
+            models: Models::default().with("counter", Counter::default),
             faults: Vec::new(),
             heal_at_ms: u64::MAX,
             tuning: Tuning::default(),
@@ -70,4 +88,9 @@ fn the_simulated_storage_conforms() {
 #[test]
 fn the_simulated_network_conforms() {
     hold_to_promises(|env| async move { conformance::network::check(&env, "worker-0:0").await });
+}
+
+#[test]
+fn simulated_systems_outside_conform() {
+    hold_to_promises(|env| async move { conformance::external::check(&env, "counter").await });
 }

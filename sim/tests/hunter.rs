@@ -5,6 +5,7 @@
 use cofferdam_engine::config::JobConfig;
 use cofferdam_engine::graph::{Job, JobGraph};
 use cofferdam_engine::launch::out;
+use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use cofferdam_sim::exit::Exit;
 use cofferdam_sim::hunt::pool::{ChildCommand, Hunted, hunt};
@@ -54,7 +55,7 @@ fn runner() -> Runner {
     let stage = |_: Seed, _: &Plan| {
         let graph = JobGraph { name: "toy".into(), max_parallelism: 1, operators: Vec::new(), edges: Vec::new() };
         let job = Job { graph: Arc::new(graph), config: JobConfig::default() };
-        Ok(Staging { job, initial: BTreeMap::new(), reference: None, processes: Vec::new() })
+        Ok(Staging { job, initial: BTreeMap::new(), reference: None, models: Models::default(), processes: Vec::new() })
     };
     Runner::new(Arc::new(stage), world)
 }

@@ -55,6 +55,7 @@ impl World {
             clock: world.clone(),
             network: world.clone(),
             storage: world.clone(),
+            externals: Arc::new(crate::os::external::Clients::default()),
             schedule: world.clone(),
             spawner: world.clone(),
             trace: world,

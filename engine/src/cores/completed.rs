@@ -10,7 +10,8 @@
 //!
 //! 1. *Reading*, once per leadership: list the log, read upwards from the highest slot listed until there is none, then
 //!    downwards to the floor of the newest `Completed`. The listing may be out of date and decides nothing. A slot that
-//!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502).
+//!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502). What was
+//!    found may be late copies below the floor ([`reading`]), so whatever ends the recovery is made sure of first.
 //!    Another job's log is refused, and one in which the job is over is left alone, unless somebody submits a failed or
 //!    cancelled job again. A standby leaves a log alone that somebody leads whom it has not watched die.
 //! 2. *Deciding* one slot, for a claim and for every proposal alike:
@@ -426,41 +427,48 @@ impl Completed {
         out.push(Effect::List { delay: Duration::ZERO });
     }
 
-    fn progress(&mut self, reading: Reading, progress: Progress, out: &mut Vec<Effect>) {
+    fn progress(&mut self, mut reading: Reading, progress: Progress, out: &mut Vec<Effect>) {
         match progress {
             Progress::Ask(effect) => {
                 self.stage = Stage::Reading(reading);
                 out.push(effect);
             }
-            Progress::Done(log) => {
-                self.log = log;
-                self.claim(out);
-            }
+            Progress::Done(log) => match self.refusal(&log) {
+                Some(_) if !reading.is_settled() => {
+                    out.push(reading.settle());
+                    self.stage = Stage::Reading(reading);
+                }
+                Some(refusal) => out.push(refusal),
+                None => {
+                    self.log = log;
+                    self.claim(out);
+                }
+            },
             Progress::Broken(error) => out.push(Effect::Fail { error }),
+        }
+    }
+
+    /// What forbids to lead on `log`, if it is the log.
+    fn refusal(&self, log: &BTreeMap<u64, Slot>) -> Option<Effect> {
+        let (_, last) = log.last_key_value()?;
+        if last.job != self.job {
+            let what = format!("these checkpoints belong to {}, but this is {}", last.job, self.job);
+            return Some(Effect::Fail { error: Error::give_up(what) });
+        }
+        match &last.record {
+            SlotRecord::Ended { how: Ended::Failed { .. } | Ended::Cancelled, .. } if self.start == Start::Submit => {
+                None
+            }
+            SlotRecord::Ended { how, .. } => Some(Effect::Over { how: how.clone() }),
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Completed { .. } => None,
         }
     }
 
     fn claim(&mut self, out: &mut Vec<Effect>) {
         let last = self.log.last_key_value().map(|(_, slot)| slot);
-        if let Some(slot) = last.filter(|slot| slot.job != self.job) {
-            let what = format!("these checkpoints belong to {}, but this is {}", slot.job, self.job);
-            out.push(Effect::Fail { error: Error::give_up(what) });
-            self.stage = Stage::Over;
-            return;
-        }
-        if let Some(SlotRecord::Ended { how, .. }) = last.map(|slot| &slot.record) {
-            let runs_again = match how {
-                Ended::Finished { .. } => false,
-                Ended::Failed { .. } | Ended::Cancelled => self.start == Start::Submit,
-            };
-            if !runs_again {
-                out.push(Effect::Over { how: how.clone() });
-                self.stage = Stage::Over;
-                return;
-            }
-        }
         let leader = last.map(|slot| slot.generation).unwrap_or_default();
         if self.deposes.is_some_and(|deposes| leader > deposes) {
+            // Even if that was a late copy: to watch a leader decides nothing.
             out.push(Effect::GiveWay { leader });
             self.stage = Stage::Over;
             return;

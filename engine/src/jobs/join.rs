@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::graph::Job;
 use crate::hash::stable_hash;
 use crate::job::{JobBuilder, Sink, Source, TwoInputFunction};
+use crate::os::external::Clients;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub const JOB: BuiltIn = BuiltIn {
     about: "joins generated orders and payments; each pair to output/pairs, final balances to output/balances",
     reads_input: false,
     build,
+    clients: Clients::default,
     reference,
 };
 

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::graph::Job;
 use crate::hash::stable_hash;
 use crate::job::{Emit, JobBuilder, Sink, Source, Sum};
+use crate::os::external::Clients;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub const JOB: BuiltIn = BuiltIn {
     about: "sums generated numbers by key; the final sums to output/sums",
     reads_input: false,
     build,
+    clients: Clients::default,
     reference,
 };
 

@@ -5,6 +5,7 @@ use crate::connectors::{FileSink, Text, TextLines};
 use crate::error::Result;
 use crate::graph::Job;
 use crate::job::{Count, Emit, JobBuilder, Sink, Source};
+use crate::os::external::Clients;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ pub const JOB: BuiltIn = BuiltIn {
     about: "counts the words of input; every word to output/tokens, the final counts to output/counts",
     reads_input: true,
     build,
+    clients: Clients::default,
     reference,
 };
 

@@ -146,7 +146,8 @@ pub fn work(args: &WorkerArgs, jobs: &[BuiltIn]) -> Exit {
         listen: args.run.listen.clone(),
         announce: args.announce.clone(),
     };
-    let hosted = host(mounts, Part::Worker, |env: Env| Box::pin(worker::run(env, job, options)));
+    let hosted =
+        host(mounts, Part::Worker, |env: Env| Box::pin(worker::run(args.run.outside(env, jobs), job, options)));
     let (name, id) = (&args.run.job, WorkerId(args.id));
     match hosted.outcome {
         Outcome::Ended(()) => {

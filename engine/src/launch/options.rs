@@ -2,11 +2,14 @@
 
 use super::folders::Folders;
 use super::policy::{PolicyArgs, positive_duration};
+use crate::door::Env;
 use crate::error::{Error, Result};
 use crate::graph::Job;
 use crate::jobs::{BuiltIn, JobParameters};
+use crate::os::external::Clients;
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const HELP: &str = "\
@@ -64,6 +67,13 @@ pub(super) fn host_and_port(text: &str) -> Result<String, String> {
 }
 
 impl RunArgs {
+    /// The outside of a process that runs subtasks: with the systems that the job writes to.
+    pub(super) fn outside(&self, env: Env, jobs: &[BuiltIn]) -> Env {
+        let found = jobs.iter().find(|job| job.name == self.job);
+        let clients = found.map_or_else(Clients::default, |job| (job.clients)());
+        Env { externals: Arc::new(clients), ..env }
+    }
+
     /// The job that the options ask for, and its folders.
     pub(super) fn prepare(&self, jobs: &[BuiltIn]) -> Result<(Job, Folders)> {
         let Some(found) = jobs.iter().find(|job| job.name == self.job) else {

@@ -47,8 +47,10 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
     let (own, graph) = (args.clone(), job.graph.clone());
     let told = Arc::new(OnceLock::new());
     let statistics = told.clone();
-    let work =
-        |env| -> BoxFuture<'static, _> { Box::pin(async move { lead_and_work(&env, job, &own, &statistics).await }) };
+    let work = |env| -> BoxFuture<'static, _> {
+        let env = args.outside(env, jobs);
+        Box::pin(async move { lead_and_work(&env, job, &own, &statistics).await })
+    };
     let hosted = host(mounts, Part::Whole, work);
     let exit = conclude(args, &hosted.progress, hosted.outcome, hosted.took);
     if let Some(statistics) = told.get().filter(|statistics| statistics.counts().triggered > 0) {

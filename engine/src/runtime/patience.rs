@@ -1,4 +1,4 @@
-//! Storage that always answers: a request that takes too long is given up, so that nothing in the engine waits for ever
+//! Storage and systems outside that always answer: a request that takes too long is given up, so that nothing in the engine waits for ever
 //! for a reply that will never come.
 //!
 //! A read or listing that was given up has failed. A change that was given up may still take effect: its outcome is
@@ -8,16 +8,20 @@
 //! Not handled: a request too large for the time; reads are split ([`whole`](crate::door::whole)), and so are snapshots.
 
 use super::mailbox::{Either, race};
-use crate::door::{BoxFuture, Clock, Env, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode};
+use crate::door::{
+    BoxFuture, Clock, Env, ExternalError, Externals, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode,
+};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The same outside, whose storage answers within `timeout`.
+/// The same outside, whose storage and systems answer within `timeout`.
 pub fn bounded(env: Env, timeout: Duration) -> Env {
     let storage = Bounded { storage: env.storage, bound: Bound { clock: env.clock.clone(), timeout } };
-    Env { storage: Arc::new(storage), ..env }
+    let bound = Bound { clock: env.clock.clone(), timeout };
+    let externals = BoundedExternals { externals: env.externals, bound };
+    Env { storage: Arc::new(storage), externals: Arc::new(externals), ..env }
 }
 
 #[derive(Clone)]
@@ -33,12 +37,12 @@ struct Bounded {
 
 impl Bound {
     /// `request`, or `otherwise` if that takes too long. The time begins with the first poll.
-    fn on<'a, T: Send + 'a>(
+    fn on<'a, T: Send + 'a, E: Send + 'a>(
         &self,
         path: &str,
-        request: BoxFuture<'a, Result<T, StorageError>>,
-        otherwise: fn(String) -> StorageError,
-    ) -> BoxFuture<'a, Result<T, StorageError>> {
+        request: BoxFuture<'a, Result<T, E>>,
+        otherwise: fn(String) -> E,
+    ) -> BoxFuture<'a, Result<T, E>> {
         let (bound, path) = (self.clone(), path.to_owned());
         Box::pin(async move {
             let alarm = bound.clock.sleep_until(bound.clock.now() + bound.timeout);
@@ -90,5 +94,16 @@ impl Upload for BoundedUpload {
 
     fn abort(&mut self) -> BoxFuture<'_, Result<(), StorageError>> {
         self.bound.on(&self.path, self.upload.abort(), StorageError::Unknown)
+    }
+}
+
+struct BoundedExternals {
+    externals: Arc<dyn Externals>,
+    bound: Bound,
+}
+
+impl Externals for BoundedExternals {
+    fn call(&self, system: &str, request: Bytes) -> BoxFuture<'static, Result<Bytes, ExternalError>> {
+        self.bound.on(system, self.externals.call(system, request), ExternalError::Unknown)
     }
 }

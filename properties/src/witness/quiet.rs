@@ -5,6 +5,7 @@
 //! Nobody listens, nothing can be spawned: an operator that needs either is never ready, which the witness reports as
 //! a fault of the harness.
 
+use super::external::QuietSystems;
 use bytes::Bytes;
 use cofferdam_engine::door::collected::Collected;
 use cofferdam_engine::door::{
@@ -19,14 +20,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-/// The quiet world over `objects`, and its storage.
-pub fn world(objects: &BTreeMap<String, Bytes>) -> (Env, Arc<QuietStorage>) {
+/// The quiet world over `objects` and `systems`, and its storage.
+pub fn world(objects: &BTreeMap<String, Bytes>, systems: QuietSystems) -> (Env, Arc<QuietStorage>) {
     let storage =
         Arc::new(QuietStorage { shelf: Arc::new(Mutex::new(Shelf { objects: objects.clone(), written: Vec::new() })) });
     let env = Env {
         clock: Arc::new(QuietClock(AtomicU64::new(0))),
         network: Arc::new(Nobody),
         storage: storage.clone(),
+        externals: Arc::new(systems),
         schedule: Arc::new(First(AtomicU64::new(0))),
         spawner: Arc::new(Nobody),
         trace: Arc::new(Nobody),

@@ -210,6 +210,11 @@ impl Live {
         Ok(())
     }
 
+    /// Whether a sink has anything staged for `checkpoint`.
+    pub fn has_staged(&self, checkpoint: CheckpointId) -> bool {
+        self.pending.contains_key(&checkpoint)
+    }
+
     /// A sink makes what it staged for `checkpoint` visible; `false` if it has nothing staged for it.
     pub fn commit(&mut self, checkpoint: CheckpointId) -> Result<bool, Unread> {
         let (Piece::Sink(writer), Some(committable)) = (&mut self.piece, self.pending.get(&checkpoint)) else {

@@ -19,7 +19,7 @@ mod scenario;
 mod storage;
 mod trigger;
 
-use super::{JobKind, Plan};
+use super::{InputShape, JobKind, OwnShape, Plan, input};
 use crate::seed::Seed;
 use crate::world::Picks;
 use proptest::prelude::*;
@@ -38,15 +38,25 @@ pub fn job(seed: Seed) -> JobKind {
 
 /// The plan of a seed.
 pub fn plan(seed: Seed) -> Plan {
+    let job = job(seed);
+    draw(seed, plans(job, input::shapes(job)))
+}
+
+/// The plan of a seed for a job of this shape.
+pub fn own(seed: Seed, shape: &OwnShape) -> Plan {
+    draw(seed, plans(JobKind::Own, Just(InputShape::Own(shape.clone())).boxed()))
+}
+
+fn draw(seed: Seed, plans: impl Strategy<Value = Plan>) -> Plan {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed.stream("plan"));
     let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
-    let tree = plans(job(seed)).new_tree(&mut runner).expect("no strategy rejects");
+    let tree = plans.new_tree(&mut runner).expect("no strategy rejects");
     tree.current()
 }
 
 /// Every plan of a job.
-fn plans(job: JobKind) -> impl Strategy<Value = Plan> {
-    pace::pace(job).prop_flat_map(move |pace| {
+fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value = Plan> {
+    pace::pace(inputs).prop_flat_map(move |pace| {
         let channels = pace::channels(&pace);
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));

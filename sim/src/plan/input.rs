@@ -3,8 +3,8 @@
 //! Small on purpose: what counts is the number of interleavings, not of records. Words are skewed, so that some key
 //! groups are hot; lines may be empty; a file may be empty, or lack its last line feed.
 
-use super::JobKind;
 use super::graph::{self, GraphSpec};
+use super::{JobKind, OwnShape};
 use crate::seed::Seed;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -48,10 +48,15 @@ pub enum InputShape {
     },
     /// A random graph, sources included.
     Graph(GraphSpec),
+    /// Somebody's own, which is not drawn.
+    Own(OwnShape),
 }
 
 /// Records of the busiest subtask of a graph, as far as the time for each of them goes.
 const RECORDS_EACH_MIN: u64 = 24;
+
+/// How many times the deliveries of a run without faults one with faults may need.
+const OWN_DELIVERIES: u64 = 50;
 
 impl InputShape {
     /// Whose input it is.
@@ -60,6 +65,7 @@ impl InputShape {
             Self::Files { .. } => JobKind::WordCount,
             Self::Generated { .. } => JobKind::Join,
             Self::Graph(_) => JobKind::Graph,
+            Self::Own(_) => JobKind::Own,
         }
     }
 
@@ -69,6 +75,7 @@ impl InputShape {
             Self::Files { .. } => 4,
             Self::Generated { .. } => 7,
             Self::Graph(spec) => spec.nodes.len(),
+            Self::Own(shape) => shape.operators,
         }
     }
 
@@ -78,6 +85,7 @@ impl InputShape {
             Self::Files { lines, .. } => *lines,
             Self::Generated { records, .. } => records * 2 * u64::from(parallelism),
             Self::Graph(spec) => spec.produced(),
+            Self::Own(shape) => shape.at(parallelism).records,
         }
     }
 
@@ -93,6 +101,7 @@ impl InputShape {
             Self::Generated { burst: 0, .. } => Err("a burst has a record".to_owned()),
             Self::Files { .. } | Self::Generated { .. } => Ok(()),
             Self::Graph(spec) => spec.validate(),
+            Self::Own(shape) => shape.validate(),
         }
     }
 
@@ -105,6 +114,7 @@ impl InputShape {
             Self::Generated { records, .. } => records * 2,
             // A small graph is over soon: a single record must not take as long as a checkpoint may.
             Self::Graph(spec) => spec.loads().into_iter().max().unwrap_or(1).max(RECORDS_EACH_MIN),
+            Self::Own(shape) => shape.at(parallelism).records_each.max(RECORDS_EACH_MIN),
         }
     }
 
@@ -114,13 +124,43 @@ impl InputShape {
         match self {
             Self::Files { .. } | Self::Generated { .. } => 0,
             Self::Graph(spec) => 3 * length_ms * spec.bursts(),
+            // Nobody knows; one operator of a few may be like that.
+            Self::Own(_) => 3 * length_ms,
+        }
+    }
+
+    /// How long the job takes at least, whatever its records take.
+    pub fn lasts_ms(&self, parallelism: u16) -> u64 {
+        match self {
+            Self::Files { .. } | Self::Generated { .. } | Self::Graph(_) => 0,
+            Self::Own(shape) => shape.at(parallelism).lasts_ms,
+        }
+    }
+
+    /// The parallelism that a job of this shape has where this one is asked for.
+    pub fn fitting(&self, parallelism: u16) -> u16 {
+        match self {
+            Self::Files { .. } | Self::Generated { .. } => parallelism,
+            Self::Graph(spec) => spec.widest(),
+            Self::Own(shape) => shape.nearest(parallelism),
+        }
+    }
+
+    /// Deliveries that a run may use, where an ordinary one may use `usual`.
+    pub fn deliveries(&self, usual: u64) -> u64 {
+        match self {
+            Self::Files { .. } | Self::Generated { .. } | Self::Graph(_) => usual,
+            Self::Own(shape) => {
+                let widest = shape.by_parallelism.iter().map(|at| at.deliveries).max();
+                usual.max(widest.unwrap_or_default().saturating_mul(OWN_DELIVERIES))
+            }
         }
     }
 
     /// The most subtasks of an operator, where the shape knows it.
     pub fn widest(&self) -> Option<u16> {
         match self {
-            Self::Files { .. } | Self::Generated { .. } => None,
+            Self::Files { .. } | Self::Generated { .. } | Self::Own(_) => None,
             Self::Graph(spec) => Some(spec.widest()),
         }
     }
@@ -130,6 +170,7 @@ impl InputShape {
         match self {
             Self::Files { .. } | Self::Generated { .. } => self.operators() as u32 * u32::from(parallelism),
             Self::Graph(spec) => spec.subtasks(),
+            Self::Own(shape) => shape.at(parallelism).subtasks,
         }
     }
 
@@ -139,6 +180,8 @@ impl InputShape {
             Self::Files { .. } => text_files(self, seed, folder),
             Self::Generated { .. } => BTreeMap::new(),
             Self::Graph(spec) => spec.objects(seed, folder),
+            // Whoever brings the job brings its input.
+            Self::Own(_) => BTreeMap::new(),
         }
     }
 }
@@ -159,6 +202,7 @@ impl fmt::Display for InputShape {
                 write!(f, "{records} generated records a subtask, {keys} key(s), {burst} every {interval_ms} ms")
             }
             Self::Graph(spec) => spec.fmt(f),
+            Self::Own(shape) => shape.fmt(f),
         }
     }
 }
@@ -169,6 +213,7 @@ pub fn shapes(job: JobKind) -> BoxedStrategy<InputShape> {
         JobKind::WordCount => files().boxed(),
         JobKind::Join => generated().boxed(),
         JobKind::Graph => any::<u64>().prop_map(|number| InputShape::Graph(graph::draw(number))).boxed(),
+        JobKind::Own => unreachable!("measured, not drawn"),
     }
 }
 

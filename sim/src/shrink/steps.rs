@@ -2,7 +2,7 @@
 
 mod fault;
 
-use crate::plan::{InputShape, Plan, Policy};
+use crate::plan::{Client, InputShape, Plan, Policy};
 use crate::world::{Delay, Fault, Picks, Tuning};
 use cofferdam_engine::config::{CheckpointMode, RestartStrategy, RetentionPolicy, SnapshotMode};
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub const STEPS: &[Step] = &[
     fewer_faults,
     smaller_job,
     fewer_workers,
+    fewer_coordinators,
+    fewer_clients,
     plainer_policy,
     quieter_world,
     smaller_batches,
@@ -63,6 +65,8 @@ fn smaller_job(plan: &Plan) -> Vec<Plan> {
     let with = |input: InputShape| Plan { input, ..plan.clone() };
     let mut plans: Vec<Plan> = match &plan.input {
         InputShape::Graph(spec) => spec.smaller().map(InputShape::Graph).map(with).collect(),
+        // Whoever wrote the job is the one to make it smaller.
+        InputShape::Own(_) => Vec::new(),
         shape @ (InputShape::Files { .. } | InputShape::Generated { .. }) => {
             smaller_input(shape).into_iter().map(with).collect()
         }
@@ -90,12 +94,12 @@ fn smaller_input(shape: &InputShape) -> Vec<InputShape> {
     let counts = match shape {
         InputShape::Files { lines, .. } => towards(*lines, 1),
         InputShape::Generated { records, .. } => towards(*records, 1),
-        InputShape::Graph(_) => Vec::new(),
+        InputShape::Graph(_) | InputShape::Own(_) => Vec::new(),
     };
     for fewer in counts {
         push(&|shape| match shape {
             InputShape::Files { lines: count, .. } | InputShape::Generated { records: count, .. } => *count = fewer,
-            InputShape::Graph(_) => {}
+            InputShape::Graph(_) | InputShape::Own(_) => {}
         });
     }
     push(&|shape| {
@@ -139,6 +143,40 @@ fn fewer_workers(plan: &Plan) -> Vec<Plan> {
         plan
     };
     towards(plan.workers.into(), 1).into_iter().map(fewer).collect()
+}
+
+/// One coordinator, which whoever names another one names then.
+fn fewer_coordinators(plan: &Plan) -> Vec<Plan> {
+    if plan.standby_lease_ms.is_none() {
+        return Vec::new();
+    }
+    let mut alone = Plan { standby_lease_ms: None, ..plan.clone() };
+    alone.faults.iter_mut().for_each(fault::without_standby);
+    vec![alone]
+}
+
+/// Fewer clients, each with fewer wishes. Faults of a client that is gone are gone with it.
+fn fewer_clients(plan: &Plan) -> Vec<Plan> {
+    let with = |clients: Vec<Client>| {
+        let mut plan = Plan { clients, ..plan.clone() };
+        let left = plan.clone();
+        plan.faults.retain(|fault| fault.what.names().into_iter().all(|process| left.has(process)));
+        plan
+    };
+    let mut plans = Vec::new();
+    for out in (0..plan.clients.len()).rev() {
+        let mut clients = plan.clients.clone();
+        clients.remove(out);
+        plans.push(with(clients));
+    }
+    for (n, client) in plan.clients.iter().enumerate() {
+        for out in (0..client.asks.len()).rev().filter(|_| client.asks.len() > 1) {
+            let mut clients = plan.clients.clone();
+            clients[n].asks.remove(out);
+            plans.push(with(clients));
+        }
+    }
+    plans
 }
 
 fn plainer_policy(plan: &Plan) -> Vec<Plan> {

@@ -179,6 +179,7 @@ fn count(plan: &Plan, times: Times) -> u64 {
             of(&|node| node.is_source()).min(of(&|node| node.is_sink()))
         }
         InputShape::Files { .. } | InputShape::Generated { .. } => plan.parallelism.into(),
+        InputShape::Own(_) => 1,
     };
     match times {
         Times::One => 1,

@@ -79,6 +79,7 @@ impl Door {
             clock: port.clone(),
             network: port.clone(),
             storage: port.clone(),
+            externals: port.clone(),
             schedule: port.clone(),
             spawner: port.clone(),
             trace: port,

@@ -15,6 +15,7 @@ use super::wait::Waits;
 use super::{Budget, Counters, Main, OnError, ProcessSpec, RunEnd, Shared, WorldSpec};
 use cofferdam_engine::door::BoxFuture;
 use cofferdam_engine::hash::StableHasher;
+use cofferdam_properties::external::Systems;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub waits: Waits,
     pub network: Network,
     pub store: Store,
+    pub systems: Systems,
     pub faults: Faults,
     pub chooser: Chooser,
     pub counters: Counters,
@@ -108,6 +110,7 @@ impl State {
             waits: Waits::default(),
             network: Network::default(),
             store: Store::new(initial.clone()),
+            systems: spec.models.fresh(),
             faults: Faults::new(std::mem::take(&mut spec.faults), heal_at),
             chooser: Chooser::new(&spec.picks, spec.record_picks),
             counters: Counters::default(),

@@ -11,11 +11,13 @@
 //! 3. Faults strike at the effect: nothing happened and that is certain, or it happened (or will) and that is not, or
 //!    nobody is ever told.
 //! 4. Parts of an upload are kept apart from the objects until it is complete. Those of the dead stay there.
+//! 5. Systems outside are reached, and struck, in the same way (`external`).
 //!
 //! Not modelled: torn writes, and objects that stay readable after a delete whose success was told; the contract
 //! promises their absence. A delete whose reply was lost may take effect late.
 
 use super::Shared;
+use super::external::of_storage;
 use super::fault::Requests;
 use super::incarnation::{Door, Port};
 use super::keyed::{Domain, identity};
@@ -96,13 +98,15 @@ pub(crate) enum Request {
     /// Of so many parts.
     Complete(u64, u32),
     Abort(u64),
+    /// Something of the system outside that the path names.
+    Call(Bytes),
 }
 
 /// A request on its way to its effect.
 pub(crate) struct Operation {
-    incarnation: u32,
+    pub(super) incarnation: u32,
     wait: WaitId,
-    path: String,
+    pub(super) path: String,
     request: Request,
     key: u64,
     /// Its fate is decided: it takes effect now, for nobody.
@@ -113,7 +117,7 @@ impl Request {
     fn kind(&self) -> Requests {
         match self {
             Self::Read(_) | Self::List => Requests::Reads,
-            Self::Write(..) | Self::Part(..) | Self::Complete(..) => Requests::Writes,
+            Self::Write(..) | Self::Part(..) | Self::Complete(..) | Self::Call(_) => Requests::Writes,
             Self::Delete | Self::Abort(_) => Requests::Deletes,
         }
     }
@@ -121,7 +125,7 @@ impl Request {
     /// Bytes on their way to storage.
     fn bytes(&self) -> usize {
         match self {
-            Self::Write(bytes, _) | Self::Part(_, _, bytes) => bytes.len(),
+            Self::Write(bytes, _) | Self::Part(_, _, bytes) | Self::Call(bytes) => bytes.len(),
             Self::Read(_) | Self::Delete | Self::List | Self::Complete(..) | Self::Abort(_) => 0,
         }
     }
@@ -134,6 +138,7 @@ impl Request {
                 Outcome::Done(Err(error))
             }
             Self::List => Outcome::Listed(Err(error)),
+            Self::Call(_) => Outcome::Answered(Err(of_storage(error))),
         }
     }
 }
@@ -292,6 +297,7 @@ impl State {
                 self.store.uploads.insert(*upload, None);
                 Outcome::Done(Ok(()))
             }
+            Request::Call(request) => self.call(world, operation, request),
         }
     }
 
@@ -403,14 +409,14 @@ impl Upload for WorldUpload {
 }
 
 /// Sends its request at the first poll and waits for the reply.
-struct Reply {
+pub(super) struct Reply {
     door: Arc<Door>,
     request: Option<(String, Request)>,
     wait: Option<WaitId>,
 }
 
 impl Reply {
-    fn new(door: &Arc<Door>, path: &str, request: Request) -> Self {
+    pub(super) fn new(door: &Arc<Door>, path: &str, request: Request) -> Self {
         Self { door: door.clone(), request: Some((path.to_owned(), request)), wait: None }
     }
 

@@ -134,6 +134,7 @@ impl Wake for Bed {
 
 thread_local! {
     static IN_ENGINE: Cell<bool> = const { Cell::new(false) };
+    static QUIET: Cell<bool> = const { Cell::new(false) };
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -145,12 +146,23 @@ fn catch_engine_panic<T>(code: AssertUnwindSafe<impl FnOnce() -> T>) -> Result<T
     result.map_err(|_| LAST_PANIC.take().unwrap_or_else(|| "a panic without a message".to_owned()))
 }
 
+/// Runs code whose panics the caller catches and reports; none is printed.
+pub(crate) fn quietly<T>(code: impl FnOnce() -> T) -> T {
+    QUIET.set(true);
+    let result = code();
+    QUIET.set(false);
+    result
+}
+
 /// Makes panics of engine code quiet, once per process; those of anybody else are printed as before.
 pub(crate) fn capture_engine_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
+            if QUIET.get() {
+                return;
+            }
             if !IN_ENGINE.get() {
                 return usual(panic);
             }

@@ -9,6 +9,7 @@ use cofferdam_properties::history::{Fact, What};
 use std::future::Future;
 use std::time::Duration;
 
+mod outside;
 mod ways;
 
 const W0: Process = Process::Worker(WorkerId(0));
@@ -29,6 +30,7 @@ fn world(seed: u64, processes: Vec<ProcessSpec>) -> WorldSpec {
         seed,
         processes,
         initial: BTreeMap::new(),
+        models: Models::default(),
         faults: Vec::new(),
         heal_at_ms: 60_000,
         tuning: Tuning::default(),

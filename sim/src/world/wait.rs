@@ -5,7 +5,8 @@
 //! 3. The future takes the outcome, or is dropped: either frees the entry, and what still arrives for it is void.
 
 use super::network::ConnectionEnd;
-use cofferdam_engine::door::{NetworkError, ObjectMeta, Piece, StorageError};
+use bytes::Bytes;
+use cofferdam_engine::door::{ExternalError, NetworkError, ObjectMeta, Piece, StorageError};
 use std::task::{Context, Poll, Waker};
 
 /// A registered wait. Void once it is freed, even if its place is taken again.
@@ -29,6 +30,8 @@ pub(crate) enum Outcome {
     Done(Result<(), StorageError>),
     /// A listing's.
     Listed(Result<Vec<ObjectMeta>, StorageError>),
+    /// A system outside's.
+    Answered(Result<Bytes, ExternalError>),
     /// A connection's.
     Connected(Result<ConnectionEnd, NetworkError>),
 }

@@ -4,10 +4,23 @@
 //! what was deleted since is not there when it is read. A slot can disappear only because somebody newer raised the
 //! floor, and then the log has a higher top: so when a slot is missing the log is listed again, and read afresh once
 //! the listing shows that it has grown. If it never does, the slot is simply lost, and that is an error, never a shorter log.
+//!
+//! What is found may be no part of the log either, because late creates of deposed coordinators succeed on the numbers of
+//! deleted slots, and an old listing leads there:
+//! ```text
+//! reader: listed, top 2 ....................................... read 3 → g2, 4 → g1, 5, …, 9 → g3, floor 8
+//! g3:     ................ Create(9) floor 8, delete 1, …, 7
+//! late:   ................................... 4 by g1, 3 by g2
+//! ```
+//! Such copies lie below the floor of the day, which the newest slot names. So what is below the floor of what was read
+//! is dropped, whatever it says. That leaves the log, if its top was read; if not, all of it may be copies. To claim
+//! the next slot it need not be known, for a claim proves itself. Whatever ends the recovery (slots that contradict each
+//! other, a job that is over, another job's log) is only believed once the reading is *settled*: a listing of an instant
+//! after the last read shows nothing above. Then nothing that was kept had been free when it was read.
 
 use super::{Effect, READ_TRIES, floor};
 use crate::cores::backoff::backoff;
-use crate::door::StorageError;
+use crate::door::{LISTING_AGE_MAX, StorageError};
 use crate::error::Error;
 use crate::persist::slot::{self, Ended, Slot, SlotRecord};
 use bytes::Bytes;
@@ -23,6 +36,8 @@ pub(super) struct Reading {
     slots: BTreeMap<u64, Slot>,
     /// Failed requests in a row.
     tries: u32,
+    /// Whether the slots are known to be the log, not only what was found.
+    settled: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +48,8 @@ enum Step {
     Probing(u64),
     /// Towards the floor.
     Descending(u64),
+    /// All is read. Has the log grown since?
+    Settling,
 }
 
 /// What a reply led to.
@@ -45,15 +62,36 @@ pub(super) enum Progress {
 impl Reading {
     /// A reading that waits for the listing.
     pub fn new() -> Self {
-        Self { step: Step::Listing { missing: None }, top: 0, slots: BTreeMap::new(), tries: 0 }
+        Self { step: Step::Listing { missing: None }, top: 0, slots: BTreeMap::new(), tries: 0, settled: false }
+    }
+
+    /// Whether what was read is known to have been the log, at an instant after it was read.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Something ends the recovery if what was read is the log: makes sure, and reads again if it is not.
+    pub fn settle(&mut self) -> Effect {
+        assert!(!self.settled, "it is settled once");
+        self.tries = 0;
+        self.step = Step::Settling;
+        Effect::List { delay: LISTING_AGE_MAX }
     }
 
     pub fn on_listed(&mut self, reply: Result<Vec<u64>, StorageError>) -> Progress {
-        let Step::Listing { missing } = self.step else { panic!("no listing was asked for") };
+        let (missing, wait) = match self.step {
+            Step::Listing { missing } => (missing, Duration::ZERO),
+            Step::Settling => (None, LISTING_AGE_MAX),
+            Step::Probing(_) | Step::Descending(_) => panic!("no listing was asked for"),
+        };
         let top = match reply {
             Ok(numbers) => numbers.into_iter().max().unwrap_or(0),
-            Err(error) => return self.again(slot::LOG, error, |delay| Effect::List { delay }),
+            Err(error) => return self.again(slot::LOG, error, |delay| Effect::List { delay: wait + delay }),
         };
+        if self.step == Step::Settling && top <= self.known_top() {
+            self.settled = true;
+            return self.done();
+        }
         if let Some(missing) = missing
             && top <= self.known_top()
         {
@@ -102,7 +140,7 @@ impl Reading {
                 self.step = Step::Listing { missing: Some(number) };
                 Progress::Ask(Effect::List { delay: Duration::ZERO })
             }
-            (Step::Listing { .. }, _) => panic!("no read was asked for"),
+            (Step::Listing { .. } | Step::Settling, _) => panic!("no read was asked for"),
         }
     }
 
@@ -120,9 +158,16 @@ impl Reading {
             self.step = Step::Descending(next);
             return self.ask(next);
         }
+        let floor = floor(&self.slots).min(self.known_top());
+        self.slots.retain(|number, _| *number >= floor);
+        self.done()
+    }
+
+    fn done(&mut self) -> Progress {
         match check(&self.slots) {
-            Ok(()) => Progress::Done(std::mem::take(&mut self.slots)),
-            Err(error) => Progress::Broken(error),
+            Ok(()) => Progress::Done(self.slots.clone()),
+            Err(error) if self.settled => Progress::Broken(error),
+            Err(_) => Progress::Ask(self.settle()),
         }
     }
 
@@ -164,6 +209,9 @@ fn check(slots: &BTreeMap<u64, Slot>) -> Result<(), Error> {
                 | SlotRecord::IdsReserved
                 | SlotRecord::Completed { .. } => {}
             }
+        }
+        if slot.record.floor().is_some_and(|floor| floor > *number) {
+            return broken("its floor lies above it".to_owned());
         }
         if let SlotRecord::Completed { checkpoint, .. } = slot.record {
             if newest_checkpoint.is_some_and(|newest| newest >= checkpoint) {

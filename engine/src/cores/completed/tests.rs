@@ -70,6 +70,12 @@ fn claiming(first: u64, log: &[Slot]) -> (Completed, Vec<Effect>) {
     (store, out)
 }
 
+/// The reading is settled by a listing of an instant after it, with `top` on top.
+fn settled_by(store: &mut Completed, top: u64, out: &mut Vec<Effect>) {
+    assert_eq!(asked(out), [Effect::List { delay: LISTING_AGE_MAX }], "a listing of before would be worth nothing");
+    store.on_listed(Ok(vec![top]), out);
+}
+
 /// A leader of a log that was empty.
 fn leading() -> (Completed, Vec<Effect>) {
     let (mut store, mut out) = claiming(1, &[]);
@@ -177,8 +183,21 @@ fn a_log_that_ends_in_finished_has_nothing_to_lead() {
         slot(1, 2, 100, completed(1, 2)),
         slot(1, 3, 100, SlotRecord::Ended { how: Ended::Finished { checkpoint: CheckpointId(1) }, floor: 3 }),
     ];
-    let (_, mut out) = claiming(1, &log);
+    let (mut store, mut out) = claiming(1, &log);
+    settled_by(&mut store, 3, &mut out);
     assert_eq!(asked(&mut out), [Effect::Over { how: Ended::Finished { checkpoint: CheckpointId(1) } }]);
+}
+
+#[test]
+fn a_late_copy_of_the_end_of_the_job_ends_nothing() {
+    // Its writer was deposed before it could declare the end, and another slot 2 has been freed since.
+    let end = SlotRecord::Ended { how: Ended::Finished { checkpoint: CheckpointId(1) }, floor: 2 };
+    let (mut store, mut out) = claiming(2, &[slot(1, 2, 100, end)]);
+    settled_by(&mut store, 9, &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 10, delay: NOW }], "the log is read afresh");
+    store.on_read(10, absent(), &mut out);
+    store.on_read(9, Ok(slot(2, 3, 200, completed(101, 9)).encode()), &mut out);
+    assert!(matches!(out.last(), Some(Effect::Create { number: 10, .. })), "{out:?}");
 }
 
 #[test]
@@ -262,9 +281,35 @@ fn an_unreadable_slot_is_read_again_for_a_while_and_never_skipped() {
 #[test]
 fn slots_that_contradict_each_other_fail_the_recovery() {
     let log = [slot(2, 1, 200, SlotRecord::NewGeneration), slot(1, 2, 200, SlotRecord::IdsReserved)];
-    let (_, mut out) = claiming(1, &log);
+    let (mut store, mut out) = claiming(1, &log);
+    settled_by(&mut store, 2, &mut out);
     let error = Error::corrupt("checkpoints/log/0000000002 does not fit the slots before it: generation g1 after g2");
     assert_eq!(asked(&mut out), [Effect::Fail { error }]);
+}
+
+#[test]
+fn what_contradicts_itself_where_the_log_has_moved_on_is_read_afresh() {
+    let copies = [slot(2, 1, 200, SlotRecord::NewGeneration), slot(1, 2, 200, SlotRecord::IdsReserved)];
+    let (mut store, mut out) = claiming(1, &copies);
+    out.clear();
+    store.on_listed(failed(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: LISTING_AGE_MAX + backoff(1) }]);
+    store.on_listed(Ok(vec![1, 2, 9]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 10, delay: NOW }]);
+}
+
+#[test]
+fn late_copies_below_the_floor_say_nothing() {
+    let (mut store, mut out) = started();
+    store.on_listed(Ok(vec![1, 2]), &mut out);
+    store.on_read(3, Ok(slot(2, 1, 200, SlotRecord::NewGeneration).encode()), &mut out);
+    store.on_read(4, Ok(slot(1, 2, 100, completed(7, 4)).encode()), &mut out);
+    store.on_read(5, Ok(slot(3, 3, 300, completed(201, 5)).encode()), &mut out);
+    store.on_read(6, absent(), &mut out);
+    let claim = slot(4, 7, 400, SlotRecord::NewGeneration);
+    assert_eq!(out.last(), Some(&Effect::Create { number: 6, slot: claim, delay: NOW }));
+    let kept: Vec<u64> = store.log.keys().copied().collect();
+    assert_eq!(kept, [5], "1 to 4 are below the floor, and were copies if they were there at all");
 }
 
 #[test]

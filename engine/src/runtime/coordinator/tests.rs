@@ -485,7 +485,7 @@ fn a_worker_that_registers_anew_is_announced_as_lost_first_and_welcomed_before_i
         let announced = room.events().split_off(before);
         let worker = WorkerId(1);
         assert_eq!(announced[..2], [Event::WorkerLost { worker }, Event::WorkerRegistered { worker }]);
-        assert!(matches!(announced[2], Event::AttemptFailed { .. }), "{announced:?}");
+        assert!(announced[2..].iter().any(|event| matches!(event, Event::AttemptFailed { .. })), "{announced:?}");
         assert_eq!(crew.second.try_hear().await, None, "the older connection is closed");
         assert_eq!(crew.first.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
         assert_eq!(again.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });

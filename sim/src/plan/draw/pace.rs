@@ -1,6 +1,6 @@
 //! Shape and pace: how large a job is, how long it would take, and how slow everything around it is.
 
-use crate::plan::{InputShape, JobKind, input};
+use crate::plan::InputShape;
 use crate::world::{Delay, Tuning};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -26,12 +26,13 @@ pub struct Pace {
     pub lease_ms: Option<u64>,
 }
 
-/// Every pace of a job.
-pub fn pace(job: JobKind) -> impl Strategy<Value = Pace> {
+/// Every pace of a job with one of these inputs.
+pub fn pace(inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
-    (1..=3_u16, 1..=3_u16, input::shapes(job), 400..1_000_u64, 6..=12_u64, storage, leases()).prop_map(
+    (1..=3_u16, 1..=3_u16, inputs, 400..1_000_u64, 6..=12_u64, storage, leases()).prop_map(
         |(workers, parallelism, input, length_ms, checkpoints, storage, lease_ms)| {
-            let parallelism = input.widest().unwrap_or(parallelism);
+            let parallelism = input.fitting(parallelism);
+            let length_ms = length_ms + input.lasts_ms(parallelism);
             let subtasks = input.subtasks(parallelism);
             let interval_ms = length_ms / checkpoints;
             Pace { workers, parallelism, subtasks, input, length_ms, interval_ms, storage, lease_ms }

@@ -14,23 +14,35 @@ pub fn simpler(fault: &Fault) -> Vec<Fault> {
 
 /// Workers that are gone are replaced by the last one.
 pub fn within(fault: &mut Fault, workers: u16) {
-    let last = |process: &mut Process| {
+    rename(fault, |process| {
         if let Process::Worker(worker) = process {
             *worker = WorkerId(worker.0.min(workers - 1));
         }
-    };
+    });
+}
+
+/// The standby is gone.
+pub fn without_standby(fault: &mut Fault) {
+    rename(fault, |process| {
+        if matches!(process, Process::Coordinator(_)) {
+            *process = Process::COORDINATOR;
+        }
+    });
+}
+
+fn rename(fault: &mut Fault, rename: impl Fn(&mut Process)) {
     if let Trigger::Point(Point { process: Some(process), .. }) = &mut fault.at {
-        last(process);
+        rename(process);
     }
     if let Some(Target::Process(process)) = target(&mut fault.what) {
-        last(process);
+        rename(process);
     }
     match &mut fault.what {
         FaultKind::CrashTogether { processes, .. } => {
-            processes.iter_mut().for_each(last);
+            processes.iter_mut().for_each(rename);
             processes.dedup();
         }
-        FaultKind::Disconnect { from, .. } => last(from),
+        FaultKind::Disconnect { from, .. } => rename(from),
         _ => {}
     }
 }

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::collections::BTreeSet;
 
+/// One proposal in so many is the end of the job.
+const TOKENS_PER_END: u64 = 31;
+
 /// What storage does with a request.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
@@ -70,6 +73,8 @@ struct World {
     tokens: u64,
     accepted: usize,
     ghosts: usize,
+    /// Processes that were told that the job is over.
+    told_over: usize,
 }
 
 struct Process {
@@ -179,6 +184,9 @@ impl World {
                 Effect::Accept { number, record } => {
                     self.accepted += 1;
                     assert_eq!(self.decided[&number].record, record, "an accepted record decided its slot");
+                    if let SlotRecord::Ended { .. } = record {
+                        continue;
+                    }
                     if let SlotRecord::Completed { floor, .. } = record {
                         let below: Vec<u64> = self.objects.range(..floor).map(|(number, _)| *number).collect();
                         self.delayed.extend(below.into_iter().map(Delayed::Delete));
@@ -192,9 +200,12 @@ impl World {
                     assert!(top.generation > own, "whoever steps down has a successor");
                 }
                 Effect::Fail { error } => panic!("nothing here is corrupt: {error}"),
-                Effect::Confirm | Effect::Doubt | Effect::Over { .. } | Effect::GiveWay { .. } => {
-                    panic!("nobody asked, nothing finished")
+                Effect::Over { how } => {
+                    let top = self.decided.values().next_back().expect("the end of the job");
+                    assert!(matches!(&top.record, SlotRecord::Ended { how: end, .. } if *end == how), "{how}: not yet");
+                    self.told_over += 1;
                 }
+                Effect::Confirm | Effect::Doubt | Effect::GiveWay { .. } => panic!("nobody asked"),
             }
         }
     }
@@ -215,7 +226,7 @@ impl World {
         self.propose(process);
     }
 
-    /// A leader always has a next checkpoint, and keeps two.
+    /// A leader always has a next checkpoint, and keeps two; now and then the job finishes with the newest.
     fn propose(&mut self, process: &mut Process) {
         let number = process.store.next_number();
         let retained = process.store.retained();
@@ -226,6 +237,13 @@ impl World {
                 completed(checkpoint.0, floor)
             }
             None => SlotRecord::IdsReserved,
+        };
+        let how = retained.last().map(|newest| Ended::Finished { checkpoint: newest.checkpoint });
+        let record = match how {
+            Some(how) if token.is_multiple_of(TOKENS_PER_END) => {
+                SlotRecord::Ended { how, floor: process.store.floor() }
+            }
+            _ => record,
         };
         let mut out = Vec::new();
         process.store.propose(token, record, &mut out);
@@ -315,18 +333,42 @@ proptest! {
         while !world.delayed.is_empty() {
             world.land(0);
         }
+        let told_over = world.told_over;
         let mut last = world.process();
-        while !last.store.leads() {
+        while !last.store.leads() && world.told_over == told_over {
             world.answer(&mut last, Fate::Served);
         }
         world.check();
     }
 }
 
+/// Steps in short: `1` process 1 is served, `1~` late, `L0` the first delayed request lands, `R1` process 1 restarts.
+fn written(steps: &str) -> Vec<Step> {
+    let step = |word: &str| {
+        let digits: String = word.chars().filter(char::is_ascii_digit).collect();
+        let index = digits.parse().expect("every step has its number");
+        match word.trim_matches(|c: char| c.is_ascii_digit()) {
+            "" => Step::Answer { process: index, fate: Fate::Served, age: 0 },
+            "~" => Step::Answer { process: index, fate: Fate::Late, age: 0 },
+            "L" => Step::Land(index),
+            "R" => Step::Restart(index),
+            other => panic!("{other} is no step"),
+        }
+    };
+    steps.split_whitespace().map(step).collect()
+}
+
+/// Process 2 lists the log before slot 1 is deleted, and reads on when late creates of g1 and g2 have landed on 1 to 3.
+#[test]
+fn late_creates_on_deleted_slots_are_no_damage() {
+    let early = "0 1 0 0~ 1 L0 2 0 R1 2 2 0 0 0 2~ 1 1 2 0 L0 0 0~ 2 L0 2 0 0 0 L3 L0 2 2";
+    assert!(play(written(early)).ghosts > 0, "they landed where slots had been deleted");
+}
+
 #[test]
 fn the_model_meets_what_it_is_for() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut accepted, mut rejected, mut ghosts, mut leaders, mut stale) = (0, 0, 0, 0, 0);
+    let (mut accepted, mut rejected, mut ghosts, mut leaders, mut stale, mut over) = (0, 0, 0, 0, 0, 0);
     for _ in 0..300 {
         let steps = steps().new_tree(&mut runner).expect("steps are drawn").current();
         let world = play(steps);
@@ -335,7 +377,9 @@ fn the_model_meets_what_it_is_for() {
         ghosts += world.ghosts;
         leaders += world.generations.len();
         stale += world.stale;
+        over += world.told_over;
     }
+    assert!(over > 50, "{over} processes were told that the job is over");
     assert!(stale > 100, "{stale} listings were out of date");
     assert!(accepted > 1000, "{accepted} proposals accepted");
     assert!(leaders > 1000, "{leaders} leaderships");

@@ -98,6 +98,7 @@ impl Room {
             clock: process.clone(),
             network: process.clone(),
             storage: process.clone(),
+            externals: Arc::new(crate::os::external::Clients::default()),
             schedule: process.clone(),
             spawner: process.clone(),
             trace: process,
