@@ -85,7 +85,7 @@ Examples:
   cofferdam replay g3:0x4d2 --trace            the whole story, one line an event
   cofferdam replay g3:0x4d2 --trace --until 170ms   … until then, and how everybody stands
   cofferdam replay g3:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
-  cofferdam replay targeted:g3:0x4d2   a run of another strategy than random
+  cofferdam replay targeted:g3:0x4d2           a run of another strategy than random
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 

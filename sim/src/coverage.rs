@@ -46,7 +46,7 @@ impl Topology {
     /// coordinator, *alone* otherwise.
     pub fn of(plan: &Plan) -> Self {
         let joined = match &plan.input {
-            // How the operators of somebody's own job hang together is not part of its plan.
+            // Of somebody's own job only its size is known.
             InputShape::Files { .. } | InputShape::Own(_) => false,
             InputShape::Generated { .. } => true,
             InputShape::Graph(spec) => spec.nodes.iter().any(|node| node.inputs.len() > 1),

@@ -32,8 +32,8 @@
 //! 4. A run ([`run`]) leaves a history; judges read it. Its chained digest is the run's *fingerprint*, equal in every
 //!    thread, process and build profile; the hunter ([`hunt`]) checks that on a sample of its seeds.
 //!
-//! Reading order: [`seed`] → [`plan`] → [`strategy`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`] and
-//! [`page`]; [`mod@check`] for jobs of others.
+//! Reading order: [`seed`] → [`plan`] → [`strategy`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`]
+//! and [`page`]; [`mod@check`] for jobs of others.
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`], [`mod@check`] and [`stopwatch`] only, never inside a run.
 

@@ -29,7 +29,7 @@ pub fn replay(runner: &Runner, drawn: Drawn, explaining: &Explaining, json: bool
         out::say(&outcome.plan);
     } else {
         // Last, because it ends in the command.
-        out::say(report::ending_in(runner, &outcome, LINES_AROUND, &format!("cofferdam replay {drawn}")));
+        out::say(report::screen_of(runner, &outcome, LINES_AROUND, &drawn.to_string()));
     }
     exit_of(&outcome.verdict)
 }

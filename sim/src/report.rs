@@ -17,6 +17,11 @@ pub fn screen_of_capsule(runner: &Runner, outcome: &Outcome, lines: usize, capsu
     ending_in(runner, outcome, lines, &format!("cofferdam replay {}", capsule.display()))
 }
 
+/// The same, of a run of this name.
+pub fn screen_of(runner: &Runner, outcome: &Outcome, lines: usize, name: &str) -> String {
+    ending_in(runner, outcome, lines, &format!("cofferdam replay {name}"))
+}
+
 /// The same, without a command.
 pub fn without_command(runner: &Runner, outcome: &Outcome, lines: usize) -> String {
     let mut text = String::new();
@@ -24,8 +29,7 @@ pub fn without_command(runner: &Runner, outcome: &Outcome, lines: usize) -> Stri
     text
 }
 
-/// The same, ending in this command.
-pub fn ending_in(runner: &Runner, outcome: &Outcome, lines: usize, command: &str) -> String {
+fn ending_in(runner: &Runner, outcome: &Outcome, lines: usize, command: &str) -> String {
     format!("{}\nReplay it with:\n  {command}\n", without_command(runner, outcome, lines))
 }
 

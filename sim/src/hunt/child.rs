@@ -46,7 +46,7 @@ fn answer(runner: &Runner, order: &Order) -> Result<(), String> {
         std::fs::write(path, story::in_full(&outcome.history)).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     let screen = (!outcome.verdict.passed())
-        .then(|| report::ending_in(runner, &outcome, LINES_AROUND, &format!("cofferdam replay {}", order.drawn())));
+        .then(|| report::screen_of(runner, &outcome, LINES_AROUND, &order.drawn().to_string()));
     let mut line = serde_json::to_vec(&Report::of(&outcome, screen)).map_err(|e| e.to_string())?;
     line.push(b'\n');
     let mut stdout = std::io::stdout().lock();

@@ -179,7 +179,6 @@ fn count(plan: &Plan, times: Times) -> u64 {
             of(&|node| node.is_source()).min(of(&|node| node.is_sink()))
         }
         InputShape::Files { .. } | InputShape::Generated { .. } => plan.parallelism.into(),
-        // One subtask each, at least.
         InputShape::Own(_) => 1,
     };
     match times {
