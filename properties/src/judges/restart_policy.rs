@@ -49,7 +49,8 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
                 leaders.entry(entry.by).or_default().in_a_row = 0;
                 None
             }
-            What::Fact(Fact::Crashed) => {
+            // Who was deposed and leads again, in the same process, counts afresh.
+            What::Fact(Fact::Crashed) | What::Claim(Event::LeadershipTaken { .. }) => {
                 leaders.remove(&entry.by);
                 None
             }
@@ -181,6 +182,7 @@ mod tests {
     use super::*;
     use crate::history::Process;
     use crate::story::Story;
+    use cofferdam_engine::ids::Generation;
 
     const MS: u64 = 1_000_000;
 
@@ -211,6 +213,23 @@ mod tests {
     fn a_delay_that_does_not_grow_convicts() {
         let message = complaint(exponential(None), &[(100, 10), (200, 10)]).expect("a conviction");
         assert_eq!(message, "restarts after 10ms, which is none of [20ms]");
+    }
+
+    #[test]
+    fn whoever_is_deposed_and_leads_again_begins_with_the_first_delay() {
+        let mut story = Story::begun();
+        story.job.config.restart = exponential(None);
+        let restart = |story: &mut Story| {
+            let event = Event::RestartScheduled { attempt: story.attempt(), delay_ns: 10_000_000 };
+            story.claim(Process::COORDINATOR, event);
+        };
+        restart(&mut story);
+        let again = Event::LeadershipTaken { generation: Generation(3), slot: 9 };
+        story.claim(Process::COORDINATOR, again);
+        restart(&mut story);
+        assert_eq!(story.judge_by(NAME), None);
+        restart(&mut story);
+        assert!(story.judge_by(NAME).is_some(), "the same leadership does not begin again");
     }
 
     #[test]
