@@ -442,6 +442,7 @@ struct Cofferdam {
 }
 
 #[derive(Subcommand, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for the life of the program")]
 enum AnyCommand {
     #[command(flatten)]
     Simulator(Command),

@@ -64,6 +64,12 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
                 doubts.adding.remove(&entry.by);
                 doubts.convict(entry.by, event)?
             }
+            What::Claim(event @ Event::CompletionDurable { .. }) => {
+                let convicted = doubts.convict(entry.by, event);
+                // It is added: what becomes of its slot from now on is clean-up.
+                doubts.adding.remove(&entry.by);
+                convicted?
+            }
             What::Claim(_) if doubts.paths.is_empty() => return None,
             What::Claim(Event::CommitEnded { subtask, checkpoint, .. }) => {
                 let of_it = |shown: &Shown| (shown.subtask, shown.checkpoint) == (*subtask, *checkpoint);
@@ -162,6 +168,15 @@ mod tests {
         doubt(&mut story, Process::COORDINATOR, &slot::path(2), completes);
         let message = "is announced by coordinator-0 although it does not know whether it was written";
         convicts(&story, "checkpoints/log/0000000002", message);
+    }
+
+    #[test]
+    fn a_slot_whose_deletion_is_in_doubt_needs_nothing_any_more() {
+        let mut story = completed();
+        let (slot, manifest) = (slot::path(2), "checkpoints/chk-1/manifest-a1.1".to_owned());
+        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: slot });
+        story.claim(Process::COORDINATOR, Event::DeleteStarted { path: manifest });
+        assert_eq!(story.judge_by(NAME), None);
     }
 
     #[test]

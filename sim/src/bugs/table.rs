@@ -246,7 +246,7 @@ mod tests {
         let row = row(&[]);
         assert!(row.missed());
         assert!(line(&row).contains("NOT caught"));
-        assert!(text(&[row.clone()]).contains("0 of 1 caught"));
+        assert!(text(std::slice::from_ref(&row)).contains("0 of 1 caught"));
         assert!(text(&[row]).contains("runs by times"), "what was compared has a column of its own");
     }
 
