@@ -64,6 +64,12 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
                 doubts.adding.remove(&entry.by);
                 doubts.convict(entry.by, event)?
             }
+            What::Claim(event @ Event::CompletionDurable { .. }) => {
+                // It knows the slot now: doubts about it are about its deletion from here on.
+                let convicted = doubts.convict(entry.by, event);
+                doubts.adding.remove(&entry.by);
+                convicted?
+            }
             What::Claim(_) if doubts.paths.is_empty() => return None,
             What::Claim(Event::CommitEnded { subtask, checkpoint, .. }) => {
                 let of_it = |shown: &Shown| (shown.subtask, shown.checkpoint) == (*subtask, *checkpoint);
@@ -207,5 +213,15 @@ mod tests {
         let path = "checkpoints/chk-1/manifest-a1.1".to_owned();
         story.claim(Process::COORDINATOR, Event::DeleteStarted { path: path.clone() });
         convicts(&story, &path, "is about to be deleted although slot 2 may need it");
+    }
+
+    /// Found by a guided hunt: `Never` retained, the replies to deletes lost, and the manifest deleted again.
+    #[test]
+    fn a_deletion_may_be_repeated_while_that_of_its_slot_is_in_doubt() {
+        let mut story = completed();
+        let path = "checkpoints/chk-1/manifest-a1.1".to_owned();
+        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: slot::path(2) });
+        story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
+        assert_eq!(story.judge_by(NAME), None);
     }
 }
