@@ -442,7 +442,7 @@ struct Cofferdam {
 }
 
 #[derive(Subcommand, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for the life of the program")]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum AnyCommand {
     #[command(flatten)]
     Simulator(Command),

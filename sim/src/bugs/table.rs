@@ -246,8 +246,9 @@ mod tests {
         let row = row(&[]);
         assert!(row.missed());
         assert!(line(&row).contains("NOT caught"));
-        assert!(text(std::slice::from_ref(&row)).contains("0 of 1 caught"));
-        assert!(text(&[row]).contains("runs by times"), "what was compared has a column of its own");
+        let table = text(&[row]);
+        assert!(table.contains("0 of 1 caught"), "{table}");
+        assert!(table.contains("runs by times"), "what was compared has a column of its own: {table}");
     }
 
     #[test]
