@@ -35,7 +35,7 @@ pub enum JobKind {
     Join,
     /// A random graph of operators over one record type.
     Graph,
-    /// Somebody's own: see [`crate::check`].
+    /// Somebody's own: see [`mod@crate::check`].
     #[value(skip)]
     Own,
 }

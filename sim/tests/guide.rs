@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 const LINES_MAX: usize = 700;
 
-/// What no test runs, because it builds a copy of the workspace or tests it: everything that says `no-run`.
+/// What no test runs, because it builds a copy of the workspace or tests it: everything that says `not-run`.
 const NOT_RUN: [&str; 6] = [
     ".ci/run",
     "COFFERDAM_CAPSULE=cofferdam-regressions/numbers/exactly-once-output-00000000.toml cargo test numbers",
@@ -111,7 +111,7 @@ fn every_command_runs_where_the_page_says_so() {
 
 #[test]
 fn the_commands_that_are_not_run_are_these() {
-    let mut not_run: Vec<String> = blocks("sh no-run").into_iter().map(|block| block.text.trim().to_owned()).collect();
+    let mut not_run: Vec<String> = blocks("sh not-run").into_iter().map(|block| block.text.trim().to_owned()).collect();
     not_run.sort();
     assert_eq!(not_run, NOT_RUN);
 }
@@ -119,7 +119,7 @@ fn the_commands_that_are_not_run_are_these() {
 #[test]
 fn every_block_is_something_that_a_test_looks_at_or_what_was_on_a_screen() {
     for block in pages().iter().flat_map(Page::blocks) {
-        let known = ["rust", "sh", "sh no-run", "toml", "text"].contains(&block.is.as_str());
+        let known = ["rust", "sh", "sh not-run", "toml", "text"].contains(&block.is.as_str());
         assert!(known, "{}: nobody tests a block that is `{}`", block.page, block.is);
     }
     assert!(blocks("rust").len() >= 7 && blocks("sh").len() >= 7, "blocks are found");
