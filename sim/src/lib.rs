@@ -33,7 +33,7 @@
 //!    thread, process and build profile; the hunter ([`hunt`]) checks that on a sample of its seeds.
 //!
 //! Reading order: [`seed`] → [`plan`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`] and [`page`];
-//! [`mod@check`] for jobs of others. The guide for users and extenders is the folder `guide`.
+//! [`mod@check`] for jobs of others. The [`guide`] is for users and extenders.
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`], [`mod@check`] and [`stopwatch`] only, never inside a run.
 

@@ -2,6 +2,8 @@
 //! documentation tests of `cofferdam_sim::guide`.
 
 use cofferdam_sim::bugs::{plant, planted::PlantedBug};
+use cofferdam_sim::builtin;
+use cofferdam_sim::capsule::{Replayed, text};
 use cofferdam_sim::seed::GENERATOR;
 use cofferdam_sim::world::Fault;
 use std::fs;
@@ -139,6 +141,19 @@ fn every_piece_of_toml_is_a_planted_bug_that_fits_the_source_or_faults_of_a_caps
         faults.iter().for_each(|fault| assert_eq!(fault.validate(), Ok(()), "{page}"));
         let quoted = |file: &PathBuf| fs::read_to_string(file).expect("UTF-8").contains(text.trim());
         assert!(files("toml").iter().any(quoted), "{page}: no capsule of the guide says\n{text}");
+    }
+}
+
+/// Without the planted bug it passes, and its fault still strikes: a page that shows a stale capsule shows nothing.
+#[test]
+fn every_capsule_still_tries_what_the_page_says() {
+    let capsules = text::load_all(&root().join("guide")).expect("capsules");
+    assert!(!capsules.is_empty());
+    for (path, capsule) in capsules {
+        let bug = capsule.bug.clone().expect("a planted bug");
+        assert!(root().join(format!("corpus/bugs/{bug}.toml")).exists(), "{}: there is no {bug}", path.display());
+        let replayed = capsule.weigh(&builtin::runner().run_plan(capsule.seed(), capsule.plan.clone()), false);
+        assert!(matches!(replayed, Replayed::Reproduces { .. }), "{}: {replayed}", path.display());
     }
 }
 
