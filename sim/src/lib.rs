@@ -33,7 +33,7 @@
 //!    thread, process and build profile; the hunter ([`hunt`]) checks that on a sample of its seeds.
 //!
 //! Reading order: [`seed`] → [`plan`] → [`strategy`] → [`run`] → [`hunt`] → [`report`], [`story`] and [`replay`] → [`moment`]
-//! and [`page`]; [`mod@check`] for jobs of others.
+//! and [`page`]; [`mod@check`] for jobs of others. The [`guide`] is for users and extenders.
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`], [`mod@check`] and [`stopwatch`] only, never inside a run.
 
@@ -55,6 +55,8 @@ pub mod coverage;
 pub mod exit;
 pub mod explain;
 pub mod external;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod hunt;
 pub mod init;
 pub mod marks;
