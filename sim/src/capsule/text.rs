@@ -214,6 +214,9 @@ mod tests {
                 };
                 capsule.plan.picks = Picks::Turns { but: vec![pick] };
             }
+            if seed.0 % 4 == 2 {
+                capsule.plan.picks = Picks::Priorities { salt: u32::MAX, changes: vec![0, 17] };
+            }
             let text = text(&capsule);
             assert_eq!(parse(Path::new("x.toml"), &text), Ok(capsule), "{text}");
         }
