@@ -11,7 +11,7 @@
 //! 1. *Reading*, once per leadership: list the log, read upwards from the highest slot listed until there is none, then
 //!    downwards to the floor of the newest `Completed`. The listing may be out of date and decides nothing. A slot that
 //!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502). What was
-//!    found may be late copies below the floor ([`reading`]), so whatever ends the recovery is made sure of first.
+//!    found may be late copies below the floor (`completed/reading.rs`), so whatever ends the recovery is made sure of first.
 //!    Another job's log is refused, and one in which the job is over is left alone, unless somebody submits a failed or
 //!    cancelled job again. A standby leaves a log alone that somebody leads whom it has not watched die.
 //! 2. *Deciding* one slot, for a claim and for every proposal alike:
