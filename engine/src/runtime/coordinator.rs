@@ -123,6 +123,8 @@ enum Input {
     SweepListed(Option<Vec<String>>),
     Deleted(CheckpointId, bool),
     Freed(bool),
+    /// What an aborted checkpoint had stored is gone, or was left to a sweep.
+    Discarded,
     /// A sign of life was written, or not.
     SignWritten,
 }
@@ -318,6 +320,7 @@ async fn take_leadership(
             | Input::SweepListed(_)
             | Input::Deleted(..)
             | Input::Freed(_)
+            | Input::Discarded
             | Input::SignWritten => panic!("only the log was asked for"),
         }
     }

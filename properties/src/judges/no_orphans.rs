@@ -14,7 +14,7 @@
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it; or if its deletion
-//! failed twice and that was announced (whoever cleans up tries again), or that of the manifest before it, which goes first. Does not
+//! failed twice and that was announced (whoever cleans up tries again), or that of a manifest: those go first. Does not
 //! judge a coordinator that crashed behind the last slot.
 
 use crate::case::{Case, Property, Violation};
@@ -96,10 +96,9 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     let writer = history.entries[written].by;
     let attempt = attempt_in(path);
     let (mut writer_is_dead, mut failures) = (false, 0);
-    // Pointers go first: while the manifest of a checkpoint resists, its blobs stay.
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let manifest = |p: &str| p.strip_prefix(folder).is_some_and(|name| name.starts_with("/manifest-"));
-    let mut manifest_resists = false;
+    // Pointers go first: while any manifest resists, no blob is deleted, since it may be named there.
+    let manifest = |p: &str| p.rsplit_once('/').is_some_and(|(_, name)| name.starts_with("manifest-"));
+    let mut resisting: BTreeSet<&str> = BTreeSet::new();
     for &at in &ledger.protocol {
         let entry = &history.entries[at];
         match &entry.what {
@@ -108,8 +107,8 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             What::Claim(Event::DeleteFailed { path: p, .. }) if p == path => {
                 failures += 1;
             }
-            What::Claim(Event::DeleteFailed { path: p, .. }) if manifest(p) => manifest_resists = true,
-            What::Claim(Event::DeleteStarted { path: p }) if manifest(p) => manifest_resists = false,
+            What::Claim(Event::DeleteFailed { path: p, .. }) if manifest(p) => drop(resisting.insert(p)),
+            What::Claim(Event::DeleteStarted { path: p }) if manifest(p) => drop(resisting.remove(p.as_str())),
             What::Claim(Event::AttemptDeployed { attempt: newer, .. })
                 if at < written && attempt.is_some_and(|attempt| attempt < *newer) =>
             {
@@ -120,7 +119,7 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     }
     writer_is_dead
         || failures >= 2
-        || manifest_resists
+        || !resisting.is_empty()
         || written > end
         || is_deposed(history, ledger, attempt, writer, written)
 }
@@ -244,13 +243,15 @@ mod tests {
     }
 
     #[test]
-    fn blobs_stay_while_their_manifest_resists_and_no_longer() {
-        let mut story = with("checkpoints/chk-9/sums-0-a1.1");
-        let (path, cause) = ("checkpoints/chk-9/manifest-a1.1".to_owned(), "no reply".to_owned());
-        story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.clone(), cause });
-        assert_eq!(story.judge_by(NAME), None);
-        story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
-        assert!(story.judge_by(NAME).is_some());
+    fn blobs_stay_while_a_manifest_resists_and_no_longer() {
+        for manifest in ["checkpoints/chk-9/manifest-a1.1", "checkpoints/chk-8/manifest-a1.1"] {
+            let mut story = with("checkpoints/chk-9/sums-0-a1.1");
+            let (path, cause) = (manifest.to_owned(), "no reply".to_owned());
+            story.claim(Process::COORDINATOR, Event::DeleteFailed { path: path.clone(), cause });
+            assert_eq!(story.judge_by(NAME), None);
+            story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
+            assert!(story.judge_by(NAME).is_some());
+        }
     }
 
     #[test]

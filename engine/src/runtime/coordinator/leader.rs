@@ -44,6 +44,8 @@ pub(super) struct Leader {
     connections: Connections,
     /// What the checkpoint being added will push out of retention.
     falling: Vec<Retained>,
+    /// Discards under way.
+    discards: u32,
     /// When the log last said that this process leads.
     confirmed: Time,
     /// Shows standbys that this process is alive.
@@ -81,6 +83,7 @@ impl Leader {
             retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
             connections: Connections::new(now, config),
             falling: Vec::new(),
+            discards: 0,
             confirmed: now,
             beat,
             address,
@@ -163,7 +166,8 @@ impl Leader {
             Ending::No | Ending::Recording { .. } => false,
             Ending::Lingering { until, .. } => {
                 let told = self.connections.is_empty() || self.now() >= *until;
-                let clean = self.retention.is_idle() || self.now() >= *until + SWEEP_TIME_MAX;
+                // An old listing may hide from the last sweep what a discard still has to delete.
+                let clean = (self.retention.is_idle() && self.discards == 0) || self.now() >= *until + SWEEP_TIME_MAX;
                 told && clean
             }
             Ending::Now(_) => true,
@@ -227,6 +231,10 @@ impl Leader {
                 return self.perform_failover(out);
             }
             Input::SignWritten => return self.beat.on_written(),
+            Input::Discarded => {
+                self.discards = self.discards.checked_sub(1).expect("a discard that was asked for");
+                return;
+            }
             Input::SweepListed(_)
             | Input::ManifestRead(..)
             | Input::Probed(..)
@@ -280,7 +288,8 @@ impl Leader {
             | Input::SlotCreated(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
-            | Input::SignWritten => panic!("not for retention"),
+            | Input::SignWritten
+            | Input::Discarded => panic!("not for retention"),
         }
         self.perform_retention(out);
         self.tell_backlog();

@@ -148,11 +148,12 @@ impl Requests {
         self.start("coordinator.free", Duration::ZERO, async move { Input::Freed(delete(&env, paths, &ceased).await) });
     }
 
-    /// Deletes without waiting for the outcome: the next sweep finds what is left.
+    /// Deletes whatever can be, and posts that it is over: the next sweep finds what is left.
     pub fn discard(&mut self, paths: Vec<String>) {
         let (env, ceased) = (self.env.clone(), self.ceased.clone());
-        self.spawn("coordinator.discard", async move {
+        self.start("coordinator.discard", Duration::ZERO, async move {
             delete(&env, paths, &ceased).await;
+            Input::Discarded
         });
     }
 

@@ -64,7 +64,10 @@ impl Leader {
                     }
                 }
                 Effect::Abort { attempt, checkpoint, reason } => self.abort(attempt, checkpoint, reason),
-                Effect::Discard { paths } => self.requests.discard(paths),
+                Effect::Discard { paths } => {
+                    self.discards += 1;
+                    self.requests.discard(paths);
+                }
                 Effect::Settle => self.settled(),
                 Effect::Answer { request, result } => self.answer(request, result),
                 Effect::FailAttempt { attempt, cause } => {
