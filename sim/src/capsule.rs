@@ -103,7 +103,7 @@ impl Capsule {
     /// Weighs a run of this capsule. `planted`: the bug it was written for is in this build.
     pub fn weigh(&self, outcome: &Outcome, planted: bool) -> Replayed {
         let expected = if self.bug.is_some() && !planted { PASS } else { self.expect.as_str() };
-        let never_fired = || outcome.faults.iter().position(|record| !record.triggered);
+        let never_fired = || outcome.faults.iter().position(|record| record.struck == 0);
         let property = outcome.verdict.property();
         match (property == expected, never_fired()) {
             (true, Some(fault)) if expected == PASS => Replayed::Stale { fault },
@@ -133,7 +133,7 @@ impl fmt::Display for Replayed {
                 f.write_str("reproduces, though by another run than the one written down")
             }
             Self::Passes => f.write_str("passes: what it was written for does not happen any more"),
-            Self::Stale { fault } => write!(f, "stale: fault {fault} never fired"),
+            Self::Stale { fault } => write!(f, "stale: fault {fault} never struck anything"),
             Self::Differs { signature } => write!(f, "fails in another way: {signature}"),
         }
     }

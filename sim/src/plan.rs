@@ -125,6 +125,10 @@ impl Plan {
             return Err("a job needs a worker and a subtask".to_owned());
         }
         self.config().validate()?;
+        let tuning = &self.tuning;
+        if tuning.favour_percent >= 100 || tuning.drift_ppm >= 1_000_000 || tuning.window == 0 {
+            return Err("favour_percent is below 100, drift_ppm below 1000000, and a window holds a frame".to_owned());
+        }
         self.input.validate()?;
         if self.input.job() != self.job {
             return Err(format!("{} has no such input", self.job.name()));

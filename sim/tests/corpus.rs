@@ -54,6 +54,7 @@ fn capsules(folder: &str) -> Vec<(PathBuf, Capsule)> {
 fn every_capsule_is_replayed() {
     let runner = builtin::runner();
     let mut wrong = Vec::new();
+    assert!(!capsules("capsules").is_empty(), "the corpus is not where it was");
     for (path, capsule) in capsules("capsules").into_iter().chain(capsules("found")) {
         let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
         match capsule.weigh(&outcome, false) {

@@ -27,6 +27,11 @@ const FAR: u32 = 4;
 /// Aims the capsule in `path` again, if it has to be.
 pub fn command(runner: &Runner, path: &Path, capsule: &Capsule) -> Exit {
     let here = planted() == capsule.bug;
+    if let Some(bug) = capsule.bug.as_ref().filter(|_| !here) {
+        // Here it has to pass, and nearly everything does: that is no aim.
+        let message = format!("{}: only a build with the planted bug {bug} can aim it again", path.display());
+        return complain(&message, Exit::Usage);
+    }
     let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
     let replayed = capsule.weigh(&outcome, here);
     if let Replayed::Reproduces { exactly } = replayed {
@@ -78,7 +83,7 @@ fn rewrite(path: &Path, capsule: &Capsule, outcome: &Outcome) -> Exit {
 /// Plans in which one fault that never fired, or any if all did, waits at another coordinate, the nearest first.
 fn neighbours(plan: &Plan, outcome: &Outcome) -> Vec<Plan> {
     let silent: Vec<usize> =
-        (0..plan.faults.len()).filter(|n| outcome.faults.get(*n).is_none_or(|fault| !fault.triggered)).collect();
+        (0..plan.faults.len()).filter(|n| outcome.faults.get(*n).is_none_or(|fault| fault.struck == 0)).collect();
     let moved = if silent.is_empty() { (0..plan.faults.len()).collect() } else { silent };
     let mut plans: Vec<(u32, Plan)> = Vec::new();
     for at in moved {

@@ -2,6 +2,7 @@
 
 use super::{Capsule, FORMAT};
 use crate::seed::GENERATOR;
+use cofferdam_properties::PROPERTIES;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -107,6 +108,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Capsule, CapsuleError> {
         }
         _ => malformed(format!("is not a valid capsule: {}", first(&error))),
     })?;
+    let verdicts = [super::PASS, "stuck", "over budget", "engine assertion", "hang", "died"];
+    let known = PROPERTIES.iter().map(|property| property.name).chain(verdicts);
+    if !known.into_iter().any(|name| name == capsule.expect) {
+        return Err(malformed(format!("expects `{}`, which is no property and no verdict", capsule.expect)));
+    }
     capsule.plan.validate().map_err(|cause| malformed(format!("its plan makes no sense: {cause}")))?;
     Ok(capsule)
 }

@@ -14,7 +14,7 @@ use std::fmt;
 
 /// What the input looks like.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "from", rename_all = "snake_case")]
+#[serde(tag = "from", rename_all = "snake_case", deny_unknown_fields)]
 pub enum InputShape {
     /// Text files.
     Files {

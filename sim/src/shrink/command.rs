@@ -110,14 +110,9 @@ fn told(report: &Report) -> String {
 /// Whether another process, which has only the file, sees the same.
 fn reproduces_elsewhere(path: &Path) -> bool {
     let Ok(program) = std::env::current_exe() else { return false };
-    let replay = Command::new(program)
-        .arg("replay")
-        .arg(path)
-        .arg("--json")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    replay.is_ok_and(|status| status.code() == Some(Exit::Violation.code().into()))
+    let replay = Command::new(program).arg("replay").arg(path).arg("--json").stderr(Stdio::null()).output();
+    let line: Option<serde_json::Value> = replay.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
+    line.is_some_and(|line| line["replayed"].as_str().is_some_and(|said| said.starts_with("reproduces")))
 }
 
 /// Keeps the best on disk and shows how it goes.

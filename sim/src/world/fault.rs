@@ -15,6 +15,7 @@ use std::fmt;
 
 /// One fault of a plan.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When.
     pub at: Trigger,
@@ -37,6 +38,7 @@ pub enum Trigger {
 
 /// A coordinate of the protocol: the `occurrence`-th event that matches everything given.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Point {
     /// [`Event::name`], e.g. `ack_sent`.
     pub event: String,
@@ -93,7 +95,7 @@ pub enum Requests {
 /// What strikes. All windows end, all counts are forgotten, and what is on a slow way goes on at its ordinary pace when
 /// the run heals.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "snake_case")]
+#[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     /// The process dies: at once, everywhere, losing what it had in flight. A later incarnation comes up.
     Crash {
