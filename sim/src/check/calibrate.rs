@@ -8,12 +8,10 @@ use crate::run::Runner;
 use crate::seed::Seed;
 use crate::verdict::Outcome;
 use crate::world::{Picks, Tuning};
-use cofferdam_engine::config::{CheckpointMode, RestartStrategy, RetentionPolicy, SnapshotMode};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::SubtaskId;
 use cofferdam_properties::history::What;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 const SEED: Seed = Seed(0);
 
@@ -41,25 +39,12 @@ pub fn shape(check: &Check, runner: &Runner) -> Result<OwnShape, Failure> {
 
 /// An undisturbed run, in which records take hardly any time. All that nobody sets here is drawn, and always the same.
 fn plan(shape: &OwnShape, parallelism: u16) -> Plan {
-    let policy = Policy {
-        interval_ms: 100,
-        timeout_ms: 60_000,
-        min_pause_ms: 0,
-        max_concurrent: 1,
-        tolerable_failures: u32::MAX,
-        mode: CheckpointMode::ExactlyOnce,
-        snapshot: SnapshotMode::Sync,
-        part_bytes: 1 << 20,
-        retained: 1,
-        retention: RetentionPolicy::Never,
-        restart: RestartStrategy::FixedDelay { attempts: 10_000, delay: Duration::from_millis(10) },
-    };
     Plan {
         workers: 1,
         parallelism,
         batch_records: 16,
         credits: 4,
-        policy,
+        policy: Policy::plain(100, 60_000),
         heartbeat_interval_ms: 200,
         heartbeat_timeout_ms: 2_000,
         tuning: Tuning::default(),

@@ -25,6 +25,23 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The plainest with this interval and timeout: one checkpoint at a time, one retained, no end to patience.
+    pub fn plain(interval_ms: u64, timeout_ms: u64) -> Self {
+        Self {
+            interval_ms,
+            timeout_ms,
+            min_pause_ms: 0,
+            max_concurrent: 1,
+            tolerable_failures: u32::MAX,
+            mode: CheckpointMode::ExactlyOnce,
+            snapshot: SnapshotMode::Sync,
+            part_bytes: 1 << 20,
+            retained: 1,
+            retention: RetentionPolicy::Never,
+            restart: RestartStrategy::FixedDelay { attempts: 10_000, delay: Duration::from_millis(10) },
+        }
+    }
+
     /// The part of the job's configuration that is about checkpoints.
     pub fn checkpoints(&self) -> CheckpointConfig {
         CheckpointConfig {

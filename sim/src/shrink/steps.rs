@@ -4,8 +4,6 @@ mod fault;
 
 use crate::plan::{Client, InputShape, Plan, Policy};
 use crate::world::{Delay, Fault, Picks, Tuning};
-use cofferdam_engine::config::{CheckpointMode, RestartStrategy, RetentionPolicy, SnapshotMode};
-use std::time::Duration;
 
 /// Plans simpler than one, the boldest first.
 pub type Step = fn(&Plan) -> Vec<Plan>;
@@ -180,18 +178,7 @@ fn fewer_clients(plan: &Plan) -> Vec<Plan> {
 }
 
 fn plainer_policy(plan: &Plan) -> Vec<Plan> {
-    let plain = Policy {
-        min_pause_ms: 0,
-        max_concurrent: 1,
-        tolerable_failures: u32::MAX,
-        mode: CheckpointMode::ExactlyOnce,
-        snapshot: SnapshotMode::Sync,
-        part_bytes: 1 << 20,
-        retained: 1,
-        retention: RetentionPolicy::Never,
-        restart: RestartStrategy::FixedDelay { attempts: 10_000, delay: Duration::from_millis(10) },
-        ..plan.policy.clone()
-    };
+    let plain = Policy::plain(plan.policy.interval_ms, plan.policy.timeout_ms);
     let fields: [fn(&mut Policy, &Policy); 9] = [
         |policy, plain| policy.min_pause_ms = plain.min_pause_ms,
         |policy, plain| policy.max_concurrent = plain.max_concurrent,
