@@ -107,6 +107,9 @@ fn a_sink_that_shows_things_early_is_convicted_shrunk_and_kept() {
     assert_eq!(kept.len(), 1, "{told}");
     let last = told.lines().last().expect("a screen");
     assert!(last.contains(&format!("COFFERDAM_CAPSULE={} cargo test ", kept[0].0.display())), "{told}");
+    let (_, entry) = told.split_once("first bad step: entry ").expect("a bad step");
+    let entry = entry.split(' ').next().expect("a number");
+    assert!(told.contains(&format!("COFFERDAM_UNTIL={entry} ")), "{told}");
 }
 
 #[test]
@@ -179,7 +182,9 @@ fn one_capsule_is_run_alone_and_can_be_aimed_again() {
         let faults = vec![Fault { at: Trigger::Point(point), what }];
         Capsule::of(&check.runner().run_plan(Seed(1), Plan { faults, ..check.plan(Seed(1), &shape) }))
     };
-    let alone = |re_aim| check.steered(Steering::Capsule { path: path.clone(), re_aim });
+    let explaining = crate::explain::Explaining::default();
+    let alone =
+        |re_aim| check.steered(Steering::Capsule { path: path.clone(), re_aim, explaining: explaining.clone() });
 
     text::save(&path, &crash(0)).expect("written");
     assert_eq!(alone(false).expect("it passes").regressions, 1);
@@ -196,8 +201,36 @@ fn a_capsule_of_a_built_in_job_is_no_capsule_of_this_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("other.toml");
     text::save(&path, &Capsule::of(&builtin::runner().run(Seed(3)))).expect("written");
-    let failure = counted().steered(Steering::Capsule { path, re_aim: false }).expect_err("another job");
+    let capsule = Steering::Capsule { path, re_aim: false, explaining: crate::explain::Explaining::default() };
+    let failure = counted().steered(capsule).expect_err("another job");
     assert!(failure.to_string().ends_with("not of word_count"), "{failure}");
+}
+
+#[test]
+fn a_run_of_ones_own_job_is_drawn_whether_it_was_kept_or_is_drawn_from_a_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("run.html");
+    let shown = |steering: &dyn Fn(crate::explain::Explaining) -> Steering, until: Option<&str>| {
+        let until = until.map(str::to_owned);
+        let explaining = crate::explain::Explaining { trace: until.is_some(), until, html: Some(page.clone()) };
+        let failure = check(numbers).shrink_for(Duration::ZERO).steered(steering(explaining)).expect_err("wrong");
+        (failure, std::fs::read_to_string(&page).unwrap_or_default())
+    };
+    let seed = |explaining| Steering::Seed { seed: Seed(0), explaining };
+    let (failure, drawn) = shown(&seed, None);
+    assert!(
+        drawn.contains(&format!("COFFERDAM_SEED={}", Seed(0))) && drawn.contains("exactly-once-output"),
+        "{failure}"
+    );
+
+    let Failure::Run(run) = failure else { unreachable!("a run failed") };
+    let path = folder.path().join("kept.toml");
+    text::save(&path, &run.capsule).expect("written");
+    let capsule = |explaining| Steering::Capsule { path: path.clone(), re_aim: false, explaining };
+    let (failure, drawn) = shown(&capsule, Some("ack_sent"));
+    assert!(matches!(failure, Failure::Run(_)) && drawn.contains("kept.toml cargo test "), "{failure}");
+    let (failure, _) = shown(&capsule, Some("ack_sent#999"));
+    assert!(matches!(&failure, Failure::Usage(message) if message.contains("no ack_sent#999")), "{failure}");
 }
 
 fn line(n: &u64, line: &mut Vec<u8>) {
