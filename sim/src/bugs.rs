@@ -88,8 +88,13 @@ pub fn bugs(root: &Path, options: &BugsOptions) -> Exit {
     match hunt_all(root, options, &chosen) {
         Ok(rows) => {
             out::say(if options.json { table::json(&rows) } else { table::text(&rows) });
-            let missed = rows.iter().any(Row::missed);
-            if missed { Exit::Violation } else { Exit::Clean }
+            let silent: Vec<&str> =
+                rows.iter().filter(|row| row.capsule_is_silent()).map(|row| row.bug.name.as_str()).collect();
+            if !silent.is_empty() {
+                let message = format!("capsules that do not convict their bug any more: {}", silent.join(", "));
+                return complain(&message, Exit::Violation);
+            }
+            if rows.iter().any(Row::missed) { Exit::Violation } else { Exit::Clean }
         }
         Err(message) => complain(&message, Exit::Harness),
     }

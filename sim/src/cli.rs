@@ -264,7 +264,10 @@ impl Subject {
             return text.parse().map(Self::Drawn).map_err(|error: SeedError| refuse(&error));
         }
         match capsule::text::load(&path) {
-            Ok(capsule) => Ok(Self::Capsule(path, Box::new(capsule))),
+            Ok(capsule) => match of_no_bug(&capsule) {
+                Some(cause) => Err(complain(&format!("{}: {cause}", path.display()), Exit::Usage)),
+                None => Ok(Self::Capsule(path, Box::new(capsule))),
+            },
             Err(error) => {
                 let exit = match error {
                     CapsuleError::Malformed { .. } => Exit::Usage,
@@ -274,6 +277,13 @@ impl Subject {
             }
         }
     }
+}
+
+/// What is wrong with the planted bug that a capsule names, where they can be looked up.
+fn of_no_bug(capsule: &Capsule) -> Option<String> {
+    let (bug, root) = (capsule.bug.as_ref()?, workspace().ok()?);
+    let there = root.join("corpus/bugs").join(format!("{bug}.toml")).is_file();
+    (!there).then(|| format!("there is no planted bug {bug}"))
 }
 
 fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
@@ -371,6 +381,10 @@ fn known_failures(folder: Option<&Path>) -> Result<BTreeMap<String, PathBuf>, Ex
         (None, Err(_)) => return Ok(BTreeMap::new()),
     };
     let capsules = capsule::text::load_all(&folder).map_err(|error| complain(&error.to_string(), Exit::Usage))?;
+    if let Some((path, _)) = capsules.iter().find(|(_, capsule)| capsule.bug.is_some() || capsule.expects_pass()) {
+        let message = format!("{}: a known failure neither passes nor is a planted bug's", path.display());
+        return Err(complain(&message, Exit::Usage));
+    }
     Ok(capsules.into_iter().map(|(path, capsule)| (capsule.signature, path)).collect())
 }
 

@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn a_failing_run_is_shown_above_the_same_plan_without_its_last_fault() {
         let (runner, folder) = (builtin::runner(), tempfile::tempdir().expect("a folder"));
-        let outcome = Outcome { verdict: Verdict::Stuck { what: "as it were".to_owned() }, ..example::eventful().0 };
+        let outcome =
+            Outcome { verdict: Verdict::Stuck { what: "as it were".to_owned(), phase: None }, ..example::eventful().0 };
         let (nearest, about) = nearest_passing(&runner, &outcome).expect("it passes");
         assert_eq!(nearest.plan.faults[..], outcome.plan.faults[..outcome.plan.faults.len() - 1]);
         assert!(about.contains(&outcome.plan.faults.last().expect("several").to_string()), "{about}");

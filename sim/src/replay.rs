@@ -60,8 +60,8 @@ pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, explaining: &Exp
 /// The verdict on a capsule, and what to do about it.
 fn told(path: &Path, capsule: &Capsule, replayed: &Replayed) -> String {
     let advice = match replayed {
-        Replayed::Stale { .. } => format!("\n  aim it again with: cofferdam replay {} --re-aim", path.display()),
-        Replayed::Reproduces { .. } | Replayed::Passes | Replayed::Differs { .. } => String::new(),
+        Replayed::Stale(_) => format!("\n  aim it again with: cofferdam replay {} --re-aim", path.display()),
+        Replayed::Reproduces { .. } | Replayed::Passes { .. } | Replayed::Differs { .. } => String::new(),
     };
     let planted = match &capsule.bug {
         Some(bug) if crate::cli::planted().as_ref() != Some(bug) => {
@@ -75,8 +75,8 @@ fn told(path: &Path, capsule: &Capsule, replayed: &Replayed) -> String {
 /// What came of a capsule, for whoever started the command: `git bisect run` takes 0 for good, 1 for bad, and skips 125.
 fn exit_of_capsule(replayed: &Replayed, outcome: &Outcome) -> Exit {
     match replayed {
-        Replayed::Stale { .. } => Exit::Stale,
-        Replayed::Reproduces { .. } | Replayed::Passes | Replayed::Differs { .. } => exit_of(&outcome.verdict),
+        Replayed::Stale(_) => Exit::Stale,
+        Replayed::Reproduces { .. } | Replayed::Passes { .. } | Replayed::Differs { .. } => exit_of(&outcome.verdict),
     }
 }
 

@@ -48,6 +48,7 @@ fn world(spec: WorldSpec) -> Recording {
         storage: BTreeMap::new(),
         counters: Counters::default(),
         offers: Vec::new(),
+        idle_picks: 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a check that fails has to say.
 
 use super::Check;
-use crate::capsule::{Capsule, text};
+use crate::capsule::{Capsule, Stale, text};
 use crate::explain::{Explained, Explaining, Unexplained};
 use crate::report;
 use crate::run::Runner;
@@ -26,8 +26,8 @@ pub enum Failure {
     Stale {
         /// Its file.
         capsule: PathBuf,
-        /// The fault that never struck.
-        fault: usize,
+        /// What shows that.
+        why: Stale,
     },
     /// A run failed.
     Run(Box<FailedRun>),
@@ -88,9 +88,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(message) => f.write_str(message),
-            Self::Stale { capsule, fault } => write!(
+            Self::Stale { capsule, why } => write!(
                 f,
-                "{}: stale: fault {fault} never strikes any more; aim it again with COFFERDAM_RE_AIM=1 {}, or delete it",
+                "{}: stale: {why}; aim it again with COFFERDAM_RE_AIM=1 {}, or delete it",
                 shown(capsule).display(),
                 command(capsule)
             ),

@@ -1,6 +1,6 @@
 //! Runs that failed once and were kept. What they were kept for is fixed, or the check fails again.
 //!
-//! A kept run whose faults never strike any more proves nothing: it fails the check until it is aimed again or deleted.
+//! A kept run that does not try any more what it was kept for proves nothing: it fails the check until it is aimed again or deleted.
 
 use super::{Check, Failure, Summary, failure};
 use crate::capsule::{Capsule, PASS, Replayed, re_aim, text};
@@ -52,10 +52,12 @@ fn run(runner: &Runner, capsule: &Capsule) -> Outcome {
 }
 
 fn weighed(runner: &Runner, path: &Path, capsule: &Capsule, outcome: &Outcome) -> Result<(), Failure> {
-    match expecting_pass(capsule).weigh(outcome, false) {
-        Replayed::Reproduces { .. } | Replayed::Passes => Ok(()),
-        Replayed::Stale { fault } => Err(Failure::Stale { capsule: path.to_owned(), fault }),
-        Replayed::Differs { .. } => Err(failure::of_known(runner, outcome, path)),
+    match capsule.weigh(outcome, false) {
+        Replayed::Stale(why) => Err(Failure::Stale { capsule: path.to_owned(), why }),
+        _ if outcome.verdict.passed() => Ok(()),
+        Replayed::Reproduces { .. } | Replayed::Passes { .. } | Replayed::Differs { .. } => {
+            Err(failure::of_known(runner, outcome, path))
+        }
     }
 }
 

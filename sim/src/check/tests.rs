@@ -1,7 +1,7 @@
 //! Jobs that are right, and jobs that are not.
 
 use super::*;
-use crate::capsule::{Capsule, text};
+use crate::capsule::{Capsule, Stale, text};
 use crate::world::{Fault, FaultKind, Point, Target, Trigger};
 use cofferdam_engine::connectors::{FileSink, Generator, Text, TextLines};
 use cofferdam_engine::door::{Env, WriteMode};
@@ -142,7 +142,7 @@ fn a_kept_run_whose_fault_never_strikes_is_stale() {
     text::save(&folder.path().join("old.toml"), &capsule).expect("written");
     let failure = check.try_run().expect_err("it proves nothing");
     let message = failure.to_string();
-    assert!(message.contains("old.toml: stale: fault 0 never strikes"), "{message}");
+    assert!(message.contains("old.toml: stale: fault 0 never struck anything"), "{message}");
     assert_eq!(message.lines().count(), 1);
 }
 
@@ -191,7 +191,7 @@ fn one_capsule_is_run_alone_and_can_be_aimed_again() {
 
     // The fourth attempt of a job that is started once.
     text::save(&path, &crash(3)).expect("written");
-    assert!(matches!(alone(false), Err(Failure::Stale { fault: 0, .. })));
+    assert!(matches!(alone(false), Err(Failure::Stale { why: Stale::Fault(0), .. })));
     alone(true).expect("there is one nearby");
     assert_eq!(alone(false).expect("it strikes again").regressions, 1);
 }
