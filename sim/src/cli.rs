@@ -11,7 +11,7 @@ use crate::hunt::merge::{self, MergeArgs};
 use crate::hunt::pool::ChildCommand;
 use crate::hunt::publish::PublishArgs;
 use crate::hunt::summary::Progress;
-use crate::hunt::{self, HuntOptions, Output, Shard};
+use crate::hunt::{self, HuntOptions, Output, Shard, writable};
 use crate::plan::JobKind;
 use crate::replay;
 use crate::run::Runner;
@@ -118,7 +118,7 @@ pub struct HuntArgs {
     #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "2000", value_parser = clap::value_parser!(u64).range(1..))]
     pub until_saturated: Option<u64>,
     /// How many seeds to run [default: 5000, or no limit with --for or --until-saturated]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
     /// How long to run, as in 90s, 10m, 2h
     #[arg(long = "for", value_name = "TIME", value_parser = hunt::parse_duration)]
@@ -324,6 +324,14 @@ fn hunt_for(args: &HuntArgs) -> Exit {
     if let Some(job) = args.job.filter(|job| !args.strategy.runs(*job)) {
         return complain(&format!("the {} never runs {}", args.strategy, job.name()), Exit::Usage);
     }
+    if args.time.is_some_and(|time| time.is_zero()) {
+        return complain("--for 0s leaves no time for a single run", Exit::Usage);
+    }
+    let capsules = args.capsules.clone().unwrap_or_else(capsules_folder);
+    // Noticed now, and not after a night.
+    if let Err(message) = args.publish.writable().and_then(|()| writable::folder(&capsules)) {
+        return complain(&message, Exit::Usage);
+    }
     let known = match known_failures(args.known.as_deref()) {
         Ok(known) => known,
         Err(exit) => return exit,
@@ -355,12 +363,7 @@ fn hunt_for(args: &HuntArgs) -> Exit {
     let mut progress = Progress::new(&options);
     let hunted = hunt::pool::hunt(&options, &command, &mut progress);
     progress.finish(&options, &hunted);
-    let keeping = Keeping {
-        folder: args.capsules.clone().unwrap_or_else(capsules_folder),
-        time: args.shrink_for,
-        hang_after: args.hang_after,
-        json: args.json,
-    };
+    let keeping = Keeping { folder: capsules, time: args.shrink_for, hang_after: args.hang_after, json: args.json };
     for failure in keep::worth_keeping(&hunted.ledger) {
         match keep::keep(failure, &command, &keeping) {
             Ok(kept) => out::say(format_args!("\n{}", kept.told)),
@@ -438,7 +441,7 @@ fn refuse(error: &SeedError) -> Exit {
 
 /// One line on standard error.
 pub fn complain(message: &str, exit: Exit) -> Exit {
-    out::complain(format_args!("cofferdam: {message}"));
+    out::complain(format_args!("error: {message}"));
     exit
 }
 
@@ -468,7 +471,11 @@ const ABOUT: &str = "A stream engine with Flink-style checkpoints, and the simul
 
 /// The whole of a binary that hunts what `runner` runs, and runs `jobs` for real.
 pub fn main(runner: &Runner, jobs: &[BuiltIn]) -> ExitCode {
-    match Cofferdam::parse().command {
+    let Cofferdam { command } = match launch::parsed() {
+        Ok(asked) => asked,
+        Err(ended) => return ended,
+    };
+    match command {
         AnyCommand::Simulator(command) => perform(&command, runner).into(),
         AnyCommand::Engine(command) => launch::execute(command, jobs).into(),
     }

@@ -210,26 +210,26 @@ fn a_capsule_of_a_built_in_job_is_no_capsule_of_this_one() {
 fn a_run_of_ones_own_job_is_drawn_whether_it_was_kept_or_is_drawn_from_a_seed() {
     let folder = tempfile::tempdir().expect("a folder");
     let page = folder.path().join("run.html");
-    let shown = |steering: &dyn Fn(crate::explain::Explaining) -> Steering, until: Option<&str>| {
+    let explaining = |until: Option<&str>| {
         let until = until.map(str::to_owned);
-        let explaining = crate::explain::Explaining { trace: until.is_some(), until, html: Some(page.clone()) };
-        let failure = check(numbers).shrink_for(Duration::ZERO).steered(steering(explaining)).expect_err("wrong");
-        (failure, std::fs::read_to_string(&page).unwrap_or_default())
+        crate::explain::Explaining { trace: until.is_some(), until, html: Some(page.clone()) }
     };
-    let seed = |explaining| Steering::Seed { seed: Seed(0), explaining };
-    let (failure, drawn) = shown(&seed, None);
-    assert!(
-        drawn.contains(&format!("COFFERDAM_SEED={}", Seed(0))) && drawn.contains("exactly-once-output"),
-        "{failure}"
-    );
+    let drawn = || std::fs::read_to_string(&page).expect("a page");
+    let seed = Steering::Seed { seed: Seed(7), explaining: explaining(None) };
+    assert_eq!(counted().steered(seed).expect("it is right").runs, 1);
+    assert!(drawn().contains(&format!("COFFERDAM_SEED={} cargo test ", Seed(7))), "it says how to replay it");
 
-    let Failure::Run(run) = failure else { unreachable!("a run failed") };
+    let wrong = check(numbers).shrink_for(Duration::ZERO);
+    let Err(Failure::Run(run)) = wrong.try_run() else { unreachable!("a run failed") };
     let path = folder.path().join("kept.toml");
     text::save(&path, &run.capsule).expect("written");
-    let capsule = |explaining| Steering::Capsule { path: path.clone(), re_aim: false, explaining };
-    let (failure, drawn) = shown(&capsule, Some("ack_sent"));
-    assert!(matches!(failure, Failure::Run(_)) && drawn.contains("kept.toml cargo test "), "{failure}");
-    let (failure, _) = shown(&capsule, Some("ack_sent#999"));
+    let alone = |until| {
+        let explaining = explaining(Some(until));
+        wrong.steered(Steering::Capsule { path: path.clone(), re_aim: false, explaining }).expect_err("wrong")
+    };
+    let failure = alone("ack_sent");
+    assert!(matches!(failure, Failure::Run(_)) && drawn().contains("kept.toml cargo test "), "{failure}");
+    let failure = alone("ack_sent#999");
     assert!(matches!(&failure, Failure::Usage(message) if message.contains("no ack_sent#999")), "{failure}");
 }
 
