@@ -199,7 +199,7 @@ pub struct BugsArgs {
     /// Which bugs [default: all]
     pub names: Vec<String>,
     /// How many seeds to hunt each bug with
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, visible_alias = "runs", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// How plans are drawn; what comes behind the first is only compared with it: `mix,times`, or `all`
     #[arg(long, value_name = "NAMES", default_value = "mix", value_parser = bugs::parse_strategies)]
