@@ -114,6 +114,20 @@ impl Capsule {
         }
     }
 
+    /// Why a run of this capsule is not the failure it was kept for, in one line. One that is expected to pass may fail in
+    /// any way.
+    pub fn not_expected(&self, outcome: &Outcome) -> Option<String> {
+        let Self { expect, bug, .. } = self;
+        let verdict = &outcome.verdict;
+        if verdict.passed() {
+            let planted = bug.as_ref().map(|bug| format!(" (it convicts the planted bug {bug}, if this build has it)"));
+            return Some(format!("it passes{}: there is nothing to shrink", planted.unwrap_or_default()));
+        }
+        let another = !self.expects_pass() && verdict.property() != expect;
+        another
+            .then(|| format!("expected {expect}, but it fails with {}: shrink that by its seed", verdict.signature()))
+    }
+
     fn is_exactly(&self, outcome: &Outcome) -> bool {
         !self.fingerprint.is_empty() && format!("{:016x}", outcome.fingerprint).starts_with(&self.fingerprint)
     }

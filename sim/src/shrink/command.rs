@@ -74,7 +74,7 @@ pub fn command(runner: &Runner, failing: Outcome, options: &ShrinkOptions) -> Ex
     let Some(shrunk) = shrink(runner, failing, &mut keeper) else { unreachable!("it fails") };
     keeper.bar.finish_and_clear();
     if let Some(message) = keeper.trouble.take() {
-        return complain(&message, Exit::Usage);
+        return complain(&message, Exit::Harness);
     }
     let verified = reproduces_elsewhere(&path);
     let (to, best) = (Size::of(&shrunk.best), &shrunk.best);
@@ -127,7 +127,8 @@ struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     fn new(path: &'a Path, options: &'a ShrinkOptions) -> Result<Self, String> {
-        let template = ProgressStyle::with_template("{spinner} {msg}").expect("the template is well-formed");
+        let template =
+            ProgressStyle::with_template("{spinner} {msg}; {prefix} runs tried").expect("the template is well-formed");
         let bar = if options.json { ProgressBar::hidden() } else { ProgressBar::new_spinner().with_style(template) };
         let interrupted = Arc::new(AtomicBool::new(false));
         crate::hunt::pool::on_interrupt({
