@@ -41,6 +41,10 @@ pub fn draw(best: &Plan, draws: &mut Draws) -> Option<Plan> {
     plan = pace::with_records(&plan, &counts, length_ns, stretch);
     plan.batch_records = 1;
     plan.policy.interval_ms = scaled(best.policy.interval_ms, [50, 75, 100, 100, 100, 150][draws.below(6) as usize]);
+    if pace::in_parts(&best.policy) {
+        let bytes = scaled(best.policy.part_bytes as u64, [10, 25, 50, 100][draws.below(4) as usize]);
+        plan.policy.part_bytes = bytes as usize;
+    }
     if best.picks.listed().is_some() {
         plan.picks = if draws.below(2) == 0 { Picks::Seed } else { Picks::turns() };
     }

@@ -3,7 +3,7 @@
 
 use super::towards;
 use crate::plan::graph::{GraphSpec, Node, Operator};
-use crate::plan::{InputShape, Plan};
+use crate::plan::{InputShape, Plan, Policy};
 use crate::world::Delay;
 
 /// Records of a source that are tried at once, whatever there were.
@@ -36,8 +36,22 @@ pub fn fewer_records(plan: &Plan) -> Vec<Plan> {
         .iter()
         .flat_map(|fewer| stretches.map(|stretch| with_records(plan, fewer, length_ns(plan), stretch)))
         .collect();
+    let parts: Vec<Plan> = plans.iter().filter_map(|fewer| with_smaller_parts(fewer, plan)).collect();
+    plans.extend(parts);
     plans.dedup();
     plans
+}
+
+/// Where snapshots are uploaded in parts, smaller ones are in as many.
+fn with_smaller_parts(fewer: &Plan, plan: &Plan) -> Option<Plan> {
+    let records = |plan: &Plan| plan.input.records(plan.parallelism) as usize;
+    let part_bytes = (plan.policy.part_bytes * records(fewer) / records(plan).max(1)).max(1);
+    in_parts(&plan.policy).then(|| Plan { policy: Policy { part_bytes, ..fewer.policy.clone() }, ..fewer.clone() })
+}
+
+/// Whether parts are smaller than those of the plainest policy.
+pub fn in_parts(policy: &Policy) -> bool {
+    policy.part_bytes < Policy::plain(policy.interval_ms, policy.timeout_ms).part_bytes
 }
 
 /// With so many records of each source, over so long.
