@@ -126,7 +126,7 @@ fn hunt_one(root: &Path, options: &BugsOptions, bug: &PlantedBug, command: &Chil
         for _ in 0..options.repeat {
             let Some((catch, failure)) = hunt_once(options, *strategy, bug, command)? else { continue };
             if let Some(time) = options.shrink.filter(|_| row.shrunk.is_none() && catch.expected_of(bug)) {
-                row.shrunk = capsules::shrink(root, bug, command, &failure, time)?;
+                row.shrunk = capsules::shrink(root, bug, command, &failure, time, row.capsule.as_deref())?;
             }
             catches.push(catch);
         }

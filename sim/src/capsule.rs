@@ -152,3 +152,25 @@ impl fmt::Display for Replayed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+
+    #[test]
+    fn a_capsule_is_no_capsule_of_another_failure() {
+        let outcome = builtin::runner().run(Seed(1));
+        let mut capsule = Capsule::of(&outcome);
+        assert!(capsule.not_expected(&outcome).expect("it passes").starts_with("it passes"));
+        let verdict = crate::verdict::Verdict::Stuck { what: "for ever".to_owned() };
+        let stuck = Outcome { verdict, ..outcome };
+        assert_eq!(capsule.not_expected(&stuck), None, "what was fixed may break again, in any way");
+        for (expect, told) in [("stuck", false), ("no-orphans", true)] {
+            capsule.expect = expect.to_owned();
+            let message = capsule.not_expected(&stuck);
+            assert_eq!(message.is_some(), told, "{message:?}");
+            assert!(message.is_none_or(|message| message.contains("expected no-orphans") && message.contains("stuck")));
+        }
+    }
+}

@@ -15,7 +15,7 @@
 //! Invariant: the best is a run that was seen to fail.
 
 pub mod command;
-mod fresh;
+pub mod fresh;
 pub mod steps;
 
 use crate::plan::Plan;
