@@ -18,8 +18,8 @@ pub mod command;
 pub mod fresh;
 pub mod steps;
 
-use crate::plan::Plan;
 use crate::plan::input::Draws;
+use crate::plan::{InputShape, Plan};
 use crate::run::Runner;
 use crate::seed::Seed;
 use crate::verdict::{Outcome, Verdict};
@@ -222,7 +222,12 @@ impl Search<'_> {
 
 /// How many draws in a row may be of no use.
 fn patience(best: &Plan) -> u64 {
-    if fresh::is_small(best) { PATIENCE_SMALL } else { PATIENCE }
+    match &best.input {
+        // There is no other job than the one that somebody wrote.
+        InputShape::Own(_) => 0,
+        _ if fresh::is_small(best) => PATIENCE_SMALL,
+        _ => PATIENCE,
+    }
 }
 
 /// Whether two runs fail in the same way.

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::report;
 use crate::run::Runner;
 use crate::stopwatch::Stopwatch;
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Verdict};
 use cofferdam_engine::launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,9 @@ pub fn command(runner: &Runner, failing: Outcome, options: &ShrinkOptions) -> Ex
     if failing.verdict.passed() {
         return complain(&format!("{} passes: there is nothing to shrink", failing.seed), Exit::Usage);
     }
+    if let Verdict::HarnessError { message } = &failing.verdict {
+        return complain(&format!("the harness failed on {}: {message}", failing.seed), Exit::Harness);
+    }
     let path = options.out.clone().unwrap_or_else(|| options.folder.join(Capsule::of(&failing).file_name()));
     let from = Size::of(&failing);
     let mut keeper = match Keeper::new(&path, options) {
@@ -71,6 +74,7 @@ pub fn command(runner: &Runner, failing: Outcome, options: &ShrinkOptions) -> Ex
         Err(message) => return complain(&message, Exit::Harness),
     };
     keeper.keep(&failing);
+    keeper.bar.set_message(from.to_string());
     let Some(shrunk) = shrink(runner, failing, &mut keeper) else { unreachable!("it fails") };
     keeper.bar.finish_and_clear();
     if let Some(message) = keeper.trouble.take() {
