@@ -284,7 +284,8 @@ fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
             if let Some(message) = capsule.not_expected(&outcome) {
                 return complain(&format!("{}: {message}", path.display()), Exit::Usage);
             }
-            (outcome, capsule.bug, Some(capsule.story))
+            // What a hunt hands over as a capsule does not say whose build found it.
+            (outcome, capsule.bug.or_else(planted), Some(capsule.story))
         }
     };
     let options = ShrinkOptions {
