@@ -133,7 +133,8 @@ fn a_run_that_differs_in_another_process_is_a_harness_error_with_both_histories(
 /// Whatever a child writes finds the disk full: that says nothing about the runs.
 fn a_full_disk_is_trouble_of_the_harness_and_no_finding() {
     let ChildCommand { program, arguments, environment } = ChildCommand::of_this_program().unwrap();
-    let full = format!("exec {} {} > /dev/full", program.display(), arguments.join(" "));
+    // The shell stays, and holds the pipe that the hunt listens to.
+    let full = format!("{} {} > /dev/full; exit $?", program.display(), arguments.join(" "));
     let command = ChildCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), full], environment };
     let options = options(0, 60);
     let hunted = hunt(&options, &command, &mut Progress::new(&options));
