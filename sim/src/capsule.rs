@@ -124,8 +124,10 @@ impl Capsule {
             return Some(format!("it passes{}: there is nothing to shrink", planted.unwrap_or_default()));
         }
         let another = !self.expects_pass() && verdict.property() != expect;
-        another
-            .then(|| format!("expected {expect}, but it fails with {}: shrink that by its seed", verdict.signature()))
+        let (fails, property) = (verdict.signature(), verdict.property());
+        another.then(|| {
+            format!("expected {expect}, but it fails with {fails}: to shrink that, let it expect `{property}`")
+        })
     }
 
     fn is_exactly(&self, outcome: &Outcome) -> bool {
