@@ -133,7 +133,7 @@ fn hunt_one(root: &Path, options: &BugsOptions, bug: &PlantedBug, command: &Chil
                 continue;
             };
             if let Some(time) = options.shrink.filter(|_| row.shrunk.is_none() && catch.expected_of(bug)) {
-                row.shrunk = capsules::shrink(root, bug, command, &failure, time)?;
+                row.shrunk = capsules::shrink(root, bug, command, &failure, time, row.capsule.as_deref())?;
             }
             catches.push(catch);
         }

@@ -94,7 +94,7 @@ Examples:
   cofferdam shrink g3:0x4d2                        into corpus/found, or ./capsules outside a workspace
   cofferdam shrink old.toml --out small.toml --for 5m
 
-Exit codes: 1 it fails and was shrunk, 2 wrong usage or it passes, 3 harness error, 125 stale";
+Exit codes: 1 it fails and was shrunk, 2 wrong usage, it passes or a capsule fails in another way, 3 harness error, 125 stale";
 
 const BUGS_HELP: &str = "\
 Examples:
@@ -279,9 +279,13 @@ impl Subject {
 fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
     let (outcome, bug, story) = match subject {
         Subject::Drawn(drawn) => (runner.run_plan(drawn.seed, drawn.plan()), planted(), None),
-        Subject::Capsule(_, capsule) => {
-            let Capsule { plan, bug, story, seed, .. } = *capsule;
-            (runner.run_plan(Seed(seed), plan), bug, Some(story))
+        Subject::Capsule(path, capsule) => {
+            let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
+            if let Some(message) = capsule.not_expected(&outcome) {
+                return complain(&format!("{}: {message}", path.display()), Exit::Usage);
+            }
+            // What a hunt hands over as a capsule does not say whose build found it.
+            (outcome, capsule.bug.or_else(planted), Some(capsule.story))
         }
     };
     let options = ShrinkOptions {
