@@ -158,6 +158,22 @@ impl Capsule {
         !self.plan.faults.is_empty() || self.plan.picks.listed().is_some_and(|n| n > 0) || self.reaches.is_some()
     }
 
+    /// Why a run of this capsule is not the failure it was kept for, in one line. One that is expected to pass may fail in
+    /// any way.
+    pub fn not_expected(&self, outcome: &Outcome) -> Option<String> {
+        let Self { expect, bug, .. } = self;
+        let verdict = &outcome.verdict;
+        if verdict.passed() {
+            let planted = bug.as_ref().map(|bug| format!(" (it convicts the planted bug {bug}, if this build has it)"));
+            return Some(format!("it passes{}: there is nothing to shrink", planted.unwrap_or_default()));
+        }
+        let another = !self.expects_pass() && verdict.property() != expect;
+        let (fails, property) = (verdict.signature(), verdict.property());
+        another.then(|| {
+            format!("expected {expect}, but it fails with {fails}: to shrink that, let it expect `{property}`")
+        })
+    }
+
     fn is_exactly(&self, outcome: &Outcome) -> bool {
         !self.fingerprint.is_empty() && format!("{:016x}", outcome.fingerprint).starts_with(&self.fingerprint)
     }
@@ -195,6 +211,28 @@ impl fmt::Display for Stale {
             Self::AnotherRun => f.write_str(
                 "it is another run than the one recorded, and no fault, choice or event shows that it tries the same",
             ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+
+    #[test]
+    fn a_capsule_is_no_capsule_of_another_failure() {
+        let outcome = builtin::runner().run(Seed(1));
+        let mut capsule = Capsule::of(&outcome);
+        assert!(capsule.not_expected(&outcome).expect("it passes").starts_with("it passes"));
+        let verdict = crate::verdict::Verdict::Stuck { what: "for ever".to_owned(), phase: None };
+        let stuck = Outcome { verdict, ..outcome };
+        assert_eq!(capsule.not_expected(&stuck), None, "what was fixed may break again, in any way");
+        for (expect, told) in [("stuck", false), ("no-orphans", true)] {
+            capsule.expect = expect.to_owned();
+            let message = capsule.not_expected(&stuck);
+            assert_eq!(message.is_some(), told, "{message:?}");
+            assert!(message.is_none_or(|message| message.contains("expected no-orphans") && message.contains("stuck")));
         }
     }
 }

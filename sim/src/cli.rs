@@ -99,7 +99,7 @@ Examples:
   cofferdam shrink g3:0x4d2                        into corpus/found, or ./capsules outside a workspace
   cofferdam shrink old.toml --out small.toml --for 5m
 
-Exit codes: 1 it fails and was shrunk, 2 wrong usage or it passes, 3 harness error, 125 stale";
+Exit codes: 1 it fails and was shrunk, 2 wrong usage, it passes or a capsule fails in another way, 3 harness error, 125 stale";
 
 const BUGS_HELP: &str = "\
 Examples:
@@ -204,7 +204,7 @@ pub struct BugsArgs {
     /// Which bugs [default: all]
     pub names: Vec<String>,
     /// How many seeds to hunt each bug with
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, visible_alias = "runs", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// How plans are drawn; what comes behind the first is only compared with it: `mix,times`, or `all`
     #[arg(long, value_name = "NAMES", default_value = "mix", value_parser = bugs::parse_strategies)]
@@ -294,9 +294,13 @@ fn of_no_bug(capsule: &Capsule) -> Option<String> {
 fn shrink_for(runner: &Runner, args: &ShrinkArgs, subject: Subject) -> Exit {
     let (outcome, bug, story) = match subject {
         Subject::Drawn(drawn) => (runner.run_plan(drawn.seed, drawn.plan()), planted(), None),
-        Subject::Capsule(_, capsule) => {
-            let Capsule { plan, bug, story, seed, .. } = *capsule;
-            (runner.run_plan(Seed(seed), plan), bug, Some(story))
+        Subject::Capsule(path, capsule) => {
+            let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
+            if let Some(message) = capsule.not_expected(&outcome) {
+                return complain(&format!("{}: {message}", path.display()), Exit::Usage);
+            }
+            // What a hunt hands over as a capsule does not say whose build found it.
+            (outcome, capsule.bug.or_else(planted), Some(capsule.story))
         }
     };
     let options = ShrinkOptions {

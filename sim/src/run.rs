@@ -13,7 +13,7 @@ use crate::seed::Seed;
 use crate::signature::{Phase, Place};
 use crate::tally::Tally;
 use crate::verdict::{Outcome, Verdict};
-use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec, quietly};
+use crate::world::{Budget, Counters, ProcessSpec, Recording, RunEnd, WorldSpec, quietly};
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
@@ -73,15 +73,23 @@ impl Runner {
 
     /// Runs a plan under a seed.
     pub fn run_plan(&self, seed: Seed, plan: Plan) -> Outcome {
-        self.run_noting(seed, plan, false)
+        let budget = plan.budget();
+        self.run_noting(seed, plan, false, budget)
+    }
+
+    /// Runs a plan under a seed, but ends the run after so many deliveries.
+    pub fn run_up_to(&self, events: u64, seed: Seed, plan: Plan) -> Outcome {
+        let budget = plan.budget();
+        self.run_noting(seed, plan, false, Budget { events: budget.events.min(events), ..budget })
     }
 
     /// Runs a plan under a seed, and writes down every free choice.
     pub fn run_with_picks(&self, seed: Seed, plan: Plan) -> Outcome {
-        self.run_noting(seed, plan, true)
+        let budget = plan.budget();
+        self.run_noting(seed, plan, true, budget)
     }
 
-    fn run_noting(&self, seed: Seed, plan: Plan, record_picks: bool) -> Outcome {
+    fn run_noting(&self, seed: Seed, plan: Plan, record_picks: bool, budget: Budget) -> Outcome {
         let staging = match self.stage(seed, &plan) {
             Ok(staging) => staging,
             Err(message) => return failed(seed, plan, format!("the plan cannot be staged: {message}")),
@@ -96,7 +104,7 @@ impl Runner {
             tuning: plan.tuning.clone(),
             picks: plan.picks.clone(),
             record_picks,
-            budget: plan.budget(),
+            budget,
         };
         match catch_unwind(AssertUnwindSafe(|| (self.world)(spec))) {
             Ok(recording) => judged(seed, plan, (&staging.job, staging.reference.as_ref(), staging.models), recording),

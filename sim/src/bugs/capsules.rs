@@ -1,7 +1,7 @@
 //! The capsules of planted bugs, `corpus/capsules/NAME.toml`: the smallest known run that each of them spoils.
 //!
-//! With the bug the capsule fails, without it the run passes and all its faults fire; only then is it kept. `cargo test`
-//! replays them on the clean engine; `bugs` replays them with the bug before it hunts.
+//! With the bug the capsule fails, without it the run passes and all its faults fire; only then is it kept, and only if the one
+//! that is there is no smaller. `cargo test` replays them on the clean engine; `bugs` replays them with the bug before it hunts.
 //!
 //! Without faults a run shows nothing of what it tries, and passes for ever. So the last event before bug and no bug part is
 //! written into such a capsule: a run has to come there.
@@ -14,6 +14,7 @@ use crate::hunt::keep::{Keeping, shrunk_elsewhere, to_shrink};
 use crate::hunt::ledger::Failure;
 use crate::hunt::pool::ChildCommand;
 use crate::shrink::command::Report;
+use crate::shrink::fresh::weight;
 use crate::story::{self, Marked};
 use cofferdam_properties::history::{History, What};
 use std::path::{Path, PathBuf};
@@ -95,13 +96,15 @@ fn last_event(history: &History, common: usize) -> Option<String> {
     Some(format!("{last}#{}", names.filter(|name| *name == last).count()))
 }
 
-/// Shrinks a failure of `planted`, and keeps the capsule if the clean engine passes it.
+/// Shrinks a failure of `planted`, and keeps the capsule if the clean engine passes it. `replayed` is what came of the one
+/// that is there.
 pub fn shrink(
     root: &Path,
     bug: &PlantedBug,
     planted: &ChildCommand,
     failure: &Failure,
     time: Duration,
+    replayed: Option<&str>,
 ) -> Result<Option<Report>, String> {
     let draft = root.join("target/bugs/capsules").join(format!("{}.toml", bug.name));
     let keeping = Keeping { folder: PathBuf::new(), time, hang_after: HANG_AFTER, json: true };
@@ -112,13 +115,20 @@ pub fn shrink(
     if report.verified {
         settle(&draft, planted)?;
     }
-    if report.verified && passes_here(&draft)? {
-        let path = path(root, bug);
+    let path = path(root, bug);
+    let good = replayed.is_some_and(convicts);
+    if report.verified && !(good && is_no_larger(&path, &draft)) && passes_here(&draft)? {
         std::fs::create_dir_all(path.parent().expect("a file lies in a folder"))
             .and_then(|()| std::fs::copy(&draft, &path).map(drop))
             .map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(Some(report))
+}
+
+/// Whether one capsule is as small as another, or smaller.
+fn is_no_larger(one: &Path, other: &Path) -> bool {
+    let weight = |path: &Path| text::load(path).ok().map(|capsule| weight(&capsule.plan));
+    weight(one).zip(weight(other)).is_some_and(|(one, other)| one <= other)
 }
 
 /// Whether this program, which has no bug, passes a capsule with all its faults fired.

@@ -33,7 +33,7 @@ pub fn main(runner: &Runner) -> Exit {
     for order in orders {
         let answered = order.and_then(|order| answer(runner, &order));
         if let Err(error) = answered {
-            out::complain(format_args!("error: a child of the hunt cannot go on: {error}"));
+            out::complain(format_args!("error: a child of the hunt failed: {error}"));
             return Exit::Harness;
         }
     }
