@@ -19,7 +19,7 @@ const NOT_RUN: [&str; 6] = [
     "COFFERDAM_FROM=fresh COFFERDAM_SEEDS=5000 cargo test",
     "cargo build --release",
     "cofferdam bugs buffer-cleared-before-staged\nCOFFERDAM_PLANTED=buffer-cleared-before-staged \
-     target/bugs/target/release/cofferdam hunt --from g3:0x0",
+     target/bugs/target/release/cofferdam hunt --from g4:0x0",
     "cofferdam bugs buffer-cleared-before-staged --seeds 3000",
 ];
 

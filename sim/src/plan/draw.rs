@@ -7,7 +7,8 @@
 //! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
 //!    of the first, trouble with storage or links, a change of leaders (`leadership`), … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    (`trigger`), so that what is restored is not empty.
-//! 5. Clients come last (`client`), some with a fault of their own.
+//! 5. Where snapshots are uploaded in parts, every second plan has a fault for their completion.
+//! 6. Clients come last (`client`), some with a fault of their own.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 
@@ -60,10 +61,11 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
         let channels = pace::channels(&pace);
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
-        let clients = client::clients(&pace);
-        (Just(pace), channels, policy, failover, tuning, faults, clients).prop_map(
-            move |(pace, (batch_records, credits), policy, failover, tuning, mut faults, clients)| {
+        let (clients, completions) = (client::clients(&pace), proptest::option::of(storage::doubtful_completions()));
+        (Just(pace), channels, policy, failover, tuning, (faults, completions), clients).prop_map(
+            move |(pace, (batch_records, credits), policy, failover, tuning, (mut faults, completions), clients)| {
                 let (clients, struck) = clients;
+                faults.extend(completions.filter(|_| policy.uploads_in_parts()));
                 faults.extend(struck);
                 let (heartbeat_interval_ms, silent_beats, supervisor_delay_ms) = failover;
                 Plan {

@@ -293,8 +293,22 @@ pub fn of_kind(kind: &str, process: Target, plan: &Plan, draws: &mut Draws) -> F
         "slow links" => FaultKind::SlowLinks { process, factor: 5 + draws.below(55) as u32, for_ms },
         "wall clock jump" => FaultKind::JumpWallClock { process, by_ms: draws.below(200_000_000) as i64 - 100_000_000 },
         "stalled storage" => FaultKind::StallStorage { process, for_ms },
-        _ => of_storage(kind, for_ms, draws),
+        _ => in_parts(plan, of_storage(kind, for_ms, draws), draws),
     }
+}
+
+/// Where snapshots are uploaded in parts, some of what would strike all that is asked of them strikes their completion.
+fn in_parts(plan: &Plan, mut what: FaultKind, draws: &mut Draws) -> FaultKind {
+    if let FaultKind::FailStorage { prefix, requests: requests @ (Requests::Writes | Requests::All), .. }
+    | FaultKind::LoseReplies { prefix, requests: requests @ Requests::All, .. }
+    | FaultKind::HangStorage { prefix, requests: requests @ (Requests::Writes | Requests::All), .. } = &mut what
+        && prefix == "checkpoints/chk"
+        && plan.policy.uploads_in_parts()
+        && draws.below(2) == 0
+    {
+        *requests = Requests::Completions;
+    }
+    what
 }
 
 const PREFIXES: [&str; 6] =

@@ -5,6 +5,7 @@
 
 use super::pace::Pace;
 use crate::plan::Policy;
+use crate::plan::policy::WHOLE;
 use cofferdam_engine::config::{CheckpointMode, RestartStrategy, RetentionPolicy, SnapshotMode};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -94,9 +95,6 @@ fn timeout(pace: &Pace) -> impl Strategy<Value = u64> + use<> {
 fn modes() -> impl Strategy<Value = CheckpointMode> {
     prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)]
 }
-
-/// No snapshot of a plan is larger.
-const WHOLE: usize = 1 << 20;
 
 /// How much longer the slowest upload takes in parts, one after the other.
 const SLOWER_IN_PARTS_MS: u64 = 400;

@@ -1,6 +1,6 @@
 //! Storage faults.
 
-use super::trigger::any_trigger;
+use super::trigger::{any_trigger, at_checkpoint};
 use crate::plan::draw::pace::Pace;
 use crate::world::{Fault, FaultKind, Requests, Trigger};
 use cofferdam_engine::door::LISTING_AGE_MAX;
@@ -119,4 +119,18 @@ pub fn failing_uploads(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
         late_ms: 0,
     });
     (at, prop_oneof![3 => failing, 1 => silent]).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+/// Uploads in parts that fail at their last step, or do not say whether it was taken: now, later or never.
+pub fn doubtful_completions() -> BoxedStrategy<Fault> {
+    let (prefix, requests) = ("checkpoints/chk", Requests::Completions);
+    let late = prop_oneof![1 => Just(0), 2 => 1..400_u64];
+    let what = prop_oneof![
+        2 => burst().prop_map(move |count| FaultKind::FailStorage { prefix: prefix.to_owned(), requests, count }),
+        4 => (burst(), late).prop_map(move |(count, late_ms)| {
+            FaultKind::LoseReplies { prefix: prefix.to_owned(), requests, count, late_ms }
+        }),
+        2 => (1..3_u32).prop_map(move |count| FaultKind::HangStorage { prefix: prefix.to_owned(), requests, count }),
+    ];
+    (at_checkpoint(), what).prop_map(|(at, what)| Fault { at, what }).boxed()
 }
