@@ -42,7 +42,7 @@
 
 mod calibrate;
 mod failure;
-mod faults;
+pub(crate) mod faults;
 mod regressions;
 mod seeds;
 mod steering;

@@ -307,18 +307,18 @@ mod tests {
     }
 
     #[test]
-    fn plans_that_upload_in_parts_often_doubt_a_completion_and_no_others_do() {
+    fn plans_that_upload_in_parts_often_doubt_an_upload_and_no_others_do() {
         let doubts = |plan: &Plan| {
-            let completions = |what: &FaultKind| {
+            let of_upload = |what: &FaultKind| {
                 let requests = match what {
                     FaultKind::FailStorage { requests, .. }
                     | FaultKind::LoseReplies { requests, .. }
                     | FaultKind::HangStorage { requests, .. } => *requests,
                     _ => return false,
                 };
-                requests == Requests::Completions
+                matches!(requests, Requests::Parts | Requests::Completions)
             };
-            plan.faults.iter().any(|fault| completions(&fault.what))
+            plan.faults.iter().any(|fault| of_upload(&fault.what))
         };
         let plans = (0..2_000).map(Seed).map(Plan::of);
         let (parts, whole): (Vec<Plan>, Vec<Plan>) = plans.partition(|plan| plan.policy.uploads_in_parts());

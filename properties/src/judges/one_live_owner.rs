@@ -6,7 +6,7 @@
 //! 1. Each slot is written once, and never by a generation older than the newest durable one.
 //! 2. Attempts are deployed by a durable leadership, with rising numbers, and by the process that took it.
 //! 3. A leader triggers, and counts acks, for its newest attempt only.
-//! 4. A subtask restores and takes its snapshots in one process per attempt.
+//! 4. A subtask restores and takes its snapshots in one process per attempt, and no process goes back to an older attempt.
 //! 5. A sink commits what it has staged or was restored with, and only what a durable checkpoint *of its own line*
 //!    covers: one that its attempt took, or the one it was restored from. A later attempt's checkpoint covers nothing
 //!    that an older attempt staged.
@@ -77,6 +77,8 @@ struct Owners {
     leaders: BTreeMap<Generation, Incarnation>,
     attempts: BTreeMap<Generation, Attempt>,
     subtasks: BTreeMap<(Attempt, SubtaskId), Incarnation>,
+    /// The newest attempt that ran in each.
+    newest: BTreeMap<Incarnation, Attempt>,
 }
 
 fn judge_claims(case: &Case<'_>) -> Option<Violation> {
@@ -100,6 +102,12 @@ fn judge_claims(case: &Case<'_>) -> Option<Violation> {
                 (checkpoint.to_string(), message)
             }
             Event::Restored { attempt, subtask, .. } | Event::SnapshotTaken { attempt, subtask, .. } => {
+                let newest = owners.newest.entry(entry.by).or_default();
+                *newest = (*newest).max(*attempt);
+                if *newest > *attempt {
+                    let message = format!("runs in {} {}, which has run {newest}", entry.by.process, entry.by.number);
+                    return Some(Violation::new(NAME, at, format!("{subtask} of {attempt}"), message));
+                }
                 let owner = *owners.subtasks.entry((*attempt, *subtask)).or_insert(entry.by);
                 if owner == entry.by {
                     return None;
@@ -401,6 +409,17 @@ mod tests {
         let snapshot = story.find(|what| matches!(what, What::Claim(Event::SnapshotTaken { .. })));
         story.history.entries[snapshot].by.process = worker(1);
         assert_eq!(message(&story), "runs in worker-0 1 as well");
+    }
+
+    #[test]
+    fn a_process_that_goes_back_to_an_older_attempt_convicts() {
+        let mut story = Story::begun();
+        let restored = story.find(|what| matches!(what, What::Claim(Event::Restored { .. })));
+        let older = story.history.entries[restored].clone();
+        story.deploy();
+        assert_eq!(story.judge_by(NAME), None);
+        story.history.entries.push(older);
+        assert_eq!(message(&story), "runs in worker-0 1, which has run a1.2");
     }
 
     #[test]

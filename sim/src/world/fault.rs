@@ -90,6 +90,8 @@ pub enum Requests {
     Deletes,
     /// All of them.
     All,
+    /// Parts of uploads, which are writes as well.
+    Parts,
     /// Completions of uploads in parts, which are writes as well.
     Completions,
 }
@@ -103,7 +105,7 @@ impl Requests {
     /// The kind that this one is part of.
     pub fn at_large(self) -> Self {
         match self {
-            Self::Completions => Self::Writes,
+            Self::Parts | Self::Completions => Self::Writes,
             Self::Writes | Self::Reads | Self::Deletes | Self::All => self,
         }
     }
@@ -427,6 +429,7 @@ impl fmt::Display for Requests {
             Self::Reads => "reads",
             Self::Deletes => "deletes",
             Self::All => "requests",
+            Self::Parts => "parts of uploads",
             Self::Completions => "completions of uploads",
         })
     }

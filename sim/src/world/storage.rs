@@ -117,7 +117,8 @@ impl Request {
     fn kind(&self) -> Requests {
         match self {
             Self::Read(_) | Self::List => Requests::Reads,
-            Self::Write(..) | Self::Part(..) | Self::Call(_) => Requests::Writes,
+            Self::Write(..) | Self::Call(_) => Requests::Writes,
+            Self::Part(..) => Requests::Parts,
             Self::Complete(..) => Requests::Completions,
             Self::Delete | Self::Abort(_) => Requests::Deletes,
         }

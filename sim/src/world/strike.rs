@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_is_a_write_and_not_every_write_is_one() {
+    fn parts_and_completions_are_writes_and_not_every_write_is_one() {
         let mut faults = Faults::new(Vec::new(), u64::MAX);
         let hang = |requests| Counted { fault: 0, prefix: String::new(), requests, left: 1, verdict: Verdict::Hang };
         faults.counted.push(hang(Requests::Completions));
@@ -499,5 +499,8 @@ mod tests {
         assert_eq!(faults.judge_request(0, "a", Requests::Completions), (Verdict::Hang, Some(0)));
         faults.counted.push(hang(Requests::Writes));
         assert_eq!(faults.judge_request(0, "a", Requests::Completions), (Verdict::Hang, Some(0)));
+        faults.counted.push(hang(Requests::Parts));
+        assert_eq!(faults.judge_request(0, "a", Requests::Completions), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request(0, "a", Requests::Parts), (Verdict::Hang, Some(0)));
     }
 }
