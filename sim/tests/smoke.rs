@@ -130,4 +130,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0xce1f_c45b_1ac7_5ed4;
+const GENERATOR_DIGEST: u64 = 0x69fa_12f9_4865_956a;

@@ -99,9 +99,9 @@ fn modes() -> impl Strategy<Value = CheckpointMode> {
 /// How much longer the slowest upload takes in parts, one after the other.
 const SLOWER_IN_PARTS_MS: u64 = 400;
 
-/// Snapshots are small here; every fourth plan uploads some of them in parts.
+/// Snapshots are small here; every fourth plan uploads most of them in parts.
 fn parts() -> impl Strategy<Value = usize> {
-    prop_oneof![3 => Just(WHOLE), 1 => 600..3_000_usize]
+    prop_oneof![3 => Just(WHOLE), 1 => 150..2_000_usize]
 }
 
 /// What becomes of the retained checkpoints at the end.
