@@ -31,8 +31,10 @@ pub fn runner() -> Runner {
 
 fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
     let initial = plan.input.objects(seed, INPUT);
+    let mut models = Models::default();
     let (job, reference) = match &plan.input {
         InputShape::Graph(spec) => {
+            models = spec.models();
             let graph = spec.build(INPUT, OUTPUT).map_err(|e| e.to_string())?;
             (Job { graph: Arc::new(graph), config: plan.config() }, spec.reference(OUTPUT))
         }
@@ -50,7 +52,7 @@ fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {
         }
     };
     let processes = processes(plan, &job);
-    Ok(Staging { job, initial, reference: Some(reference), models: Models::default(), processes })
+    Ok(Staging { job, initial, reference: Some(reference), models, processes })
 }
 
 fn parameters(plan: &Plan) -> JobParameters {

@@ -309,6 +309,26 @@ mod tests {
     }
 
     #[test]
+    fn plans_that_upload_in_parts_often_doubt_an_upload_and_no_others_do() {
+        let doubts = |plan: &Plan| {
+            let of_upload = |what: &FaultKind| {
+                let requests = match what {
+                    FaultKind::FailStorage { requests, .. }
+                    | FaultKind::LoseReplies { requests, .. }
+                    | FaultKind::HangStorage { requests, .. } => *requests,
+                    _ => return false,
+                };
+                matches!(requests, Requests::Parts | Requests::Completions)
+            };
+            plan.faults.iter().any(|fault| of_upload(&fault.what))
+        };
+        let plans = (0..2_000).map(Seed).map(Plan::of);
+        let (parts, whole): (Vec<Plan>, Vec<Plan>) = plans.partition(|plan| plan.policy.uploads_in_parts());
+        assert_eq!(whole.iter().filter(|plan| doubts(plan)).count(), 0);
+        assert!(parts.iter().filter(|plan| doubts(plan)).count() * 3 > parts.len());
+    }
+
+    #[test]
     fn every_third_plan_or_so_has_a_second_coordinator() {
         let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
         let leases: Vec<u64> = plans.iter().filter_map(|plan| plan.standby_lease_ms).collect();

@@ -61,7 +61,7 @@ impl Faults {
 }
 
 /// Storage faults that would strike input and output strike the systems that it writes to instead.
-pub(super) fn outside(fault: &mut FaultKind) {
+pub(crate) fn outside(fault: &mut FaultKind) {
     match fault {
         FaultKind::SlowStorage { prefix, .. }
         | FaultKind::ThrottleStorage { prefix, .. }

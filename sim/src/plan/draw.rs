@@ -7,7 +7,9 @@
 //! 4. Faults are drawn as a *scenario* (`scenario`, `storage`): a crash at a point, a second crash during the recovery
 //!    of the first, trouble with storage or links, a change of leaders (`leadership`), … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    (`trigger`), so that what is restored is not empty.
-//! 5. Clients come last (`client`), some with a fault of their own.
+//! 5. Where snapshots are uploaded in parts, every second plan has a fault for a part or the completion, and where a sink
+//!    writes to a system outside, for what it asks there.
+//! 6. Clients come last (`client`), some with a fault of their own.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 
@@ -22,6 +24,7 @@ mod trigger;
 use super::{InputShape, JobKind, OwnShape, Plan, input};
 use crate::seed::Seed;
 use crate::world::Picks;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -61,9 +64,12 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
         let clients = client::clients(&pace);
-        (Just(pace), channels, policy, failover, tuning, faults, clients).prop_map(
-            move |(pace, (batch_records, credits), policy, failover, tuning, mut faults, clients)| {
-                let (clients, struck) = clients;
+        let doubts = (option::of(storage::doubtful_uploads()), option::of(storage::doubtful_calls()));
+        (Just(pace), channels, policy, failover, tuning, (faults, doubts), clients).prop_map(
+            move |(pace, (batch_records, credits), policy, failover, tuning, (mut faults, doubts), clients)| {
+                let ((uploads, calls), (clients, struck)) = (doubts, clients);
+                faults.extend(uploads.filter(|_| policy.uploads_in_parts()));
+                faults.extend(calls.filter(|_| pace.input.writes_outside()));
                 faults.extend(struck);
                 let (heartbeat_interval_ms, silent_beats, supervisor_delay_ms) = failover;
                 Plan {

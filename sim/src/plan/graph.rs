@@ -13,15 +13,19 @@
 mod build;
 mod draw;
 mod functions;
+mod outside;
 mod reference;
 mod show;
 mod smaller;
 
 pub use draw::draw;
 pub use functions::Datum;
+pub use outside::LOG;
 
+use crate::external::Log;
 use crate::seed::Seed;
 use bytes::Bytes;
+use cofferdam_properties::external::Models;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -129,6 +133,8 @@ pub enum Operator {
     Enrich,
     /// A sink of text files.
     Write,
+    /// A sink to a log outside.
+    Append,
 }
 
 impl Operator {
@@ -157,7 +163,13 @@ impl Operator {
             Self::Tag => "tag",
             Self::Enrich => "enrich",
             Self::Write => "write",
+            Self::Append => "append",
         }
+    }
+
+    /// Whether nothing comes out of it.
+    pub fn is_sink(&self) -> bool {
+        matches!(self, Self::Write | Self::Append)
     }
 
     /// How many inputs it has.
@@ -175,7 +187,7 @@ impl Operator {
             Self::Sum | Self::Greatest | Self::Distinct | Self::Tick { .. } => true,
             Self::RunningSum | Self::Last | Self::Session { .. } => true,
             Self::Join | Self::CoGroup | Self::Gate => true,
-            Self::Generate { .. } | Self::Read { .. } | Self::Apply(_) | Self::Write => false,
+            Self::Generate { .. } | Self::Read { .. } | Self::Apply(_) | Self::Write | Self::Append => false,
             Self::Number | Self::Hold | Self::Gather { .. } | Self::Tag | Self::Enrich => false,
         }
     }
@@ -195,7 +207,7 @@ impl Operator {
     /// Whether records that come again make records come out again, and nothing else.
     pub fn only_repeats(&self) -> bool {
         match self {
-            Self::Generate { .. } | Self::Read { .. } | Self::Apply(_) | Self::Write => true,
+            Self::Generate { .. } | Self::Read { .. } | Self::Apply(_) | Self::Write | Self::Append => true,
             Self::Greatest | Self::Distinct | Self::Hold | Self::Gather { .. } | Self::Join | Self::Tag => true,
             Self::Sum | Self::Tick { .. } | Self::CoGroup | Self::Enrich => false,
             Self::RunningSum | Self::Last | Self::Session { .. } | Self::Number | Self::Gate => false,
@@ -206,7 +218,7 @@ impl Operator {
 impl Node {
     /// Whether it is a sink.
     pub fn is_sink(&self) -> bool {
-        self.operator == Operator::Write
+        self.operator.is_sink()
     }
 
     /// Whether it is a source.
@@ -261,7 +273,8 @@ impl GraphSpec {
                 Operator::Gate => at(1),
                 Operator::Tag => at(0).saturating_add(at(1)),
                 Operator::Distinct | Operator::RunningSum | Operator::Number => at(0),
-                Operator::Hold | Operator::Gather { .. } | Operator::Enrich | Operator::Write => at(0),
+                Operator::Hold | Operator::Gather { .. } | Operator::Enrich => at(0),
+                Operator::Write | Operator::Append => at(0),
             };
             volumes.push(expanded(head, node.fused));
         }
@@ -306,6 +319,17 @@ impl GraphSpec {
             all.div_ceil(u64::from(sharing))
         };
         self.nodes.iter().enumerate().map(load).collect()
+    }
+
+    /// Whether some sink writes to the log outside.
+    pub fn writes_outside(&self) -> bool {
+        self.nodes.iter().any(|node| node.operator == Operator::Append)
+    }
+
+    /// The systems outside that it writes to.
+    pub fn models(&self) -> Models {
+        let models = Models::default();
+        if self.writes_outside() { models.with(LOG, Log::new) } else { models }
     }
 
     /// The objects that its sources read.

@@ -69,6 +69,14 @@ impl InputShape {
         }
     }
 
+    /// Whether a sink of a drawn job writes to a system outside.
+    pub fn writes_outside(&self) -> bool {
+        match self {
+            Self::Graph(spec) => spec.writes_outside(),
+            Self::Files { .. } | Self::Generated { .. } | Self::Own(_) => false,
+        }
+    }
+
     /// How many operators the job has.
     pub fn operators(&self) -> usize {
         match self {

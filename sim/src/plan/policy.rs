@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
+/// No snapshot of a plan is larger.
+pub(super) const WHOLE: usize = 1 << 20;
+
 /// See the head of the file. Times are virtual milliseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,11 +38,16 @@ impl Policy {
             tolerable_failures: u32::MAX,
             mode: CheckpointMode::ExactlyOnce,
             snapshot: SnapshotMode::Sync,
-            part_bytes: 1 << 20,
+            part_bytes: WHOLE,
             retained: 1,
             retention: RetentionPolicy::Never,
             restart: RestartStrategy::FixedDelay { attempts: 10_000, delay: Duration::from_millis(10) },
         }
+    }
+
+    /// Whether snapshots of plans are uploaded in parts, the larger ones.
+    pub fn uploads_in_parts(&self) -> bool {
+        self.part_bytes < WHOLE
     }
 
     /// The part of the job's configuration that is about checkpoints.

@@ -4,6 +4,7 @@
 //! that makes it happen. How often an event comes up is estimated from below, so that a fault that waits for a later
 //! occurrence mostly finds it.
 
+use crate::check::faults;
 use crate::plan::input::Draws;
 use crate::plan::{InputShape, LONG_PAUSE_MS, Plan};
 use crate::world::{CheckpointAt, Fault, FaultKind, Point, Requests, Target, Trigger};
@@ -293,8 +294,28 @@ pub fn of_kind(kind: &str, process: Target, plan: &Plan, draws: &mut Draws) -> F
         "slow links" => FaultKind::SlowLinks { process, factor: 5 + draws.below(55) as u32, for_ms },
         "wall clock jump" => FaultKind::JumpWallClock { process, by_ms: draws.below(200_000_000) as i64 - 100_000_000 },
         "stalled storage" => FaultKind::StallStorage { process, for_ms },
-        _ => of_storage(kind, for_ms, draws),
+        _ => fitted(plan, of_storage(kind, for_ms, draws), draws),
     }
+}
+
+/// Where snapshots are uploaded in parts, some of what would strike all that is asked of them strikes a part or the completion;
+/// where a sink writes to a system outside, some of what would strike output strikes that.
+fn fitted(plan: &Plan, mut what: FaultKind, draws: &mut Draws) -> FaultKind {
+    if let FaultKind::FailStorage { prefix, requests: requests @ (Requests::Writes | Requests::All), .. }
+    | FaultKind::LoseReplies { prefix, requests: requests @ Requests::All, .. }
+    | FaultKind::HangStorage { prefix, requests: requests @ (Requests::Writes | Requests::All), .. } = &mut what
+        && prefix == "checkpoints/chk"
+        && plan.policy.uploads_in_parts()
+        && draws.below(2) == 0
+    {
+        *requests = if draws.below(3) == 0 { Requests::Parts } else { Requests::Completions };
+    }
+    // Nobody deletes anything there.
+    let deletes = matches!(what, FaultKind::LoseReplies { requests: Requests::Deletes, .. });
+    if plan.input.writes_outside() && !deletes && draws.below(2) == 0 {
+        faults::outside(&mut what);
+    }
+    what
 }
 
 const PREFIXES: [&str; 6] =

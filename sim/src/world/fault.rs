@@ -90,6 +90,25 @@ pub enum Requests {
     Deletes,
     /// All of them.
     All,
+    /// Parts of uploads, which are writes as well.
+    Parts,
+    /// Completions of uploads in parts, which are writes as well.
+    Completions,
+}
+
+impl Requests {
+    /// Whether a request of this kind is one of them.
+    pub fn cover(self, kind: Self) -> bool {
+        self == Self::All || self == kind || self == kind.at_large()
+    }
+
+    /// The kind that this one is part of.
+    pub fn at_large(self) -> Self {
+        match self {
+            Self::Parts | Self::Completions => Self::Writes,
+            Self::Writes | Self::Reads | Self::Deletes | Self::All => self,
+        }
+    }
 }
 
 /// What strikes. All windows end, all counts are forgotten, and what is on a slow way goes on at its ordinary pace when
@@ -410,6 +429,8 @@ impl fmt::Display for Requests {
             Self::Reads => "reads",
             Self::Deletes => "deletes",
             Self::All => "requests",
+            Self::Parts => "parts of uploads",
+            Self::Completions => "completions of uploads",
         })
     }
 }

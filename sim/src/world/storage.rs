@@ -117,7 +117,9 @@ impl Request {
     fn kind(&self) -> Requests {
         match self {
             Self::Read(_) | Self::List => Requests::Reads,
-            Self::Write(..) | Self::Part(..) | Self::Complete(..) | Self::Call(_) => Requests::Writes,
+            Self::Write(..) | Self::Call(_) => Requests::Writes,
+            Self::Part(..) => Requests::Parts,
+            Self::Complete(..) => Requests::Completions,
             Self::Delete | Self::Abort(_) => Requests::Deletes,
         }
     }
@@ -147,7 +149,7 @@ impl State {
     /// Sends a request on its way.
     fn request(&mut self, door: &Door, path: String, request: Request) -> WaitId {
         let world = &door.world;
-        let site = identity((&path, request.kind() as u8));
+        let site = identity((&path, request.kind().at_large() as u8));
         let occurrence = self.count(door.index, Domain::Storage, site);
         let key = identity((door.key, site, occurrence));
         let word = world.keyed.draw(Domain::Storage, key, 0);

@@ -224,7 +224,7 @@ impl Faults {
             return (Verdict::Fail, Some(window.fault));
         }
         let hit = self.counted.iter_mut().find(|counted| {
-            (counted.requests == Requests::All || counted.requests == kind)
+            counted.requests.cover(kind)
                 && !(kind == Requests::Reads && matches!(counted.verdict, Verdict::LoseReply { .. }))
                 && path.starts_with(counted.prefix.as_str())
         });
@@ -488,5 +488,19 @@ mod tests {
         assert_eq!(faults.judge_request(0, "a/1", Requests::Writes), (Verdict::Fail, Some(0)));
         assert_eq!(faults.judge_request(0, "a/1", Requests::Writes), (Verdict::Fail, Some(0)));
         assert_eq!(faults.judge_request(0, "a/1", Requests::Writes), (Verdict::Fair, None));
+    }
+
+    #[test]
+    fn parts_and_completions_are_writes_and_not_every_write_is_one() {
+        let mut faults = Faults::new(Vec::new(), u64::MAX);
+        let hang = |requests| Counted { fault: 0, prefix: String::new(), requests, left: 1, verdict: Verdict::Hang };
+        faults.counted.push(hang(Requests::Completions));
+        assert_eq!(faults.judge_request(0, "a", Requests::Writes), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request(0, "a", Requests::Completions), (Verdict::Hang, Some(0)));
+        faults.counted.push(hang(Requests::Writes));
+        assert_eq!(faults.judge_request(0, "a", Requests::Completions), (Verdict::Hang, Some(0)));
+        faults.counted.push(hang(Requests::Parts));
+        assert_eq!(faults.judge_request(0, "a", Requests::Completions), (Verdict::Fair, None));
+        assert_eq!(faults.judge_request(0, "a", Requests::Parts), (Verdict::Hang, Some(0)));
     }
 }

@@ -5,6 +5,7 @@
 
 use super::pace::Pace;
 use crate::plan::Policy;
+use crate::plan::policy::WHOLE;
 use cofferdam_engine::config::{CheckpointMode, RestartStrategy, RetentionPolicy, SnapshotMode};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -95,15 +96,12 @@ fn modes() -> impl Strategy<Value = CheckpointMode> {
     prop_oneof![4 => Just(CheckpointMode::ExactlyOnce), 1 => Just(CheckpointMode::AtLeastOnce)]
 }
 
-/// No snapshot of a plan is larger.
-const WHOLE: usize = 1 << 20;
-
 /// How much longer the slowest upload takes in parts, one after the other.
 const SLOWER_IN_PARTS_MS: u64 = 400;
 
-/// Snapshots are small here; every fourth plan uploads some of them in parts.
+/// Snapshots are small here; every fourth plan uploads most of them in parts.
 fn parts() -> impl Strategy<Value = usize> {
-    prop_oneof![3 => Just(WHOLE), 1 => 600..3_000_usize]
+    prop_oneof![3 => Just(WHOLE), 1 => 150..2_000_usize]
 }
 
 /// What becomes of the retained checkpoints at the end.

@@ -1,6 +1,6 @@
 //! Storage faults.
 
-use super::trigger::any_trigger;
+use super::trigger::{any_trigger, at_checkpoint};
 use crate::plan::draw::pace::Pace;
 use crate::world::{Fault, FaultKind, Requests, Trigger};
 use cofferdam_engine::door::LISTING_AGE_MAX;
@@ -119,4 +119,40 @@ pub fn failing_uploads(at: BoxedStrategy<Trigger>) -> BoxedStrategy<Fault> {
         late_ms: 0,
     });
     (at, prop_oneof![3 => failing, 1 => silent]).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+/// Uploads in parts of which a part or the last step fails, or does not say whether it was done: now, later or never.
+pub fn doubtful_uploads() -> BoxedStrategy<Fault> {
+    let prefix = || "checkpoints/chk".to_owned();
+    let requests = || prop_oneof![1 => Just(Requests::Parts), 2 => Just(Requests::Completions)];
+    let late = prop_oneof![1 => Just(0), 2 => 1..400_u64];
+    let what = prop_oneof![
+        2 => (requests(), burst()).prop_map(move |(requests, count)| {
+            FaultKind::FailStorage { prefix: prefix(), requests, count }
+        }),
+        4 => (requests(), burst(), late).prop_map(move |(requests, count, late_ms)| {
+            FaultKind::LoseReplies { prefix: prefix(), requests, count, late_ms }
+        }),
+        2 => (requests(), 1..3_u32).prop_map(move |(requests, count)| {
+            FaultKind::HangStorage { prefix: prefix(), requests, count }
+        }),
+    ];
+    (at_checkpoint(), what).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+/// Systems outside that do not do what they are asked, do not say so, or are out of reach.
+pub fn doubtful_calls() -> BoxedStrategy<Fault> {
+    let (prefix, requests) = (|| "external/".to_owned(), Requests::All);
+    let late = prop_oneof![1 => Just(0), 2 => 1..400_u64];
+    let what = prop_oneof![
+        2 => burst().prop_map(move |count| FaultKind::FailStorage { prefix: prefix(), requests, count }),
+        4 => (burst(), late).prop_map(move |(count, late_ms)| {
+            FaultKind::LoseReplies { prefix: prefix(), requests, count, late_ms }
+        }),
+        1 => (1..3_u32).prop_map(move |count| FaultKind::HangStorage { prefix: prefix(), requests, count }),
+        1 => (4..60_u32, 20..600_u64).prop_map(move |(factor, for_ms)| {
+            FaultKind::SlowStorage { prefix: prefix(), factor, for_ms }
+        }),
+    ];
+    (at_checkpoint(), what).prop_map(|(at, what)| Fault { at, what }).boxed()
 }

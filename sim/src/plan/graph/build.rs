@@ -1,6 +1,7 @@
 //! A random graph as a job, through the public API.
 
 use super::functions::{self, CoGroup, Datum, Enrich, Gate, Hold, Join, Number, Session, Tag, Tick, Total, told};
+use super::outside::LogSink;
 use super::{GraphSpec, Node, Operator, Step, Travel};
 use cofferdam_engine::connectors::{FileSink, Generator, TextLines};
 use cofferdam_engine::error::Result;
@@ -73,6 +74,10 @@ impl<'j> Site<'_, 'j> {
             Operator::Write => {
                 let sink = FileSink::new(&functions::folder_of(self.output, self.n), Datum::format);
                 let _ = self.stream(0).sink(uid, sink).parallelism(self.node().parallelism);
+                return None;
+            }
+            Operator::Append => {
+                let _ = self.stream(0).sink(uid, LogSink).parallelism(self.node().parallelism);
                 return None;
             }
         })

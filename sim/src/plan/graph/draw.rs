@@ -83,7 +83,11 @@ impl Growing {
             }
         }
         let first_sink = self.spec.nodes.len();
-        shares.into_iter().for_each(|share| self.add(Operator::Write, share));
+        for (n, share) in shares.into_iter().enumerate() {
+            // The first writes files: what they hold can be foretold.
+            let sink = if n > 0 && self.chance(2) { Operator::Append } else { Operator::Write };
+            self.add(sink, share);
+        }
         self.hold_together(first_sink);
     }
 
@@ -162,7 +166,7 @@ impl Growing {
 
     fn add(&mut self, operator: Operator, from: Vec<(u16, usize)>) {
         let parallelism = [1, 2, 2, 3][self.below(4)];
-        let fused = (operator != Operator::Write && self.chance(5)).then(|| self.step());
+        let fused = (!operator.is_sink() && self.chance(5)).then(|| self.step());
         let inputs = from.into_iter().map(|(port, from)| self.input(&operator, parallelism, port, from)).collect();
         self.spec.nodes.push(Node { operator, parallelism, inputs, fused });
     }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 type Bag = Option<Vec<Datum>>;
 
 impl GraphSpec {
-    /// What must be below each sink's folder in `output`, for the sinks about which something can be said.
+    /// What must be below the folder of each sink of files in `output`, for those about which something can be said.
     pub fn reference(&self, output: &str) -> Reference {
         let mut bags: Vec<Bag> = Vec::with_capacity(self.nodes.len());
         let mut additive: Vec<bool> = Vec::with_capacity(self.nodes.len());
@@ -23,7 +23,7 @@ impl GraphSpec {
             additive.push(node.operator.only_repeats() && node.inputs.iter().all(|input| additive[input.from]));
         }
         let mut reference = Reference::default();
-        for (n, bag) in bags.into_iter().enumerate().filter(|(n, _)| self.nodes[*n].is_sink()) {
+        for (n, bag) in bags.into_iter().enumerate().filter(|(n, _)| self.nodes[*n].operator == Operator::Write) {
             let Some(bag) = bag else { continue };
             let mut lines: Vec<String> = bag.iter().map(Datum::line).collect();
             lines.sort_unstable();
@@ -73,7 +73,7 @@ impl GraphSpec {
                 first.into_iter().for_each(|datum| step.apply(datum, &mut out));
                 out
             }
-            Operator::Hold | Operator::Gather { .. } | Operator::Write => first,
+            Operator::Hold | Operator::Gather { .. } | Operator::Write | Operator::Append => first,
             Operator::Sum => {
                 let summed = |(key, of): (u32, Vec<Datum>)| Datum { id: of.len() as u64, key, value: sum(&of) };
                 by_key(first).into_iter().map(summed).collect()
