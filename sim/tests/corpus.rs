@@ -46,24 +46,6 @@ fn capsules(folder: &str) -> Vec<(PathBuf, Capsule)> {
     text::load_all(&root().join("corpus").join(folder)).expect("every capsule reads")
 }
 
-/// Capsules that a new shrink left without anything that shows what they try: `cofferdam bugs NAME` writes it into them. Until
-/// then `replay` calls them stale, and nothing may be added here.
-const STILL_TO_BE_SETTLED: &[&str] = &[
-    "abort-not-passed-on",
-    "aborted-id-forgotten",
-    "acknowledged-before-complete",
-    "blobs-before-their-manifest",
-    "broadcast-misses-a-consumer",
-    "clean-up-before-the-end-is-durable",
-    "end-of-input-twice",
-    "exponential-delay-never-resets",
-    "fail-over-waits-for-ever-for-a-completion",
-    "files-before-pointer",
-    "notified-before-commit-point",
-    "request-forgotten-on-fail-over",
-    "stale-snapshot-carried-forward",
-];
-
 /// What failed once, here or with a bug planted, passes; and it still tries what it failed of ([`Replayed`] says how that is
 /// known).
 #[test]
@@ -72,11 +54,6 @@ fn every_capsule_is_replayed() {
     let mut wrong = Vec::new();
     assert!(!capsules("capsules").is_empty(), "the corpus is not where it was");
     for (path, capsule) in capsules("capsules").into_iter().chain(capsules("found")) {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        if STILL_TO_BE_SETTLED.contains(&&*name) {
-            assert!(!capsule.shows_what_it_tries(), "{name} is settled: take it off the list");
-            continue;
-        }
         if !capsule.shows_what_it_tries() {
             wrong.push(format!("{}: no fault, choice or event shows what it tries", path.display()));
         }
