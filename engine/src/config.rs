@@ -153,6 +153,9 @@ impl JobConfig {
         if self.batch_records == 0 || self.credits == 0 {
             return Err("a channel holds at least one batch of at least one record".to_owned());
         }
+        if self.heartbeat_interval.is_zero() {
+            return Err("heartbeats need an interval longer than nothing".to_owned());
+        }
         if self.heartbeat_timeout <= self.heartbeat_interval {
             return Err(format!(
                 "heartbeats every {:?} cannot be missed within {:?}",

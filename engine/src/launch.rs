@@ -17,6 +17,7 @@ mod show;
 mod signals;
 
 use crate::jobs::BuiltIn;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 pub use exit::Exit;
 use std::process::ExitCode;
@@ -56,7 +57,30 @@ struct Cli {
 
 /// The whole of a binary that runs `jobs`. Wrong usage is answered and ends the process here.
 pub fn main(jobs: &[BuiltIn]) -> ExitCode {
-    execute(Cli::parse().command, jobs).into()
+    match parsed::<Cli>() {
+        Ok(cli) => execute(cli.command, jobs).into(),
+        Err(ended) => ended,
+    }
+}
+
+/// Reads the command line. Wrong usage is answered in one line, and help where it was asked for; then the exit code is left.
+pub fn parsed<P: Parser>() -> Result<P, ExitCode> {
+    P::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            out::say(error.render());
+            return Exit::Done.into();
+        }
+        let help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        out::complain(if help { error.render().to_string() } else { in_one_line(&error.render().to_string()) });
+        Exit::Usage.into()
+    })
+}
+
+/// The first paragraph of what the parser says, which may list what is missing, and where to read on.
+fn in_one_line(told: &str) -> String {
+    let paragraph: Vec<&str> = told.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let tip = told.lines().find_map(|line| line.trim().strip_prefix("tip: ")).map(|tip| format!("; {tip}"));
+    format!("{}{} (--help tells more)", paragraph.join(" "), tip.unwrap_or_default())
 }
 
 /// Performs a command. Everything that goes wrong has been said on standard error, in one line, when it returns.

@@ -144,3 +144,14 @@ fn values_that_make_no_sense_are_refused_by_name() {
         assert!(first.contains(option) && first.contains(value), "{first}");
     }
 }
+
+#[test]
+fn what_the_parser_refuses_is_one_line_that_says_where_to_read_on() {
+    let bench = Bench::new();
+    assert_refused(&binary::run(&bench.engine, &["run", "word-count"]), &["--output", "--checkpoints", "--help"]);
+    let unknown = ["run", "word-count", "--output", "o", "--checkpoints", "c", "--intervall", "1s"];
+    assert_refused(&binary::run(&bench.engine, &unknown), &["--intervall", "'--interval'", "--help"]);
+    assert_refused(&binary::run(&bench.engine, &["status"]), &["--coordinator", "--help"]);
+    let help = binary::run(&bench.engine, &["--help"]);
+    assert!(help.code == Some(0) && help.stderr.is_empty() && help.stdout.contains("inspect"), "{help:?}");
+}

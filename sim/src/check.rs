@@ -35,6 +35,9 @@
 //! | `COFFERDAM_FROM=g4:0x4d2` | from this one on; `fresh`: from one that nobody chose |
 //! | `COFFERDAM_CAPSULE=FILE` | runs this capsule alone |
 //! | `COFFERDAM_RE_AIM=1` | with a capsule: writes it anew so that its faults strike again |
+//! | `COFFERDAM_TRACE=1` | with a capsule or a seed: tells every entry of the run |
+//! | `COFFERDAM_UNTIL=ack_sent#3` | the same, up to an entry (`1234`), a time (`1234ms`) or an event, and how everybody stands there |
+//! | `COFFERDAM_HTML=run.html` | with a capsule or a seed: draws the run on a page, a failing one above the nearest that passes |
 //!
 //! Does not own: what a plan is, what is right, how runs are made smaller.
 //!
@@ -246,9 +249,21 @@ impl Check {
         }
         let runner = self.runner();
         match steering {
-            Steering::Capsule { path, re_aim } => regressions::alone(self, &runner, &path, re_aim),
-            Steering::Seeds { first, count, kept } => {
-                let regressions = if kept { regressions::all(self, &runner)? } else { 0 };
+            Steering::Capsule { path, re_aim: true, .. } => regressions::aim(self, &runner, &path),
+            Steering::Capsule { path, re_aim: false, explaining } => {
+                regressions::alone(self, &runner, &path, &explaining)
+            }
+            Steering::Seed { seed, explaining } => {
+                let shape = calibrate::shape(self, &runner)?;
+                let outcome = runner.run_plan(seed, self.plan(seed, &shape));
+                failure::show(&explaining, &runner, &outcome, &failure::command_of_seed(seed))?;
+                if !outcome.verdict.passed() {
+                    return Err(failure::of(self, &runner, outcome));
+                }
+                Ok(Summary { runs: 1, regressions: 0, tally: outcome.tally })
+            }
+            Steering::Seeds { first, count } => {
+                let regressions = regressions::all(self, &runner)?;
                 let shape = calibrate::shape(self, &runner)?;
                 let tally = seeds::run(self, &runner, &shape, first, count)?;
                 Ok(Summary { runs: count, regressions, tally })

@@ -29,27 +29,70 @@ pub struct Explaining {
     pub html: Option<PathBuf>,
 }
 
+/// What there is to show of a run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Explained {
+    /// The story, and how everybody stands where it ends.
+    pub story: Option<String>,
+    /// Where the page lies now, and what is on it.
+    pub page: Option<String>,
+}
+
+/// Why there is nothing to show.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unexplained {
+    /// What was asked for is not there, or cannot be written; one line.
+    Usage(String),
+    /// The run has no history.
+    Nothing,
+}
+
 impl Explaining {
-    /// Does what was asked for; no story where only JSON shall be printed. `replayed` is what `cofferdam replay` was given.
+    /// Whether anything was asked for.
+    pub fn is_silent(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Says what was asked for; no story where only JSON shall be printed. `replayed` is what `cofferdam replay` was given.
     pub fn explain(&self, runner: &Runner, outcome: &Outcome, replayed: &str, json: bool) -> Result<(), Exit> {
-        let tell = self.trace && !json;
-        if !tell && self.html.is_none() {
-            return Ok(());
+        let asked = Self { trace: self.trace && !json, ..self.clone() };
+        let explained = asked.explained(runner, outcome, &format!("cofferdam replay {replayed}"));
+        let Explained { story, page } = explained.map_err(|why| match why {
+            Unexplained::Usage(message) => complain(&message, Exit::Usage),
+            Unexplained::Nothing => {
+                complain(&format!("nothing happened: {}", outcome.verdict), exit_of(&outcome.verdict))
+            }
+        })?;
+        if let Some(story) = story {
+            out::say(format_args!("{story}\n"));
         }
-        let staging = runner.stage(outcome.seed, &outcome.plan);
-        let Some(staging) = staging.ok().filter(|_| !outcome.history.entries.is_empty()) else {
-            return Err(complain(&format!("nothing happened: {}", outcome.verdict), exit_of(&outcome.verdict)));
-        };
+        if let Some(page) = page {
+            out::complain(page);
+        }
+        Ok(())
+    }
+
+    /// Makes what was asked for: the story as text, the page as a file, on which stands the `command` that replays the run.
+    pub fn explained(&self, runner: &Runner, outcome: &Outcome, command: &str) -> Result<Explained, Unexplained> {
+        let mut explained = Explained::default();
+        if !self.trace && self.html.is_none() {
+            return Ok(explained);
+        }
+        let staging = runner.stage(outcome.seed, &outcome.plan).map_err(|_| Unexplained::Nothing)?;
         let (history, graph) = (&outcome.history, &staging.job.graph);
-        let usage = |message: String| complain(&message, Exit::Usage);
-        let until = self.until.as_deref().map(|text| text.parse::<Moment>()?.find(history));
-        let until = until.transpose().map_err(usage)?;
-        if tell {
-            let entries = 0..until.map_or(history.entries.len(), |until| until + 1);
-            out::say(format_args!("{}\n", story::told(history, graph, entries, &Marked::of(outcome))));
+        if history.entries.is_empty() {
+            return Err(Unexplained::Nothing);
         }
-        if let Some(until) = until.filter(|_| tell) {
-            out::say(format_args!("{}\n", standstill::told(&Case::new(history, &staging.job, None), until)));
+        let until = self.until.as_deref().map(|text| text.parse::<Moment>()?.find(history));
+        let until = until.transpose().map_err(Unexplained::Usage)?;
+        if self.trace {
+            let entries = 0..until.map_or(history.entries.len(), |until| until + 1);
+            let mut story = story::told(history, graph, entries, &Marked::of(outcome));
+            if let Some(until) = until {
+                let case = Case::new(history, &staging.job, None).with_models(staging.models.clone());
+                story.push_str(&format!("\n{}", standstill::told(&case, until)));
+            }
+            explained.story = Some(story);
         }
         if let Some(file) = &self.html {
             let nearest = nearest_passing(runner, outcome);
@@ -57,12 +100,12 @@ impl Explaining {
                 .as_ref()
                 .map_or(String::new(), |(_, about)| format!(", above the nearest run that passes: {about}"));
             let nearest = nearest.as_ref().map(|(outcome, about)| Nearest { outcome, about });
-            let page = page::page(outcome, graph, nearest, &format!("cofferdam replay {replayed}"));
-            std::fs::write(file, page)
-                .map_err(|error| usage(format!("{} cannot be written: {error}", file.display())))?;
-            out::complain(format_args!("{}: the page of {replayed}{beside}", file.display()));
+            let page = page::page(outcome, graph, nearest, command);
+            let unwritten = |error| Unexplained::Usage(format!("{} cannot be written: {error}", file.display()));
+            std::fs::write(file, page).map_err(unwritten)?;
+            explained.page = Some(format!("{}: the page of {command}{beside}", file.display()));
         }
-        Ok(())
+        Ok(explained)
     }
 }
 
@@ -100,7 +143,8 @@ mod tests {
     #[test]
     fn a_failing_run_is_shown_above_the_same_plan_without_its_last_fault() {
         let (runner, folder) = (builtin::runner(), tempfile::tempdir().expect("a folder"));
-        let outcome = Outcome { verdict: Verdict::Stuck { what: "as it were".to_owned() }, ..example::eventful().0 };
+        let outcome =
+            Outcome { verdict: Verdict::Stuck { what: "as it were".to_owned(), phase: None }, ..example::eventful().0 };
         let (nearest, about) = nearest_passing(&runner, &outcome).expect("it passes");
         assert_eq!(nearest.plan.faults[..], outcome.plan.faults[..outcome.plan.faults.len() - 1]);
         assert!(about.contains(&outcome.plan.faults.last().expect("several").to_string()), "{about}");

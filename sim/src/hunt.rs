@@ -22,6 +22,7 @@ pub mod pool;
 pub mod publish;
 pub mod summary;
 pub mod wire;
+pub mod writable;
 
 use crate::plan::JobKind;
 use crate::seed::Seed;

@@ -21,7 +21,8 @@
 //! cofferdam_sim::check(sums).seeds(5).run();
 //! ```
 //!
-//! `cofferdam init` writes the configuration that cargo needs for it. Sinks to systems outside meet [`external`] models.
+//! `cofferdam init` writes the configuration that cargo needs for it. What fails is told, stopped and drawn by variables of the
+//! environment, see [`mod@check`]. Sinks to systems outside meet [`external`] models.
 //!
 //! # The determinism model
 //!

@@ -21,8 +21,18 @@ pub enum Moment {
 }
 
 /// What the world saw, by names like those of events.
-const FACTS: [&str; 9] =
-    ["started", "crashed", "ended", "written", "deleted", "outcome_unknown", "outcome_known", "fault_fired", "healed"];
+const FACTS: [&str; 10] = [
+    "started",
+    "crashed",
+    "ended",
+    "written",
+    "deleted",
+    "outcome_unknown",
+    "outcome_known",
+    "shown_outside",
+    "fault_fired",
+    "healed",
+];
 
 impl FromStr for Moment {
     type Err = String;

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a plan is a pure function of the seed and [`crate::seed::GENERATOR`].
 
+mod bounds;
 mod client;
 pub mod draw;
 pub mod graph;
@@ -124,6 +125,7 @@ impl Plan {
         if self.workers == 0 || self.parallelism == 0 {
             return Err("a job needs a worker and a subtask".to_owned());
         }
+        bounds::check(self)?;
         self.config().validate()?;
         let tuning = &self.tuning;
         if tuning.favour_percent >= 100 || tuning.drift_ppm >= 1_000_000 || tuning.window == 0 {

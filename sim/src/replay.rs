@@ -1,6 +1,6 @@
 //! `replay`: the same run again, in this process, told as a story; of a capsule also whether it does what it was kept for.
 
-use crate::capsule::{Capsule, Replayed};
+use crate::capsule::{Capsule, Replayed, Stale};
 use crate::exit::Exit;
 use crate::explain::Explaining;
 use crate::hunt::wire::Report;
@@ -60,8 +60,14 @@ pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, explaining: &Exp
 /// The verdict on a capsule, and what to do about it.
 fn told(path: &Path, capsule: &Capsule, replayed: &Replayed) -> String {
     let advice = match replayed {
-        Replayed::Stale { .. } => format!("\n  aim it again with: cofferdam replay {} --re-aim", path.display()),
-        Replayed::Reproduces { .. } | Replayed::Passes | Replayed::Differs { .. } => String::new(),
+        Replayed::Stale(Stale::Reaches(_) | Stale::AnotherRun) => match &capsule.bug {
+            Some(bug) => format!("\n  without its line `reaches` this writes it anew: cofferdam bugs {bug}"),
+            None => "\n  say what it `reaches` now, or delete it".to_owned(),
+        },
+        Replayed::Stale(Stale::Fault(_) | Stale::Picks(_)) => {
+            format!("\n  aim it again with: cofferdam replay {} --re-aim", path.display())
+        }
+        Replayed::Reproduces { .. } | Replayed::Passes { .. } | Replayed::Differs { .. } => String::new(),
     };
     let planted = match &capsule.bug {
         Some(bug) if crate::cli::planted().as_ref() != Some(bug) => {
@@ -75,8 +81,8 @@ fn told(path: &Path, capsule: &Capsule, replayed: &Replayed) -> String {
 /// What came of a capsule, for whoever started the command: `git bisect run` takes 0 for good, 1 for bad, and skips 125.
 fn exit_of_capsule(replayed: &Replayed, outcome: &Outcome) -> Exit {
     match replayed {
-        Replayed::Stale { .. } => Exit::Stale,
-        Replayed::Reproduces { .. } | Replayed::Passes | Replayed::Differs { .. } => exit_of(&outcome.verdict),
+        Replayed::Stale(_) => Exit::Stale,
+        Replayed::Reproduces { .. } | Replayed::Passes { .. } | Replayed::Differs { .. } => exit_of(&outcome.verdict),
     }
 }
 

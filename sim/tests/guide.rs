@@ -13,10 +13,12 @@ use std::process::{Command, Stdio};
 const LINES_MAX: usize = 700;
 
 /// What no test runs, because it builds a copy of the workspace or tests it: everything that says `not-run`.
-const NOT_RUN: [&str; 6] = [
+const NOT_RUN: [&str; 7] = [
     ".ci/run",
     "COFFERDAM_CAPSULE=cofferdam-regressions/numbers/exactly-once-output-00000000.toml cargo test numbers",
     "COFFERDAM_FROM=fresh COFFERDAM_SEEDS=5000 cargo test",
+    "COFFERDAM_UNTIL=ack_sent#3 COFFERDAM_HTML=run.html \
+     COFFERDAM_CAPSULE=cofferdam-regressions/numbers/exactly-once-output-00000000.toml cargo test numbers",
     "cargo build --release",
     "cofferdam bugs buffer-cleared-before-staged\nCOFFERDAM_PLANTED=buffer-cleared-before-staged \
      target/bugs/target/release/cofferdam hunt --from g4:0x0",

@@ -48,6 +48,7 @@ fn world(spec: WorldSpec) -> Recording {
         storage: BTreeMap::new(),
         counters: Counters::default(),
         offers: Vec::new(),
+        idle_picks: 0,
     }
 }
 
@@ -130,6 +131,20 @@ fn a_run_that_differs_in_another_process_is_a_harness_error_with_both_histories(
     }
 }
 
+/// Whatever a child writes finds the disk full: that says nothing about the runs.
+fn a_full_disk_is_trouble_of_the_harness_and_no_finding() {
+    let ChildCommand { program, arguments, environment } = ChildCommand::of_this_program().unwrap();
+    // The shell stays, and holds the pipe that the hunt listens to.
+    let full = format!("{} {} > /dev/full; exit $?", program.display(), arguments.join(" "));
+    let command = ChildCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), full], environment };
+    let options = options(0, 60);
+    let hunted = hunt(&options, &command, &mut Progress::new(&options));
+    assert!(hunted.ledger.failures.is_empty());
+    let trouble = hunted.trouble.as_deref().unwrap();
+    assert!(trouble.contains("No space left on device") && !trouble.contains('\n'), "{trouble}");
+    assert_eq!(hunted.exit(), Exit::Harness);
+}
+
 fn a_limit_of_time_ends_the_hunt() {
     let limit = Some(Duration::from_millis(300));
     let hunted = hunted(&HuntOptions { seeds: None, time: limit, ..options(10_000, 0) });
@@ -141,7 +156,7 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some("hunt-child") {
         std::process::exit(hunt::child::main(&runner()).code().into());
     }
-    let scenarios: [(&str, fn()); 6] = [
+    let scenarios: [(&str, fn()); 7] = [
         ("a clean hunt runs every seed", a_clean_hunt_runs_every_seed),
         ("a hanging run is killed and named, and the others run", a_hanging_run_is_killed_and_named_and_the_others_run),
         ("an aborting run costs one seed", an_aborting_run_costs_one_seed),
@@ -153,6 +168,7 @@ fn main() {
             "a run that differs in another process is a harness error with both histories",
             a_run_that_differs_in_another_process_is_a_harness_error_with_both_histories,
         ),
+        ("a full disk is trouble of the harness, and no finding", a_full_disk_is_trouble_of_the_harness_and_no_finding),
         ("a limit of time ends the hunt", a_limit_of_time_ends_the_hunt),
     ];
     for (name, scenario) in scenarios {

@@ -419,7 +419,10 @@ impl Retention {
         assert!(self.fallen.keys().all(|id| !self.retained.contains_key(id)), "retained or fallen, not both");
         let own = |(id, naming): (&CheckpointId, &Naming)| match naming {
             Naming::Unread { path } => belongs(path, *id),
-            Naming::Known(named) => named.iter().any(|path| is_manifest(path) && belongs(path, *id)),
+            Naming::Known(named) => {
+                let stem = format!("{ROOT}/{id}/manifest-");
+                named.range(stem.clone()..).next().is_some_and(|path| path.starts_with(&stem))
+            }
         };
         assert!(self.retained.iter().all(own), "what is retained is known by its own manifest");
         if let Stage::Deleting(deleting) = &self.stage {

@@ -12,7 +12,7 @@
 //! Does not say when a checkpoint must be triggered: `progress-after-healing` notices if none is.
 
 use crate::case::{Case, Property, Violation};
-use crate::history::{Fact, Incarnation, What};
+use crate::history::{Fact, Incarnation, Process, What};
 use cofferdam_engine::config::CheckpointConfig;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
@@ -42,14 +42,18 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut restored: BTreeMap<Attempt, BTreeSet<SubtaskId>> = BTreeMap::new();
     for &at in &case.ledger().protocol {
         let entry = &case.history.entries[at];
-        if let What::Claim(Event::Restored { attempt, subtask, .. }) = &entry.what {
-            restored.entry(*attempt).or_default().insert(*subtask);
-        }
         match &entry.what {
-            What::Claim(Event::InputEnded { attempt, subtask })
-            | What::Claim(Event::Restored { attempt, subtask, ended: true, .. }) => {
+            What::Claim(Event::InputEnded { attempt, subtask }) => {
                 ended.entry(*attempt).or_default().insert(*subtask);
             }
+            What::Claim(Event::Restored { attempt, subtask, ended: has_ended, .. }) => {
+                restored.entry(*attempt).or_default().insert(*subtask);
+                if *has_ended {
+                    ended.entry(*attempt).or_default().insert(*subtask);
+                }
+            }
+            // Nothing else that a worker says is about the policy.
+            What::Claim(_) if !matches!(entry.by.process, Process::Coordinator(_)) => {}
             What::Claim(Event::LeadershipTaken { .. }) => drop(leaders.remove(&entry.by)),
             What::Claim(event) => {
                 let leader = leaders.entry(entry.by).or_default();
@@ -195,7 +199,6 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Process;
     use crate::story::Story;
     use cofferdam_engine::reason::FailureReason;
 

@@ -13,6 +13,7 @@
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, What};
 use crate::ledger::SlotFact;
+use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::slot::{self, SlotRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,9 +41,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         if let Some(completed) = completed.next_if(|completed| completed.at == at)
             && let Ok(manifest) = &completed.manifest
         {
-            for handle in manifest.snapshots() {
-                kept.manifests.entry(&handle.path).or_default().insert(&completed.path);
-            }
+            kept.manifests.insert(&completed.path, manifest);
         }
         if let What::Fact(Fact::Deleted { path }) = &case.history.entries[at].what
             && let Some(message) = kept.on_deleted(path)
@@ -57,8 +56,8 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
 struct Kept<'a> {
     /// The slots of the checkpoints that count.
     counting: Vec<u64>,
-    /// By blob: the completed manifests that name it and have not been deleted.
-    manifests: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// The completed manifests that have not been deleted, by path. They are few, and deletions too: blobs need no index.
+    manifests: BTreeMap<&'a str, &'a Manifest>,
     /// Slots that have been written and not deleted since.
     slots: BTreeSet<u64>,
 }
@@ -86,10 +85,9 @@ impl<'a> Kept<'a> {
     }
 
     fn on_deleted(&mut self, path: &'a str) -> Option<String> {
-        for naming in self.manifests.values_mut() {
-            naming.remove(path);
-        }
-        if let Some(manifest) = self.manifests.get(path).and_then(BTreeSet::first) {
+        self.manifests.remove(path);
+        let names_it = |manifest: &Manifest| manifest.snapshots().any(|handle| handle.path == path);
+        if let Some((manifest, _)) = self.manifests.iter().find(|(_, manifest)| names_it(manifest)) {
             return Some(format!("is deleted before the manifest {manifest}, which names it"));
         }
         let number = slot::number(path)?;

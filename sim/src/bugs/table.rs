@@ -1,5 +1,6 @@
 //! The table of planted bugs: which were caught, by what, and how soon.
 
+use super::capsules::convicts;
 use super::planted::PlantedBug;
 use crate::shrink::Size;
 use crate::shrink::command::Report;
@@ -63,6 +64,11 @@ impl Row {
     pub fn missed(&self) -> bool {
         let expected = self.catches.iter().filter(|catch| catch.expected_of(&self.bug));
         (expected.count() as u64) < self.hunts
+    }
+
+    /// Whether its capsule, if it has one, fails to convict it.
+    pub fn capsule_is_silent(&self) -> bool {
+        self.shrunk.is_none() && self.capsule.as_ref().is_some_and(|said| !convicts(said))
     }
 
     /// How small its failure became, for the table.
@@ -252,7 +258,15 @@ mod tests {
     }
 
     #[test]
+    fn a_capsule_that_does_not_convict_any_more_is_silent() {
+        let said = |capsule: Option<&str>| Row { capsule: capsule.map(str::to_owned), ..row(&[]) };
+        assert!(said(Some("passes: what it was written for does not happen any more")).capsule_is_silent());
+        assert!(!said(Some("reproduces, the same run to the last event")).capsule_is_silent());
+        assert!(!said(None).capsule_is_silent());
+    }
+
+    #[test]
     fn an_unexpected_judge_is_marked() {
-        assert_eq!(row(&[Verdict::Stuck { what: String::new() }]).convicted_by(false), "stuck (!)");
+        assert_eq!(row(&[Verdict::Stuck { what: String::new(), phase: None }]).convicted_by(false), "stuck (!)");
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! The first run that does what the capsule expects replaces the one in the file; the story stays.
 
-use super::{Capsule, Replayed, text};
+use super::{Capsule, Replayed, Stale, text};
 use crate::cli::{complain, planted};
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -41,6 +41,11 @@ pub fn command(runner: &Runner, path: &Path, capsule: &Capsule) -> Exit {
             if exactly { "nothing to do" } else { "written down anew" }
         ));
         return if exactly { Exit::Clean } else { rewrite(path, capsule, &outcome) };
+    }
+    if replayed == Replayed::Stale(Stale::AnotherRun) {
+        let message =
+            format!("{}: {replayed}: there is nothing to aim; say what it `reaches`, or delete it", path.display());
+        return complain(&message, Exit::Stale);
     }
     out::say(format_args!("{}: {replayed}", path.display()));
     let mut tried = 0;

@@ -1,6 +1,7 @@
 //! Capsules as text: TOML with a head that says what it is and how to run it.
 
 use super::{Capsule, FORMAT};
+use crate::moment::Moment;
 use crate::seed::GENERATOR;
 use cofferdam_properties::PROPERTIES;
 use std::fmt::Write;
@@ -113,6 +114,12 @@ pub fn parse(path: &Path, text: &str) -> Result<Capsule, CapsuleError> {
     if !known.into_iter().any(|name| name == capsule.expect) {
         return Err(malformed(format!("expects `{}`, which is no property and no verdict", capsule.expect)));
     }
+    if let Some(event) = &capsule.reaches {
+        let moment = event.parse::<Moment>().map_err(|cause| malformed(format!("reaches: {cause}")))?;
+        if !matches!(moment, Moment::Event(..)) {
+            return Err(malformed(format!("reaches `{event}`, which is no event (ack_sent#3)")));
+        }
+    }
     capsule.plan.validate().map_err(|cause| malformed(format!("its plan makes no sense: {cause}")))?;
     Ok(capsule)
 }
@@ -138,15 +145,22 @@ pub fn save(path: &Path, capsule: &Capsule) -> Result<(), String> {
     std::fs::rename(&beside, path).map_err(failed)
 }
 
-/// Every capsule below a folder, in order of their paths. A folder that is not there has none.
+/// Every capsule of a folder, in order of their paths. A folder that is not there has none. One within it is refused: nobody
+/// would ever look there.
 pub fn load_all(folder: &Path) -> Result<Vec<(PathBuf, Capsule)>, CapsuleError> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let malformed = |path: &Path, cause: String| CapsuleError::Malformed { path: path.display().to_string(), cause };
+    let unreadable = |error: std::io::Error| malformed(folder, format!("cannot be read: {error}"));
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?,
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(unreadable)?;
     paths.sort();
     let mut all = Vec::new();
     for path in paths {
         if path.is_dir() {
-            all.extend(load_all(&path)?);
+            return Err(malformed(&path, "is a folder among capsules, which lie side by side".into()));
         } else if path.extension().is_some_and(|extension| extension == "toml") {
             let capsule = load(&path)?;
             all.push((path, capsule));
@@ -196,6 +210,7 @@ mod tests {
             signature: String::new(),
             fingerprint: "4d2".into(),
             bug: None,
+            reaches: Some("ack_sent#3".into()),
             story: "It \"broke\".\nTwice.".into(),
             plan,
         }
@@ -243,6 +258,19 @@ mod tests {
         let mut nonsense = capsule(Seed(3));
         nonsense.plan.workers = 0;
         assert!(error(&text(&nonsense)).to_string().contains("makes no sense"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_and_a_folder_among_capsules_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(load_all(&folder.path().join("none")), Ok(Vec::new()));
+        save(&folder.path().join("a.toml"), &capsule(Seed(3))).expect("written");
+        assert_eq!(load_all(folder.path()).map(|all| all.len()), Ok(1));
+        let file = load_all(&folder.path().join("a.toml")).expect_err("a file is no folder").to_string();
+        assert!(file.contains("cannot be read"), "{file}");
+        std::fs::create_dir(folder.path().join("more")).expect("a folder");
+        let inner = load_all(folder.path()).expect_err("nobody looks there").to_string();
+        assert!(inner.contains("more: is a folder among capsules"), "{inner}");
     }
 
     #[test]

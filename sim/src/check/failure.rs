@@ -1,12 +1,15 @@
 //! What a check that fails has to say.
 
 use super::Check;
-use crate::capsule::{Capsule, text};
+use crate::capsule::{Capsule, Stale, text};
+use crate::explain::{Explained, Explaining, Unexplained};
 use crate::report;
 use crate::run::Runner;
+use crate::seed::Seed;
 use crate::shrink::{Size, Watcher, shrink};
 use crate::stopwatch::Stopwatch;
 use crate::verdict::{Outcome, Verdict};
+use cofferdam_engine::launch::out;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,8 +26,8 @@ pub enum Failure {
     Stale {
         /// Its file.
         capsule: PathBuf,
-        /// The fault that never struck.
-        fault: usize,
+        /// What shows that.
+        why: Stale,
     },
     /// A run failed.
     Run(Box<FailedRun>),
@@ -39,6 +42,8 @@ pub struct FailedRun {
     pub known: Option<PathBuf>,
     /// The failure's screen, up to the command.
     screen: String,
+    /// The entry to look at.
+    look_at: usize,
 }
 
 impl Failure {
@@ -64,7 +69,12 @@ impl Failure {
                 Err(message) => return format!("\n{}\nIt could not be kept: {message}", run.screen),
             },
         };
-        format!("\n{}\n{kept}Replay it with:\n  {}\n", run.screen, command(&path))
+        let show = format!(
+            "before it, COFFERDAM_TRACE=1 tells every entry, COFFERDAM_UNTIL={} how everybody stands there\n\
+             (or at 1234ms, or at ack_sent#3), and COFFERDAM_HTML=run.html draws the run on a page",
+            run.look_at
+        );
+        format!("\n{}\n{kept}Replay it with the last line; {show}:\n  {}\n", run.screen, command(&path))
     }
 }
 
@@ -78,9 +88,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(message) => f.write_str(message),
-            Self::Stale { capsule, fault } => write!(
+            Self::Stale { capsule, why } => write!(
                 f,
-                "{}: stale: fault {fault} never strikes any more; aim it again with COFFERDAM_RE_AIM=1 {}, or delete it",
+                "{}: stale: {why}; aim it again with COFFERDAM_RE_AIM=1 {}, or delete it",
                 shown(capsule).display(),
                 command(capsule)
             ),
@@ -110,14 +120,42 @@ pub fn of_known(runner: &Runner, outcome: &Outcome, path: &Path) -> Failure {
 }
 
 fn told(runner: &Runner, outcome: &Outcome, known: Option<PathBuf>) -> FailedRun {
-    FailedRun { capsule: Capsule::of(outcome), known, screen: report::without_command(runner, outcome, LINES_AROUND) }
+    FailedRun {
+        capsule: Capsule::of(outcome),
+        known,
+        screen: report::without_command(runner, outcome, LINES_AROUND),
+        look_at: report::first_bad_step(outcome).unwrap_or(outcome.history.entries.len().saturating_sub(1)),
+    }
 }
 
-/// The command that runs a capsule again, by the test that is running.
-fn command(capsule: &Path) -> String {
+/// Shows what the environment asks for of a run that `command` replays.
+pub fn show(explaining: &Explaining, runner: &Runner, outcome: &Outcome, command: &str) -> Result<(), Failure> {
+    let Explained { story, page } = match explaining.explained(runner, outcome, command) {
+        Ok(explained) => explained,
+        Err(Unexplained::Usage(message)) => return Err(Failure::Usage(message)),
+        // Why there is none is about to be told.
+        Err(Unexplained::Nothing) => return Ok(()),
+    };
+    // Past the test harness, which would keep it for itself if the test passes.
+    story.into_iter().chain(page).for_each(out::say);
+    Ok(())
+}
+
+/// The command that runs a capsule again.
+pub fn command(capsule: &Path) -> String {
+    by_this_test(format_args!("COFFERDAM_CAPSULE={}", shown(capsule).display()))
+}
+
+/// The command that runs a seed again.
+pub fn command_of_seed(seed: Seed) -> String {
+    by_this_test(format_args!("COFFERDAM_SEED={seed}"))
+}
+
+/// A command for the test that is running.
+fn by_this_test(what: fmt::Arguments<'_>) -> String {
     let here = std::thread::current();
     let test = here.name().filter(|name| *name != "main").unwrap_or_default();
-    format!("COFFERDAM_CAPSULE={} cargo test {test}", shown(capsule).display()).trim_end().to_owned()
+    format!("{what} cargo test {test}").trim_end().to_owned()
 }
 
 /// Tests run in the folder of their package: a path below it is shorter from there.

@@ -1,6 +1,7 @@
 //! What the environment says about a check.
 
 use crate::cli::fresh_seed;
+use crate::explain::Explaining;
 use crate::seed::Seed;
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -15,8 +16,13 @@ pub enum Steering {
         first: Seed,
         /// How many.
         count: u64,
-        /// Whether runs that failed before come first.
-        kept: bool,
+    },
+    /// One seed, and nothing that was kept.
+    Seed {
+        /// It.
+        seed: Seed,
+        /// What to show of it.
+        explaining: Explaining,
     },
     /// One capsule.
     Capsule {
@@ -24,24 +30,37 @@ pub enum Steering {
         path: PathBuf,
         /// Whether to aim its faults again.
         re_aim: bool,
+        /// What to show of it.
+        explaining: Explaining,
     },
 }
 
 impl Steering {
     /// Reads the variables; an error is one line.
     pub fn of(variable: impl Fn(&'static str) -> Option<String>, first: Seed, count: u64) -> Result<Self, String> {
+        let until = variable("COFFERDAM_UNTIL");
+        let explaining = Explaining {
+            trace: until.is_some() || variable("COFFERDAM_TRACE").is_some(),
+            until,
+            html: variable("COFFERDAM_HTML").map(PathBuf::from),
+        };
         if let Some(path) = variable("COFFERDAM_CAPSULE") {
-            return Ok(Self::Capsule { path: path.into(), re_aim: variable("COFFERDAM_RE_AIM").is_some() });
+            let re_aim = variable("COFFERDAM_RE_AIM").is_some();
+            return Ok(Self::Capsule { path: path.into(), re_aim, explaining });
         }
         if let Some(seed) = parsed("COFFERDAM_SEED", &variable)? {
-            return Ok(Self::Seeds { first: seed, count: 1, kept: false });
+            return Ok(Self::Seed { seed, explaining });
+        }
+        if !explaining.is_silent() {
+            let which = "say which by COFFERDAM_CAPSULE=FILE or COFFERDAM_SEED=SEED";
+            return Err(format!("COFFERDAM_TRACE, COFFERDAM_UNTIL and COFFERDAM_HTML show one run: {which}"));
         }
         let first = match variable("COFFERDAM_FROM").as_deref() {
             Some("fresh") => fresh_seed(),
             _ => parsed("COFFERDAM_FROM", &variable)?.unwrap_or(first),
         };
         let count = parsed("COFFERDAM_SEEDS", &variable)?.unwrap_or(count);
-        Ok(Self::Seeds { first, count, kept: true })
+        Ok(Self::Seeds { first, count })
     }
 }
 
@@ -63,12 +82,24 @@ mod tests {
 
     #[test]
     fn the_environment_chooses_what_is_run() {
-        let seeds = |first, count, kept| Ok(Steering::Seeds { first: Seed(first), count, kept });
-        assert_eq!(steering(&[]), seeds(0, 200, true));
-        assert_eq!(steering(&[("COFFERDAM_SEED", "0x4d2"), ("COFFERDAM_SEEDS", "9")]), seeds(1234, 1, false));
-        assert_eq!(steering(&[("COFFERDAM_FROM", "7"), ("COFFERDAM_SEEDS", "9")]), seeds(7, 9, true));
-        let capsule = Steering::Capsule { path: "x.toml".into(), re_aim: false };
+        let seeds = |first, count| Ok(Steering::Seeds { first: Seed(first), count });
+        assert_eq!(steering(&[]), seeds(0, 200));
+        assert_eq!(steering(&[("COFFERDAM_FROM", "7"), ("COFFERDAM_SEEDS", "9")]), seeds(7, 9));
+        let explaining = Explaining::default();
+        let seed = Steering::Seed { seed: Seed(1234), explaining: explaining.clone() };
+        assert_eq!(steering(&[("COFFERDAM_SEED", "0x4d2"), ("COFFERDAM_SEEDS", "9")]), Ok(seed));
+        let capsule = Steering::Capsule { path: "x.toml".into(), re_aim: false, explaining };
         assert_eq!(steering(&[("COFFERDAM_CAPSULE", "x.toml")]), Ok(capsule));
+    }
+
+    #[test]
+    fn one_run_can_be_shown_and_no_more_than_one() {
+        let asked = [("COFFERDAM_UNTIL", "ack_sent#3"), ("COFFERDAM_HTML", "run.html")];
+        let explaining = Explaining { trace: true, until: Some("ack_sent#3".into()), html: Some("run.html".into()) };
+        let seed = Steering::Seed { seed: Seed(3), explaining };
+        assert_eq!(steering(&[asked[0], asked[1], ("COFFERDAM_SEED", "3")]), Ok(seed));
+        let message = steering(&asked).expect_err("two hundred runs");
+        assert!(message.contains("COFFERDAM_CAPSULE=FILE") && !message.contains('\n'), "{message}");
     }
 
     #[test]

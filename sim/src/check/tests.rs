@@ -1,7 +1,7 @@
 //! Jobs that are right, and jobs that are not.
 
 use super::*;
-use crate::capsule::{Capsule, text};
+use crate::capsule::{Capsule, Stale, text};
 use crate::world::{Fault, FaultKind, Point, Target, Trigger};
 use cofferdam_engine::connectors::{FileSink, Generator, Text, TextLines};
 use cofferdam_engine::door::{Env, WriteMode};
@@ -107,6 +107,9 @@ fn a_sink_that_shows_things_early_is_convicted_shrunk_and_kept() {
     assert_eq!(kept.len(), 1, "{told}");
     let last = told.lines().last().expect("a screen");
     assert!(last.contains(&format!("COFFERDAM_CAPSULE={} cargo test ", kept[0].0.display())), "{told}");
+    let (_, entry) = told.split_once("first bad step: entry ").expect("a bad step");
+    let entry = entry.split(' ').next().expect("a number");
+    assert!(told.contains(&format!("COFFERDAM_UNTIL={entry} ")), "{told}");
 }
 
 #[test]
@@ -139,7 +142,7 @@ fn a_kept_run_whose_fault_never_strikes_is_stale() {
     text::save(&folder.path().join("old.toml"), &capsule).expect("written");
     let failure = check.try_run().expect_err("it proves nothing");
     let message = failure.to_string();
-    assert!(message.contains("old.toml: stale: fault 0 never strikes"), "{message}");
+    assert!(message.contains("old.toml: stale: fault 0 never struck anything"), "{message}");
     assert_eq!(message.lines().count(), 1);
 }
 
@@ -179,14 +182,16 @@ fn one_capsule_is_run_alone_and_can_be_aimed_again() {
         let faults = vec![Fault { at: Trigger::Point(point), what }];
         Capsule::of(&check.runner().run_plan(Seed(1), Plan { faults, ..check.plan(Seed(1), &shape) }))
     };
-    let alone = |re_aim| check.steered(Steering::Capsule { path: path.clone(), re_aim });
+    let explaining = crate::explain::Explaining::default();
+    let alone =
+        |re_aim| check.steered(Steering::Capsule { path: path.clone(), re_aim, explaining: explaining.clone() });
 
     text::save(&path, &crash(0)).expect("written");
     assert_eq!(alone(false).expect("it passes").regressions, 1);
 
     // The fourth attempt of a job that is started once.
     text::save(&path, &crash(3)).expect("written");
-    assert!(matches!(alone(false), Err(Failure::Stale { fault: 0, .. })));
+    assert!(matches!(alone(false), Err(Failure::Stale { why: Stale::Fault(0), .. })));
     alone(true).expect("there is one nearby");
     assert_eq!(alone(false).expect("it strikes again").regressions, 1);
 }
@@ -196,8 +201,36 @@ fn a_capsule_of_a_built_in_job_is_no_capsule_of_this_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("other.toml");
     text::save(&path, &Capsule::of(&builtin::runner().run(Seed(3)))).expect("written");
-    let failure = counted().steered(Steering::Capsule { path, re_aim: false }).expect_err("another job");
+    let capsule = Steering::Capsule { path, re_aim: false, explaining: crate::explain::Explaining::default() };
+    let failure = counted().steered(capsule).expect_err("another job");
     assert!(failure.to_string().ends_with("not of word_count"), "{failure}");
+}
+
+#[test]
+fn a_run_of_ones_own_job_is_drawn_whether_it_was_kept_or_is_drawn_from_a_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("run.html");
+    let explaining = |until: Option<&str>| {
+        let until = until.map(str::to_owned);
+        crate::explain::Explaining { trace: until.is_some(), until, html: Some(page.clone()) }
+    };
+    let drawn = || std::fs::read_to_string(&page).expect("a page");
+    let seed = Steering::Seed { seed: Seed(7), explaining: explaining(None) };
+    assert_eq!(counted().steered(seed).expect("it is right").runs, 1);
+    assert!(drawn().contains(&format!("COFFERDAM_SEED={} cargo test ", Seed(7))), "it says how to replay it");
+
+    let wrong = check(numbers).shrink_for(Duration::ZERO);
+    let Err(Failure::Run(run)) = wrong.try_run() else { unreachable!("a run failed") };
+    let path = folder.path().join("kept.toml");
+    text::save(&path, &run.capsule).expect("written");
+    let alone = |until| {
+        let explaining = explaining(Some(until));
+        wrong.steered(Steering::Capsule { path: path.clone(), re_aim: false, explaining }).expect_err("wrong")
+    };
+    let failure = alone("ack_sent");
+    assert!(matches!(failure, Failure::Run(_)) && drawn().contains("kept.toml cargo test "), "{failure}");
+    let failure = alone("ack_sent#999");
+    assert!(matches!(&failure, Failure::Usage(message) if message.contains("no ack_sent#999")), "{failure}");
 }
 
 fn line(n: &u64, line: &mut Vec<u8>) {

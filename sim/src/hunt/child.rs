@@ -27,13 +27,13 @@ pub fn main(runner: &Runner) -> Exit {
         std::process::exit(Exit::Clean.code().into());
     });
     if let Err(error) = reading {
-        out::complain(format_args!("cofferdam: cannot start a thread: {error}"));
+        out::complain(format_args!("error: cannot start a thread: {error}"));
         return Exit::Harness;
     }
     for order in orders {
         let answered = order.and_then(|order| answer(runner, &order));
         if let Err(error) = answered {
-            out::complain(format_args!("cofferdam: a child of the hunt cannot go on: {error}"));
+            out::complain(format_args!("error: a child of the hunt failed: {error}"));
             return Exit::Harness;
         }
     }

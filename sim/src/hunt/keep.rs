@@ -72,6 +72,7 @@ fn as_drawn(failure: &Failure) -> Capsule {
         signature: failure.signature.clone(),
         fingerprint: format!("{:016x}", failure.report.fingerprint),
         bug: None,
+        reaches: None,
         story: failure.report.verdict.what().to_owned(),
         plan: failure.order.plan(),
     }

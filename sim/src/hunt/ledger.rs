@@ -446,7 +446,7 @@ mod tests {
         let mut ledger = Ledger::new(&HuntOptions { known, ..options(2) }, None);
         for _ in 0..2 {
             let order = ledger.next(A).expect("more seeds");
-            let stuck = Verdict::Stuck { what: "no progress".into() };
+            let stuck = Verdict::Stuck { what: "no progress".into(), phase: None };
             assert_eq!(ledger.on_report(A, report(order.seed, stuck, 1)), Booked::Fine);
         }
         assert_eq!((ledger.runs, ledger.failures.len(), ledger.known["stuck"]), (2, 0, 2));
@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn enough_failures_stop_the_hunt_and_equal_ones_are_grouped() {
         let mut ledger = Ledger::new(&HuntOptions { stop_after: 2, ..options(100) }, None);
-        let stuck = || Verdict::Stuck { what: "no progress".into() };
+        let stuck = || Verdict::Stuck { what: "no progress".into(), phase: None };
         for first in [true, false] {
             let order = ledger.next(A).expect("more seeds");
             let booked = ledger.on_report(A, report(order.seed, stuck(), 1));

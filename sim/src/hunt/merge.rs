@@ -27,6 +27,9 @@ pub struct MergeArgs {
 
 /// Merges files, prints the sum, and exits as a single hunt would.
 pub fn command(args: &MergeArgs) -> Exit {
+    if let Err(message) = args.publish.writable() {
+        return complain(&message, Exit::Usage);
+    }
     let mut sum = Campaign::default();
     for path in &args.files {
         match summaries(path) {

@@ -2,7 +2,7 @@
 //!
 //! One thread a child turns its lines into messages; this thread alone decides. A child is replaced when it dies,
 //! when it is silent for too long, after `RUNS_PER_CHILD` runs (what a panicking run leaks ends with it), and
-//! when only repetitions are left that it must not run.
+//! when only repetitions are left that it must not run. What a child's own harness fails at is no finding: it ends the hunt.
 
 use super::ledger::{Ledger, ProcessNumber};
 use super::wire::{Order, Report};
@@ -236,6 +236,11 @@ impl<'a> Pool<'a> {
         let status = child.process.wait().map_err(|e| format!("cannot learn how a child ended: {e}"))?;
         drop(child.orders);
         let words = child.last_words.join().unwrap_or_default();
+        // A full disk, say: nothing is known about the run, and the next child would not fare better.
+        if hang.is_none() && status.code() == Some(Exit::Harness.code().into()) {
+            let last = words.trim_end().lines().next_back().unwrap_or("a child of the hunt failed without a word");
+            return Err(last.trim_start_matches("error: ").to_owned());
+        }
         let how = match (status.signal(), status.code()) {
             (Some(signal), _) => format!("killed by signal {signal}"),
             (None, code) => format!("exit code {}", code.unwrap_or_default()),

@@ -2,6 +2,7 @@
 //! JSON, test results as JUnit reads them, and a summary in Markdown.
 
 use super::campaign::{Campaign, Kind};
+use super::writable;
 use crate::marks;
 use clap::Args;
 use cofferdam_properties::PROPERTIES;
@@ -24,6 +25,13 @@ pub struct PublishArgs {
     /// Fail if something that any campaign must reach was not reached
     #[arg(long)]
     pub require_marks: bool,
+}
+
+impl PublishArgs {
+    /// Whether all of it can be written, before there is anything to write.
+    pub fn writable(&self) -> Result<(), String> {
+        [&self.coverage, &self.junit, &self.summary].into_iter().flatten().try_for_each(|path| writable::file(path))
+    }
 }
 
 /// Writes what was asked for.

@@ -1,5 +1,5 @@
 //! Who has a lane: the faults, every incarnation of a coordinator, every worker with its subtasks, storage by what it
-//! holds, and the visible output of each sink.
+//! holds, the visible output of each sink, though nothing may ever become visible there, and each system outside.
 //!
 //! A worker has one lane whatever becomes of it: its incarnations follow each other on it, and those of a zombie and
 //! its successor overlap. Lanes of two runs are numbered together, so that their diagrams can be compared.
@@ -20,6 +20,7 @@ enum Owner {
     Process(Process, Option<SubtaskId>),
     Storage(&'static str),
     Output(String),
+    Outside(String),
 }
 
 /// How a lane is drawn.
@@ -76,6 +77,11 @@ impl Lanes {
         let mut owners: BTreeMap<Owner, usize> = BTreeMap::from([(Owner::Faults, 0)]);
         for entry in histories.iter().flat_map(|history| &history.entries) {
             owners.entry(owner(entry)).or_default();
+            if let What::Fact(Fact::Written { path, .. }) = &entry.what
+                && let Some(output) = staged_for(path)
+            {
+                owners.entry(output).or_default();
+            }
         }
         owners.values_mut().enumerate().for_each(|(place, number)| *number = place);
         let all = owners.keys().map(|owner| lane(owner, graph)).collect();
@@ -105,7 +111,8 @@ fn owner(entry: &Entry) -> Owner {
         What::Fact(Fact::FaultFired(_) | Fact::Healed) => Owner::Faults,
         What::Fact(Fact::Written { path, .. } | Fact::Deleted { path })
         | What::Fact(Fact::OutcomeUnknown { path } | Fact::OutcomeKnown { path }) => holder(path),
-        What::Fact(Fact::Started | Fact::Crashed | Fact::Ended(_) | Fact::ShownOutside { .. }) => own(),
+        What::Fact(Fact::ShownOutside { system, .. }) => Owner::Outside(system.clone()),
+        What::Fact(Fact::Started | Fact::Crashed | Fact::Ended(_)) => own(),
         What::Claim(event) => match (event.subtask(), process) {
             (Some(subtask), Process::Worker(_)) => Owner::Process(process, Some(subtask)),
             _ => own(),
@@ -129,6 +136,12 @@ fn holder(path: &str) -> Owner {
     })
 }
 
+/// The output that a staged object is written for: what is not visible yet lies below a segment that begins with a dot.
+fn staged_for(path: &str) -> Option<Owner> {
+    let (folder, _) = path.split_once("/.").filter(|_| path.starts_with("output/") && !is_visible(path))?;
+    Some(Owner::Output(folder.to_owned()))
+}
+
 fn lane(owner: &Owner, graph: &JobGraph) -> Lane {
     let (name, group, sort) = match owner {
         Owner::Faults => ("faults".to_owned(), "plan".to_owned(), Sort::Faults),
@@ -142,6 +155,36 @@ fn lane(owner: &Owner, graph: &JobGraph) -> Lane {
         Owner::Process(process, Some(subtask)) => (graph.show(*subtask), process.to_string(), Sort::Subtask),
         Owner::Storage(name) => ((*name).to_owned(), "storage".to_owned(), Sort::Storage),
         Owner::Output(folder) => (folder.clone(), "visible output".to_owned(), Sort::Output),
+        Owner::Outside(system) => (system.clone(), "outside".to_owned(), Sort::Output),
     };
     Lane { name, group, sort, tracks: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_properties::external::Change;
+
+    fn lanes(facts: Vec<Fact>) -> Vec<String> {
+        let by = Incarnation { process: Process::COORDINATOR, number: 1 };
+        let entries = facts.into_iter().map(|fact| Entry { time: 0, by, what: What::Fact(fact) }).collect();
+        let graph = JobGraph { name: "none".into(), max_parallelism: 1, operators: Vec::new(), edges: Vec::new() };
+        let lanes = Lanes::of(&[&History { entries, ..History::default() }], &graph);
+        lanes.all.iter().map(|lane| format!("{} of {}", lane.name, lane.group)).collect()
+    }
+
+    #[test]
+    fn output_that_is_staged_and_never_seen_has_a_lane_and_so_has_a_system_outside() {
+        let staged = "output/tokens/.staging/tokens-0/a1.1-chk-1".to_owned();
+        let facts = vec![
+            Fact::Written { path: staged, bytes: Vec::new().into() },
+            Fact::ShownOutside {
+                system: "orders".into(),
+                change: Change { appeared: Vec::new(), vanished: Vec::new() },
+            },
+        ];
+        let storage = "staged output of storage";
+        let all = ["faults of plan", storage, "output/tokens of visible output", "orders of outside"];
+        assert_eq!(lanes(facts), all);
+    }
 }

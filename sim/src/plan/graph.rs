@@ -263,15 +263,15 @@ impl GraphSpec {
         for node in &self.nodes {
             let at = |port| self.arriving(node, port, &volumes);
             let head = match node.operator {
-                Operator::Generate { records, .. } => records * u64::from(node.parallelism),
+                Operator::Generate { records, .. } => records.saturating_mul(node.parallelism.into()),
                 Operator::Read { lines, .. } => lines,
                 Operator::Apply(step) => expanded(at(0), Some(step)),
                 Operator::Sum | Operator::Greatest | Operator::Last => at(0).min(u64::from(self.keys)),
                 Operator::Tick { every } | Operator::Session { every } => at(0) / every,
                 Operator::Join => at(0).min(at(1)),
-                Operator::CoGroup => (at(0) + at(1)).min(u64::from(self.keys)),
+                Operator::CoGroup => at(0).saturating_add(at(1)).min(u64::from(self.keys)),
                 Operator::Gate => at(1),
-                Operator::Tag => at(0) + at(1),
+                Operator::Tag => at(0).saturating_add(at(1)),
                 Operator::Distinct | Operator::RunningSum | Operator::Number => at(0),
                 Operator::Hold | Operator::Gather { .. } | Operator::Enrich => at(0),
                 Operator::Write | Operator::Append => at(0),
@@ -293,7 +293,8 @@ impl GraphSpec {
 
     fn arriving(&self, node: &Node, port: u16, volumes: &[u64]) -> u64 {
         let inputs = node.inputs.iter().filter(|input| input.port == port);
-        inputs.map(|input| volumes[input.from] * self.copies(node, input)).sum()
+        let arriving = inputs.map(|input| volumes[input.from].saturating_mul(self.copies(node, input)));
+        arriving.fold(0, u64::saturating_add)
     }
 
     /// How often each record of an edge arrives.
@@ -400,7 +401,7 @@ impl GraphSpec {
 
 fn expanded(records: u64, step: Option<Step>) -> u64 {
     match step {
-        Some(Step::Expand(copies)) => records * copies,
+        Some(Step::Expand(copies)) => records.saturating_mul(copies),
         Some(Step::Add(_) | Step::Rekey(_) | Step::Drop(_)) | None => records,
     }
 }

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::report;
 use crate::run::Runner;
 use crate::stopwatch::Stopwatch;
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Verdict};
 use cofferdam_engine::launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,9 @@ pub fn command(runner: &Runner, failing: Outcome, options: &ShrinkOptions) -> Ex
     if failing.verdict.passed() {
         return complain(&format!("{} passes: there is nothing to shrink", failing.seed), Exit::Usage);
     }
+    if let Verdict::HarnessError { message } = &failing.verdict {
+        return complain(&format!("the harness failed on {}: {message}", failing.seed), Exit::Harness);
+    }
     let path = options.out.clone().unwrap_or_else(|| options.folder.join(Capsule::of(&failing).file_name()));
     let from = Size::of(&failing);
     let mut keeper = match Keeper::new(&path, options) {
@@ -71,10 +74,11 @@ pub fn command(runner: &Runner, failing: Outcome, options: &ShrinkOptions) -> Ex
         Err(message) => return complain(&message, Exit::Harness),
     };
     keeper.keep(&failing);
+    keeper.bar.set_message(from.to_string());
     let Some(shrunk) = shrink(runner, failing, &mut keeper) else { unreachable!("it fails") };
     keeper.bar.finish_and_clear();
     if let Some(message) = keeper.trouble.take() {
-        return complain(&message, Exit::Usage);
+        return complain(&message, Exit::Harness);
     }
     let verified = reproduces_elsewhere(&path);
     let (to, best) = (Size::of(&shrunk.best), &shrunk.best);
@@ -127,7 +131,8 @@ struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     fn new(path: &'a Path, options: &'a ShrinkOptions) -> Result<Self, String> {
-        let template = ProgressStyle::with_template("{spinner} {msg}").expect("the template is well-formed");
+        let template =
+            ProgressStyle::with_template("{spinner} {msg}; {prefix} runs tried").expect("the template is well-formed");
         let bar = if options.json { ProgressBar::hidden() } else { ProgressBar::new_spinner().with_style(template) };
         let interrupted = Arc::new(AtomicBool::new(false));
         crate::hunt::pool::on_interrupt({

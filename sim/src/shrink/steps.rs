@@ -1,6 +1,7 @@
 //! What a shrink tries: each step proposes plans that are simpler in one respect and no less simple in any other.
 
 mod fault;
+pub mod pace;
 
 use crate::plan::{Client, InputShape, Plan, Policy};
 use crate::world::{Delay, Fault, Picks, Tuning};
@@ -12,6 +13,7 @@ pub type Step = fn(&Plan) -> Vec<Plan>;
 pub const STEPS: &[Step] = &[
     fewer_faults,
     smaller_job,
+    pace::fewer_records,
     fewer_workers,
     fewer_coordinators,
     fewer_clients,
@@ -89,17 +91,6 @@ fn smaller_input(shape: &InputShape) -> Vec<InputShape> {
             shapes.push(changed);
         }
     };
-    let counts = match shape {
-        InputShape::Files { lines, .. } => towards(*lines, 1),
-        InputShape::Generated { records, .. } => towards(*records, 1),
-        InputShape::Graph(_) | InputShape::Own(_) => Vec::new(),
-    };
-    for fewer in counts {
-        push(&|shape| match shape {
-            InputShape::Files { lines: count, .. } | InputShape::Generated { records: count, .. } => *count = fewer,
-            InputShape::Graph(_) | InputShape::Own(_) => {}
-        });
-    }
     push(&|shape| {
         if let InputShape::Files { files, empty_file, cut_off, .. } = shape {
             (*files, *empty_file, *cut_off) = (1, false, false);

@@ -203,7 +203,11 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Stage::Waiting(id) = self.stage {
-            let rest = self.door.world.lock().waits.free(id);
+            let mut guard = self.door.world.lock();
+            let state = &mut *guard;
+            let rest = state.waits.free(id);
+            state.queue.on_void_timer(&state.waits);
+            drop(guard);
             drop(rest);
         }
     }

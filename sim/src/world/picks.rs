@@ -107,7 +107,7 @@ pub(crate) struct Chooser {
 
 enum Decides {
     Seed,
-    List(BTreeMap<u64, usize>),
+    List { listed: BTreeMap<u64, usize>, written: usize, mattered: BTreeSet<u64> },
     Favourites { salt: u32, changes: BTreeSet<u64>, made: u64, changed: BTreeMap<u64, u32> },
 }
 
@@ -115,7 +115,11 @@ impl Chooser {
     pub fn new(picks: &Picks, record: bool) -> Self {
         let decides = match picks {
             Picks::Seed => Decides::Seed,
-            Picks::Turns { but } => Decides::List(but.iter().map(|pick| (pick.key(), pick.choice)).collect()),
+            Picks::Turns { but } => Decides::List {
+                listed: but.iter().map(|pick| (pick.key(), pick.choice)).collect(),
+                written: but.len(),
+                mattered: BTreeSet::new(),
+            },
             Picks::Priorities { salt, changes } => Decides::Favourites {
                 salt: *salt,
                 changes: changes.iter().copied().collect(),
@@ -130,9 +134,15 @@ impl Chooser {
     pub fn decided(&mut self, by: Incarnation, site: Site, nth: u64, choices: usize) -> Option<usize> {
         match &mut self.decides {
             Decides::Seed => None,
-            Decides::List(listed) => {
-                let choice = if listed.is_empty() { None } else { listed.get(&key(by, site.what, site.lane, nth)) };
-                Some(choice.map_or_else(|| in_turns(nth, choices), |choice| choice % choices))
+            Decides::List { listed, mattered, .. } => {
+                let default = in_turns(nth, choices);
+                let key = if listed.is_empty() { None } else { Some(key(by, site.what, site.lane, nth)) };
+                let listed = key.and_then(|key| listed.get(&key).map(|choice| (key, choice % choices)));
+                let Some((key, choice)) = listed else { return Some(default) };
+                if choice != default {
+                    mattered.insert(key);
+                }
+                Some(choice)
             }
             Decides::Favourites { salt, changes, made, changed } => {
                 // Not the incarnation: whoever comes up again is as stubborn as before.
@@ -157,6 +167,14 @@ impl Chooser {
             let (name, lane) = (site.what.to_owned(), site.lane);
             let pick = Pick { process: by.process, life: by.number, site: name, lane, nth, choice };
             offers.push(Offer { pick, choices, entries });
+        }
+    }
+
+    /// Choices of the list that made no difference: they never came up, or there they are the default.
+    pub fn idle(&self) -> usize {
+        match &self.decides {
+            Decides::List { written, mattered, .. } => written - mattered.len(),
+            Decides::Seed | Decides::Favourites { .. } => 0,
         }
     }
 
@@ -199,6 +217,17 @@ mod tests {
         assert_eq!(chooser.decided(by, Site::new("input", 8), 4, 3), Some(1), "another lane");
         assert_eq!(chooser.decided(Incarnation { number: 1, ..by }, site, 4, 3), Some(1), "another life");
         assert_eq!(Chooser::new(&Picks::Seed, false).decided(by, site, 4, 3), None);
+    }
+
+    #[test]
+    fn a_listed_choice_is_idle_until_it_is_taken_against_the_default() {
+        let by = Incarnation { process: Process::COORDINATOR, number: 1 };
+        let pick = |nth, choice| Pick { process: by.process, life: 1, site: "input".into(), lane: 7, nth, choice };
+        let mut chooser = Chooser::new(&Picks::Turns { but: vec![pick(0, 1), pick(1, 3), pick(2, 1)] }, false);
+        assert_eq!(chooser.idle(), 3);
+        assert_eq!(chooser.decided(by, Site::new("input", 7), 0, 2), Some(1));
+        assert_eq!(chooser.decided(by, Site::new("input", 7), 1, 2), Some(1), "three of two is the default there");
+        assert_eq!(chooser.idle(), 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::bell::BellCell;
 use super::network::{ConnectRequest, Half, Lane};
 use super::storage::Operation;
-use super::wait::WaitId;
+use super::wait::{WaitId, Waits};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -58,7 +58,12 @@ pub(crate) struct Delivery {
 pub(crate) struct Queue {
     heap: BinaryHeap<Delivery>,
     sequence: u64,
+    /// Timers in the heap that nobody waits for any more, or that have been since it was last swept.
+    void: usize,
 }
+
+/// A heap with fewer void timers is not worth sweeping.
+const SWEPT_FROM: usize = 32;
 
 impl Queue {
     /// Sends something on its way; `word` is a draw of its own.
@@ -86,6 +91,16 @@ impl Queue {
         self.heap.pop()
     }
 
+    /// A timer on its way has become void. Once every second delivery may be, they go: most timers are the time limits of requests
+    /// that are long answered, and all others would have to be sifted through them.
+    pub fn on_void_timer(&mut self, waits: &Waits) {
+        self.void += 1;
+        if self.void >= SWEPT_FROM && self.void * 2 > self.heap.len() {
+            self.void = 0;
+            self.heap.retain(|delivery| !matches!(delivery.what, Arrival::Wait(id) if waits.is_void(id)));
+        }
+    }
+
     /// Everything, in no particular order.
     pub fn take(&mut self) -> Vec<Delivery> {
         std::mem::take(&mut self.heap).into_vec()
@@ -105,6 +120,12 @@ impl PartialOrd for Delivery {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
+
+    /// What a heap asks several times for each delivery: nearly always the times alone tell.
+    #[inline]
+    fn le(&self, other: &Self) -> bool {
+        if self.time == other.time { self.cmp(other).is_le() } else { self.time > other.time }
+    }
 }
 
 impl PartialEq for Delivery {
@@ -117,6 +138,7 @@ impl Eq for Delivery {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::wait::Outcome;
     use super::*;
 
     #[test]
@@ -131,5 +153,25 @@ mod tests {
         let forth = order(&[(1, 5), (1, 6), (0, 9), (2, 1)]);
         assert_eq!(forth, order(&[(2, 1), (0, 9), (1, 6), (1, 5)]));
         assert!(forth.is_sorted());
+    }
+
+    #[test]
+    fn void_timers_go_and_the_others_stay_in_order() {
+        let (mut queue, mut waits) = (Queue::default(), Waits::default());
+        let ids: Vec<WaitId> = (0..100).map(|_| waits.add(0, Outcome::Elapsed)).collect();
+        for (time, id) in (0..).zip(&ids) {
+            queue.push(time, 0, Arrival::Wait(*id));
+        }
+        let kept = |at: usize| at % 3 == 0;
+        for (_, id) in ids.iter().enumerate().filter(|(at, _)| !kept(*at)) {
+            assert!(waits.free(*id).is_some());
+            queue.on_void_timer(&waits);
+        }
+        assert!(queue.heap.len() < 100 - SWEPT_FROM, "it was swept");
+        let mut left = std::iter::from_fn(|| queue.pop()).map(|delivery| delivery.time as usize);
+        assert!(
+            (0..100).filter(|at| kept(*at)).all(|at| left.any(|time| time == at)),
+            "no timer that is waited for is lost"
+        );
     }
 }

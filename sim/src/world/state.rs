@@ -24,6 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 
+/// Room for the history of a usual run, so that it need not be moved as it grows.
+const USUAL_ENTRIES: usize = 4096;
+
 /// The state of a world.
 pub(crate) struct State {
     pub queue: Queue,
@@ -115,7 +118,7 @@ impl State {
             chooser: Chooser::new(&spec.picks, spec.record_picks),
             counters: Counters::default(),
             doubts: BTreeSet::new(),
-            history: History { entries: Vec::new(), initial },
+            history: History { entries: Vec::with_capacity(USUAL_ENTRIES), initial },
             digest: StableHasher::default(),
             lives: Vec::new(),
             processes: std::mem::take(&mut spec.processes).into_iter().map(start).collect(),

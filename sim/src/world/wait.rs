@@ -77,6 +77,11 @@ impl Waits {
         self.table.get_mut(id.place as usize).filter(|wait| wait.generation == id.generation)
     }
 
+    /// Whether nobody waits for it any more.
+    pub fn is_void(&self, id: WaitId) -> bool {
+        self.table.get(id.place as usize).is_none_or(|wait| wait.generation != id.generation)
+    }
+
     /// Whose wait it is, while it is registered.
     pub fn incarnation(&mut self, id: WaitId) -> Option<u32> {
         self.get(id).map(|wait| wait.incarnation)
