@@ -13,7 +13,8 @@
 //!
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
-//! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it; or if its deletion
+//! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it, unless that is why a sink
+//! could not stage it, and it was there before the next commit of that sink, which cleans up; or if its deletion
 //! failed twice and that was announced (whoever cleans up tries again), or that of a manifest: those go first. Does not
 //! judge a coordinator that crashed behind the last slot.
 
@@ -21,7 +22,7 @@ use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Incarnation, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{Attempt, Generation};
+use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
 use cofferdam_engine::persist::{sign, slot};
 use std::collections::BTreeSet;
 
@@ -95,7 +96,8 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     let written = ledger.last_written(path).unwrap_or_default();
     let writer = history.entries[written].by;
     let attempt = attempt_in(path);
-    let (mut writer_is_dead, mut failures) = (false, 0);
+    let (mut writer_is_dead, mut failures, mut doubtful) = (false, 0, false);
+    let mut given_up = GivenUp::default();
     // Pointers go first: while any manifest resists, no blob is deleted, since it may be named there.
     let manifest = |p: &str| p.rsplit_once('/').is_some_and(|(_, name)| name.starts_with("manifest-"));
     let mut resisting: BTreeSet<&str> = BTreeSet::new();
@@ -103,7 +105,8 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
         let entry = &history.entries[at];
         match &entry.what {
             What::Fact(Fact::Crashed | Fact::Ended(_)) if at < written => writer_is_dead |= entry.by == writer,
-            What::Fact(Fact::OutcomeUnknown { path: p }) if p == path => return true,
+            What::Fact(Fact::OutcomeUnknown { path: p }) if p == path => doubtful = true,
+            What::Claim(event) if given_up.on(event, at, path) => {}
             What::Claim(Event::DeleteFailed { path: p, .. }) if p == path => {
                 failures += 1;
             }
@@ -117,11 +120,44 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             _ => {}
         }
     }
-    writer_is_dead
+    (doubtful && !given_up.was_cleaned_up_after(written))
+        || writer_is_dead
         || failures >= 2
         || !resisting.is_empty()
         || written > end
         || is_deposed(history, ledger, attempt, writer, written)
+}
+
+/// What a sink did that could not stage an object, and goes on.
+#[derive(Default)]
+struct GivenUp {
+    by: Option<(Attempt, SubtaskId)>,
+    /// When its next commit started, and whether that ended.
+    commit: Option<(usize, bool)>,
+}
+
+impl GivenUp {
+    /// Whether an event is about that.
+    fn on(&mut self, event: &Event, at: usize, path: &str) -> bool {
+        match event {
+            Event::PrepareFailed { attempt, subtask, cause, .. } if cause.contains(&format!("{path}:")) => {
+                self.by = Some((*attempt, *subtask));
+            }
+            Event::CommitStarted { attempt, subtask, .. } if self.by == Some((*attempt, *subtask)) => {
+                self.commit.get_or_insert((at, false));
+            }
+            Event::CommitEnded { attempt, subtask, .. } if self.by == Some((*attempt, *subtask)) => {
+                self.commit = self.commit.map(|(started, _)| (started, true));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether it has cleaned up what was written then.
+    fn was_cleaned_up_after(&self, written: usize) -> bool {
+        self.commit.is_some_and(|(started, ended)| ended && written < started)
+    }
 }
 
 /// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes, even when it
@@ -160,7 +196,7 @@ mod tests {
     use crate::story::{Story, worker};
     use bytes::Bytes;
     use cofferdam_engine::event::Event;
-    use cofferdam_engine::ids::{Attempt, Generation};
+    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
 
     /// A run that stores `path` in the middle.
     fn with(path: &str) -> Story {
@@ -240,6 +276,31 @@ mod tests {
         assert!(story.judge_by(NAME).is_some(), "one failure is no reason to leave it");
         story.claim(Process::COORDINATOR, failed);
         assert_eq!(story.judge_by(NAME), None);
+    }
+
+    #[test]
+    fn what_a_sink_could_not_stage_convicts_once_it_has_committed_something_else() {
+        let path = "output/.staged/chk-9-a1.1";
+        let begun = |before: bool| {
+            let mut story = Story::begun();
+            story.emit(0, 2);
+            story.fact(worker(0), Fact::OutcomeUnknown { path: path.to_owned() });
+            let (attempt, subtask, checkpoint) = (story.attempt(), story.subtask(4), CheckpointId(9));
+            let cause = format!("writing, 4 times: {path}: no reply");
+            story.claim(worker(0), Event::PrepareFailed { attempt, subtask, checkpoint, cause });
+            if before {
+                story.wrote(worker(0), path, Bytes::from_static(b"in doubt"));
+            }
+            story.checkpoint();
+            if !before {
+                story.wrote(worker(0), path, Bytes::from_static(b"late"));
+            }
+            story.spare(path);
+            story.finish();
+            story.judge_by(NAME)
+        };
+        assert_eq!(begun(true).expect("a conviction").subject, path);
+        assert_eq!(begun(false), None, "it came when it had been given up for the last time");
     }
 
     #[test]

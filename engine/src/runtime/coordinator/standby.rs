@@ -70,8 +70,7 @@ pub(super) async fn watch(
     };
     visitors.iter().for_each(|visitor| visitor.abort());
     if decided.is_ok() {
-        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        env.emit(Event::LeaseExpired { generation: watch.leader(), lease_ms });
+        env.emit(Event::LeaseExpired { generation: watch.leader() });
     }
     decided
 }
