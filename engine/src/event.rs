@@ -22,8 +22,9 @@ pub enum Event {
     // --- Coordinator: leadership and attempts ---
     /// The slot that makes this process the leader is durable.
     LeadershipTaken { generation: Generation, slot: u64 },
-    /// A standby has seen no sign of life of the leader, whose last was of `generation`, and is about to claim the log.
-    LeaseExpired { generation: Option<Generation> },
+    /// A standby has seen no sign of life of the leader, whose last was of `generation`, for as long as a lease, and is about to
+    /// claim the log.
+    LeaseExpired { generation: Option<Generation>, lease_ms: u64 },
     /// Somebody newer leads; this process stops.
     Deposed { generation: Generation },
     /// A worker was accepted.

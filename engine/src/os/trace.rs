@@ -153,10 +153,10 @@ fn log(event: &Event) {
     use Event as E;
     match event {
         E::LeadershipTaken { generation, slot } => info!(target: "cofferdam", "leading as {generation} (slot {slot})"),
-        E::LeaseExpired { generation: Some(generation) } => {
+        E::LeaseExpired { generation: Some(generation), .. } => {
             warn!(target: "cofferdam", "no sign of life of {generation}: taking over");
         }
-        E::LeaseExpired { generation: None } => info!(target: "cofferdam", "nobody leads: taking over"),
+        E::LeaseExpired { generation: None, .. } => info!(target: "cofferdam", "nobody leads: taking over"),
         E::Deposed { generation } => warn!(target: "cofferdam", "deposed: somebody newer leads than {generation}"),
         E::WorkerRegistered { worker } => info!(target: "cofferdam", "{worker} registered"),
         E::WorkerRefused { reason } => warn!(target: "cofferdam", "refused a worker: {reason}"),

@@ -14,7 +14,7 @@
 //! 7. Once a coordinator says that it is deposed, it deploys, triggers, completes and notifies nothing any more, unless it
 //!    takes leadership again, and then only in its new one. Until it knows, two coordinators may both be alive and act: what the older one still does is harmless by 1, 2 and 9.
 //! 8. A coordinator that says that a lease has expired next takes the leadership that follows the one it has watched, and
-//!    not that of another standby that was faster.
+//!    not that of another standby that was faster. For nearly a lease (clocks drift) no new sign of life of its leader had come.
 //! 9. Snapshots, manifests and what sinks stage are written by one incarnation of one process each: no two attempts, and
 //!    no two coordinators, share a name (SPARK-51714).
 //!
@@ -22,11 +22,12 @@
 //! their subtasks.
 
 use crate::case::{Case, Property, Violation};
-use crate::history::{Incarnation, What};
+use crate::history::{Fact, Incarnation, What};
 use crate::ledger::{SlotFact, is_visible};
+use cofferdam_engine::cores::lease::Standing;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
-use cofferdam_engine::persist::sign;
+use cofferdam_engine::persist::sign::{self, Sign};
 use cofferdam_engine::persist::slot::{self, SlotRecord};
 use std::collections::BTreeMap;
 
@@ -48,6 +49,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         judge_cancelled(case),
         judge_deposed(case),
         judge_take_overs(case),
+        judge_leases(case),
         judge_writers(case),
     ];
     found.into_iter().flatten().min_by_key(|violation| violation.at)
@@ -208,7 +210,7 @@ fn judge_take_overs(case: &Case<'_>) -> Option<Violation> {
     case.ledger().coordination.iter().find_map(|&at| {
         let entry = &case.history.entries[at];
         match &entry.what {
-            What::Claim(Event::LeaseExpired { generation }) => {
+            What::Claim(Event::LeaseExpired { generation, .. }) => {
                 watched.insert(entry.by, *generation);
                 None
             }
@@ -221,6 +223,44 @@ fn judge_take_overs(case: &Case<'_>) -> Option<Violation> {
             _ => None,
         }
     })
+}
+
+fn judge_leases(case: &Case<'_>) -> Option<Violation> {
+    case.ledger().coordination.iter().find_map(|&at| {
+        let What::Claim(Event::LeaseExpired { generation: Some(generation), lease_ms }) =
+            &case.history.entries[at].what
+        else {
+            return None;
+        };
+        let quiet_ms = longest_quiet(case, at, *generation)? / 1_000_000;
+        let message =
+            format!("loses its lease of {lease_ms} ms although it was never quiet for more than {quiet_ms} ms");
+        (quiet_ms * 10 < lease_ms * 9).then(|| Violation::new(NAME, at, generation, message))
+    })
+}
+
+/// The longest time without a new sign of life of `generation` or a newer one, since whoever says `at` came up. `None` if
+/// somebody said goodbye.
+fn longest_quiet(case: &Case<'_>, at: usize, generation: Generation) -> Option<u64> {
+    let entries = &case.history.entries[..=at];
+    let (now, by) = (entries[at].time, entries[at].by);
+    let started = entries.iter().find(|entry| entry.by == by).map_or(0, |entry| entry.time);
+    let (mut newest, mut since, mut longest) = ((generation, 0), started, 0);
+    for entry in entries {
+        let What::Fact(Fact::Written { path, bytes }) = &entry.what else { continue };
+        let Some(sign) = Some(bytes).filter(|_| path == sign::PATH).and_then(|bytes| Sign::decode(bytes).ok()) else {
+            continue;
+        };
+        if sign.standing == Standing::Resigned {
+            return None;
+        }
+        if (sign.generation, sign.beat) > newest {
+            newest = (sign.generation, sign.beat);
+            longest = longest.max(entry.time.saturating_sub(since));
+            since = entry.time.max(started);
+        }
+    }
+    Some(longest.max(now.saturating_sub(since)))
 }
 
 fn judge_writers(case: &Case<'_>) -> Option<Violation> {
@@ -261,8 +301,10 @@ mod tests {
     use crate::history::{Process, What};
     use crate::story::{Story, worker};
     use bytes::Bytes;
+    use cofferdam_engine::cores::lease::Standing;
     use cofferdam_engine::event::Event;
     use cofferdam_engine::ids::{Attempt, CheckpointId, CoordinatorId, Generation, OperatorId, SubtaskId, WorkerId};
+    use cofferdam_engine::persist::sign::{self, Sign};
     use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
 
     const STANDBY: Process = Process::Coordinator(CoordinatorId(1));
@@ -375,16 +417,51 @@ mod tests {
         assert_eq!(message(&story), "is notified by coordinator-0 1, which knows that it is deposed");
     }
 
+    fn expired(generation: u64) -> Event {
+        Event::LeaseExpired { generation: Some(Generation(generation)), lease_ms: 0 }
+    }
+
+    /// A leader shows a sign of life at each of these milliseconds; then a standby says that its lease of 300 ms has expired.
+    fn expires_after(signs: &[u64], at_ms: u64) -> Story {
+        let mut story = Story::begun();
+        story.start(STANDBY);
+        let begun = story.history.entries.last().expect("it started").time;
+        let at = |story: &mut Story, ms: u64| {
+            story.history.entries.last_mut().expect("just recorded").time = begun + ms * 1_000_000;
+        };
+        for (&ms, beat) in signs.iter().zip(1..) {
+            let (generation, standing) = (Generation(1), Standing::Leads);
+            let sign = Sign { generation, beat, standing, address: String::new() };
+            story.wrote(Process::COORDINATOR, sign::PATH, sign.encode());
+            at(&mut story, ms);
+        }
+        story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(1)), lease_ms: 300 });
+        at(&mut story, at_ms);
+        story
+    }
+
+    #[test]
+    fn a_lease_of_somebody_who_was_quiet_for_so_long_expires() {
+        assert_eq!(expires_after(&[100, 200], 500).judge_by(NAME), None);
+        assert_eq!(expires_after(&[100, 400, 410], 420).judge_by(NAME), None, "it may learn of it late");
+    }
+
+    #[test]
+    fn a_lease_that_expires_although_there_were_signs_of_life_convicts() {
+        let story = expires_after(&[100, 200, 300], 310);
+        assert_eq!(message(&story), "loses its lease of 300 ms although it was never quiet for more than 100 ms");
+    }
+
     #[test]
     fn a_standby_that_deposes_another_one_that_was_faster_convicts() {
         let mut story = Story::begun();
         story.start(STANDBY);
-        story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(1)) });
+        story.claim(STANDBY, expired(1));
         story.lead_by(STANDBY);
-        story.claim(Process::COORDINATOR, Event::LeaseExpired { generation: Some(Generation(2)) });
+        story.claim(Process::COORDINATOR, expired(2));
         story.lead();
         assert_eq!(story.judge_by(NAME), None);
-        story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(2)) });
+        story.claim(STANDBY, expired(2));
         story.lead_by(STANDBY);
         assert_eq!(message(&story), "deposes g3, but has watched g2");
     }

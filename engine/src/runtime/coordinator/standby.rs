@@ -70,7 +70,8 @@ pub(super) async fn watch(
     };
     visitors.iter().for_each(|visitor| visitor.abort());
     if decided.is_ok() {
-        env.emit(Event::LeaseExpired { generation: watch.leader() });
+        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        env.emit(Event::LeaseExpired { generation: watch.leader(), lease_ms });
     }
     decided
 }

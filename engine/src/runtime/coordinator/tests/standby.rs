@@ -27,7 +27,7 @@ fn a_standby_leaves_a_living_leader_alone_and_takes_over_from_a_dead_one() {
         room.crash(1);
         drop(crew);
         pause(&room, LEASES).await;
-        position(&room, |e| *e == Event::LeaseExpired { generation: Some(Generation(1)) });
+        position(&room, |e| matches!(e, Event::LeaseExpired { generation: Some(Generation(1)), .. }));
         let mut crew = Crew::join(&room, 2).await;
         let deployment = crew.run().await;
         assert_eq!(deployment.attempt, attempt(2, 1));
@@ -91,7 +91,7 @@ fn where_nobody_leads_a_standby_does_soon() {
         let _first = Coordinator::start_as(&room, 1, Rivalry::Standby);
         let mut crew = Crew::join_when_led(&room, 1).await;
         crew.run().await;
-        position(&room, |e| *e == Event::LeaseExpired { generation: None });
+        position(&room, |e| matches!(e, Event::LeaseExpired { generation: None, .. }));
     });
 }
 
