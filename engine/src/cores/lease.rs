@@ -9,6 +9,8 @@
 //!    lease, and only from the loop that also leads, so that a leader that is stuck shows none.
 //! 2. A standby reads it as often. It takes over once a read that *began* a lease after the sign last grew still shows
 //!    that sign. A read that fails says nothing: whoever cannot read the sign could not take over either.
+//!    A sign that is overwritten while it is read in pieces reads as something that is no sign. If it is not what was read
+//!    the last time, somebody has written in between: it counts as a sign of the leader that is watched.
 //! 3. Taking over is creating the next slot of the log ([`super::completed`]). If the log has a newer leader than the
 //!    sign, somebody else was faster: it is given a lease to show signs of its own, and watched.
 //! 4. The lease is a matter of manners: it keeps a
@@ -68,7 +70,10 @@ pub enum Seen {
     /// There is no sign.
     Nothing,
     /// There is something that is no sign. A living leader will overwrite it.
-    Garbled,
+    Garbled {
+        /// Of what was read.
+        digest: u64,
+    },
     /// A leader's.
     Sign {
         /// Its leadership.
@@ -86,6 +91,8 @@ pub struct Watch {
     lease: Duration,
     /// The greatest that was seen, and when it was seen first.
     seen: Option<(Seen, Time)>,
+    /// Digest of the last that was no sign.
+    garbled: Option<u64>,
     over: bool,
 }
 
@@ -96,7 +103,7 @@ impl Watch {
         assert!(!lease.is_zero(), "a lease takes time");
         out.push(Effect::Read { delay: Duration::ZERO });
         let seen = leader.map(|generation| (Seen::Sign { generation, beat: 0, resigned: false }, now));
-        Self { lease, seen, over: false }
+        Self { lease, seen, garbled: None, over: false }
     }
 
     /// Answers [`Effect::Read`] with what was there; the request was made at `asked`.
@@ -120,8 +127,13 @@ impl Watch {
     }
 
     fn look(&mut self, asked: Time, now: Time, seen: Seen, out: &mut Vec<Effect>) {
+        let overwritten = match seen {
+            Seen::Garbled { digest } => self.garbled.replace(digest) != Some(digest),
+            Seen::Nothing | Seen::Sign { .. } => false,
+        };
         let (greatest, since) = match self.seen {
-            Some((greatest, since)) if seen <= greatest => (greatest, since),
+            Some((greatest @ Seen::Sign { .. }, _)) if overwritten => (greatest, now),
+            Some((greatest, since)) if seen <= greatest && !overwritten => (greatest, since),
             Some(_) | None => (seen, now),
         };
         self.seen = Some((greatest, since));
@@ -139,7 +151,7 @@ impl Watch {
     fn patience(&self, seen: Seen) -> Duration {
         match seen {
             Seen::Nothing => self.lease / SIGNS_PER_LEASE,
-            Seen::Garbled | Seen::Sign { resigned: false, .. } => self.lease,
+            Seen::Garbled { .. } | Seen::Sign { resigned: false, .. } => self.lease,
             Seen::Sign { resigned: true, .. } => Duration::ZERO,
         }
     }
@@ -148,7 +160,7 @@ impl Watch {
     pub fn leader(&self) -> Option<Generation> {
         match self.seen {
             Some((Seen::Sign { generation, .. }, _)) => Some(generation),
-            Some((Seen::Nothing | Seen::Garbled, _)) | None => None,
+            Some((Seen::Nothing | Seen::Garbled { .. }, _)) | None => None,
         }
     }
 

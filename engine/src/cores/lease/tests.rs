@@ -127,12 +127,29 @@ fn a_leader_known_from_the_log_has_a_lease_for_its_first_sign() {
     assert_eq!(of_nobody.watch.leader(), Some(Generation(2)));
 }
 
+fn garbled(digest: u64) -> Result<Seen, StorageError> {
+    Ok(Seen::Garbled { digest })
+}
+
 #[test]
 fn what_is_no_sign_is_given_a_lease_to_become_one() {
     let mut standby = Standby::new();
-    standby.sees(0, Ok(Seen::Garbled));
-    assert_eq!(standby.sees(3, Ok(Seen::Garbled)), AGAIN);
-    assert_eq!(standby.sees(9, Ok(Seen::Garbled)), TAKE_OVER);
+    standby.sees(0, garbled(1));
+    assert_eq!(standby.sees(3, garbled(1)), AGAIN);
+    assert_eq!(standby.sees(9, garbled(1)), TAKE_OVER);
+}
+
+#[test]
+fn signs_that_are_overwritten_whenever_they_are_read_are_signs_of_life() {
+    let mut standby = Standby::new();
+    standby.sees(0, sign(1, 1));
+    for beat in 1..9 {
+        assert_eq!(standby.sees(3 * beat, garbled(beat)), AGAIN);
+    }
+    assert_eq!(standby.watch.leader(), Some(Generation(1)), "whose signs they were");
+    assert_eq!(standby.sees(27, garbled(8)), AGAIN);
+    assert_eq!(standby.sees(33, garbled(8)), TAKE_OVER, "nobody has written for a lease");
+    assert_eq!(standby.watch.leader(), Some(Generation(1)));
 }
 
 #[test]

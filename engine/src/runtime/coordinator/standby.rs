@@ -11,11 +11,13 @@ use crate::cores::lease::{Effect, Seen, Standing, Watch};
 use crate::door::{BoxFuture, Connection, Env, Site, StorageError, TaskHandle, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::hash::stable_hash;
 use crate::ids::Generation;
 use crate::messages::client::ToClient;
 use crate::messages::{self, ToCoordinator, ToWorker};
 use crate::persist::sign::{PATH, Sign};
 use crate::runtime::mailbox::{Mailbox, race};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -62,7 +64,7 @@ pub(super) async fn watch(
         let asked = env.clock.now();
         let reply = whole::read(&env.storage, PATH).await;
         let seen = match reply {
-            Ok(bytes) => Ok(Sign::decode(&bytes).map_or(Seen::Garbled, seen)),
+            Ok(bytes) => Ok(Sign::decode(&bytes).map_or_else(|_| garbled(&bytes), seen)),
             Err(StorageError::NotFound(_)) => Ok(Seen::Nothing),
             Err(error) => Err(error),
         };
@@ -74,6 +76,10 @@ pub(super) async fn watch(
         env.emit(Event::LeaseExpired { generation: watch.leader(), lease_ms });
     }
     decided
+}
+
+fn garbled(bytes: &Bytes) -> Seen {
+    Seen::Garbled { digest: stable_hash(&bytes[..]) }
 }
 
 fn seen(sign: Sign) -> Seen {
