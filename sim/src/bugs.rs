@@ -28,10 +28,14 @@ use planted::PlantedBug;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-use table::{Catch, Row};
+use table::{Catch, Compared, Row};
 
 /// The variable that switches a planted bug on in the edited copy.
 pub const SWITCH: &str = "COFFERDAM_PLANTED";
+
+/// A strategy that is only compared may take so many times the runs of the first, and at least so many.
+const COMPARED_FOR: u64 = 20;
+const COMPARED_LEAST: u64 = 200;
 
 /// How to hunt planted bugs.
 #[derive(Clone, PartialEq, Debug)]
@@ -126,14 +130,14 @@ fn hunt_one(root: &Path, options: &BugsOptions, bug: &PlantedBug, command: &Chil
     let Strategies(strategies) = &options.strategies;
     let mut row =
         Row { bug: bug.clone(), hunts, seeds, catches: Vec::new(), compared: Vec::new(), capsule, shrunk: None };
-    for (n, strategy) in strategies.iter().enumerate() {
+    for (n, &strategy) in strategies.iter().enumerate() {
+        // What is only compared is given up once it has taken so many times longer.
+        let enough = |median: u64| median.saturating_mul(COMPARED_FOR).max(COMPARED_LEAST);
+        let seeds = if n == 0 { seeds } else { row.median_runs().map_or(seeds, enough).min(seeds) };
         let (mut catches, mut misses) = (Vec::new(), 0);
-        for _ in 0..options.repeat {
-            // What is only compared has no median any more once most hunts have missed, and each miss takes all its seeds.
-            if n > 0 && misses * 2 > options.repeat {
-                break;
-            }
-            let Some((catch, failure)) = hunt_once(options, *strategy, bug, command)? else {
+        // Nor has it a median any more once most of its hunts have missed.
+        while (catches.len() as u64) + misses < hunts && (n == 0 || misses * 2 <= hunts) {
+            let Some((catch, failure)) = hunt_once(options, strategy, seeds, command, bug)? else {
                 misses += 1;
                 continue;
             };
@@ -145,7 +149,7 @@ fn hunt_one(root: &Path, options: &BugsOptions, bug: &PlantedBug, command: &Chil
         if n == 0 {
             row.catches = catches;
         } else {
-            row.compared.push((*strategy, catches));
+            row.compared.push(Compared { strategy, seeds, catches });
         }
     }
     Ok(row)
@@ -155,15 +159,16 @@ fn hunt_one(root: &Path, options: &BugsOptions, bug: &PlantedBug, command: &Chil
 fn hunt_once(
     options: &BugsOptions,
     strategy: Choice,
-    bug: &PlantedBug,
+    seeds: u64,
     command: &ChildCommand,
+    bug: &PlantedBug,
 ) -> Result<Option<(Catch, Failure)>, String> {
     let hunting = HuntOptions {
         first: options.first.unwrap_or_else(fresh_seed),
         strategy,
         saturated_after: None,
         job: None,
-        seeds: Some(options.seeds),
+        seeds: Some(seeds),
         time: None,
         shard: Shard::WHOLE,
         stop_after: 1,

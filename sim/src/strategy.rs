@@ -7,6 +7,7 @@
 //! | `sweep` | one cell of all single faults, then of pairs, of a small job ([`sweep`]) | `sweep:g4:0x2a` |
 //! | `priority` | drawn, under a schedule of stubborn choices with a few changes of mind ([`priority`]) | `priority:g4:0x2a` |
 //! | `guided` | an earlier plan that reached something new, changed a little ([`guided`]) | its capsule |
+//! | `kills` | as `times`, on machines and networks that are steady: a test that kills processes of a healthy cluster | `kills:g4:0x2a` |
 //! | `times` | drawn, with crashes at random times only: what the others are compared with | `times:g4:0x2a` |
 //!
 //! The *mix* lets each seed say which of them it is for, by weight.
@@ -55,11 +56,13 @@ pub enum Name {
     Priority,
     Guided,
     Times,
+    Kills,
 }
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Random, Self::Targeted, Self::Sweep, Self::Priority, Self::Guided, Self::Times];
+    pub const ALL: [Self; 7] =
+        [Self::Random, Self::Targeted, Self::Sweep, Self::Priority, Self::Guided, Self::Times, Self::Kills];
 
     /// On the command line.
     pub fn as_str(self) -> &'static str {
@@ -70,6 +73,7 @@ impl Name {
             Self::Priority => "priority",
             Self::Guided => "guided",
             Self::Times => "times",
+            Self::Kills => "kills",
         }
     }
 
@@ -82,6 +86,7 @@ impl Name {
             Self::Priority => &priority::Priority,
             Self::Guided => &guided::Guided,
             Self::Times => &Times,
+            Self::Kills => &Kills,
         }
     }
 
@@ -230,6 +235,18 @@ impl Strategy for Times {
     }
 }
 
+/// What a test on real machines amounts to: the same crashes, and nothing else is unkind. Everything takes about as long as
+/// it usually does, nobody is favoured, every peer hears of a crash, and clocks agree.
+struct Kills;
+
+impl Strategy for Kills {
+    fn plan(&self, seed: Seed, kept: &[Plan]) -> Plan {
+        let mut plan = Times.plan(seed, kept);
+        plan.tuning = plan.tuning.steady();
+        plan
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,5 +296,8 @@ mod tests {
             let blind = |fault: &Fault| matches!(fault.at, Trigger::Time { .. }) && is_crash(&fault.what);
             assert!(!plan.faults.is_empty() && plan.faults.iter().all(blind), "{plan}");
         }
+        let steady = Kills.plan(Seed(3), &[]);
+        assert_eq!(steady.faults, Times.plan(Seed(3), &[]).faults);
+        assert_eq!((steady.tuning.favour_percent, steady.tuning.half_open_one_in), (0, 0));
     }
 }

@@ -21,11 +21,22 @@ pub struct Row {
     /// How it was caught, in each hunt that did.
     pub catches: Vec<Catch>,
     /// The same by other strategies, for comparison.
-    pub compared: Vec<(Choice, Vec<Catch>)>,
+    pub compared: Vec<Compared>,
     /// What came of its capsule, if it had one.
     pub capsule: Option<String>,
     /// How small its failure became.
     pub shrunk: Option<Report>,
+}
+
+/// What another strategy made of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Compared {
+    /// Which strategy.
+    pub strategy: Choice,
+    /// With how many seeds each of its hunts was given up.
+    pub seeds: u64,
+    /// How it was caught, in each hunt that did.
+    pub catches: Vec<Catch>,
 }
 
 /// How a bug was caught.
@@ -80,7 +91,8 @@ impl Row {
         self.shrunk.as_ref().map_or("-".to_owned(), told)
     }
 
-    fn median_runs(&self) -> Option<u64> {
+    /// Runs it took in the median, if so many hunts caught it that there is one.
+    pub fn median_runs(&self) -> Option<u64> {
         median(&self.catches, self.hunts)
     }
 
@@ -110,26 +122,29 @@ fn median(catches: &[Catch], hunts: u64) -> Option<u64> {
 
 /// One line, as it is found.
 pub fn line(row: &Row) -> String {
-    let told = |catches: &[Catch]| {
+    let told = |catches: &[Catch], seeds| {
         let times = format!("{}/{}", catches.len(), row.hunts);
         match catches.first() {
-            Some(catch) => format!("caught {times} by {} after {} run(s)", catch.by(), runs(catches, row)),
-            None => format!("NOT caught in {} runs", row.seeds),
+            Some(catch) => {
+                let runs = runs(catches, row.hunts, seeds);
+                format!("caught {times} by {} after {runs} run(s)", catch.by())
+            }
+            None => format!("NOT caught in {seeds} runs"),
         }
     };
-    let mut line = format!("{}: {}", row.bug.name, told(&row.catches));
+    let mut line = format!("{}: {}", row.bug.name, told(&row.catches, row.seeds));
     if let Some(replayed) = &row.capsule {
         line.push_str(&format!("; its capsule {replayed}"));
     }
-    for (strategy, catches) in &row.compared {
-        line.push_str(&format!("; by {strategy}: {}", told(catches)));
+    for other in &row.compared {
+        line.push_str(&format!("; by {}: {}", other.strategy, told(&other.catches, other.seeds)));
     }
     line
 }
 
 /// The median, or more than there were runs.
-fn runs(catches: &[Catch], row: &Row) -> String {
-    median(catches, row.hunts).map_or_else(|| format!(">{}", row.seeds), |runs| runs.to_string())
+fn runs(catches: &[Catch], hunts: u64, seeds: u64) -> String {
+    median(catches, hunts).map_or_else(|| format!(">{seeds}"), |runs| runs.to_string())
 }
 
 /// The table.
@@ -139,7 +154,7 @@ pub fn text(rows: &[Row]) -> String {
     let head: Vec<String> = head
         .map(str::to_owned)
         .into_iter()
-        .chain(compared.map(|(strategy, _)| format!("runs by {strategy}")))
+        .chain(compared.map(|other| format!("runs by {}", other.strategy)))
         .collect();
     let mut table: Vec<Vec<String>> = vec![head.clone()];
     for row in rows {
@@ -149,11 +164,11 @@ pub fn text(rows: &[Row]) -> String {
             format!("{}/{}", row.catches.len(), row.hunts),
             row.convicted_by(false),
             row.convicted_by(true),
-            runs(&row.catches, row),
+            runs(&row.catches, row.hunts, row.seeds),
             row.catches.first().map_or("-".to_owned(), |catch| catch.drawn.to_string()),
             row.size(),
         ];
-        cells.extend(row.compared.iter().map(|(_, catches)| runs(catches, row)));
+        cells.extend(row.compared.iter().map(|other| runs(&other.catches, row.hunts, other.seeds)));
         table.push(cells);
     }
     let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
@@ -181,7 +196,7 @@ pub fn json(rows: &[Row]) -> String {
             catches.iter().map(one).collect()
         };
         let compared: BTreeMap<String, Vec<serde_json::Value>> =
-            row.compared.iter().map(|(strategy, catches)| (strategy.to_string(), caught(catches))).collect();
+            row.compared.iter().map(|other| (other.strategy.to_string(), caught(&other.catches))).collect();
         let line = json!({
             "bug": row.bug.name,
             "source": row.bug.source,
@@ -230,7 +245,7 @@ mod tests {
             hunts: 2,
             seeds: 100,
             catches: verdicts.iter().enumerate().map(catch).collect(),
-            compared: vec![(Choice::One(Name::Times), Vec::new())],
+            compared: vec![Compared { strategy: Choice::One(Name::Times), seeds: 40, catches: Vec::new() }],
             capsule: None,
             shrunk: None,
         }
@@ -251,7 +266,8 @@ mod tests {
     fn a_bug_that_nobody_caught_is_missed_and_shown_as_such() {
         let row = row(&[]);
         assert!(row.missed());
-        assert!(line(&row).contains("NOT caught"));
+        assert!(line(&row).contains("NOT caught in 100 runs"));
+        assert!(line(&row).contains("by times: NOT caught in 40 runs"));
         let table = text(&[row]);
         assert!(table.contains("0 of 1 caught"), "{table}");
         assert!(table.contains("runs by times"), "what was compared has a column of its own: {table}");

@@ -86,6 +86,30 @@ impl Tuning {
     }
 }
 
+impl Tuning {
+    /// The same pace without anything that is unkind: no tails, no favours, no half-open connections, no drift.
+    pub fn steady(self) -> Self {
+        let steady = |delay: Delay| Delay::new(delay.base_ns, delay.spread_ns);
+        Self {
+            timer: steady(self.timer),
+            bell: steady(self.bell),
+            spawn: steady(self.spawn),
+            link: steady(self.link),
+            unfair_links: 1,
+            break_notice: steady(self.break_notice),
+            half_open_one_in: 0,
+            storage: steady(self.storage),
+            late_effect: steady(self.late_effect),
+            work_per_record: steady(self.work_per_record),
+            work: steady(self.work),
+            favour_percent: 0,
+            drift_ppm: 0,
+            slowness_percent: 0,
+            ..self
+        }
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
         Self {
