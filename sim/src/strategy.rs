@@ -17,6 +17,7 @@
 
 pub mod aim;
 pub mod guided;
+pub mod limits;
 pub mod priority;
 pub mod sweep;
 pub mod targeted;

@@ -1,7 +1,8 @@
 //! Drawn jobs, struck where it hurts: every event that the job comes by is as likely as any other, and so is every kind of
 //! fault. The generator knows which scenarios are worth more; this knows nothing of that, and so has no blind spot of its own.
+//! Some are struck where they have a limit.
 
-use super::{Strategy, aim};
+use super::{Strategy, aim, limits};
 use crate::plan::input::Draws;
 use crate::plan::{KINDS, Plan};
 use crate::seed::Seed;
@@ -10,6 +11,9 @@ use crate::world::Fault;
 /// Most faults that are aimed; what they need first comes on top.
 const FAULTS_MAX: u64 = 3;
 
+/// One plan in so many is about a limit ([`limits`]).
+const LIMITS_ONE_IN: u64 = 10;
+
 /// See the head of the file.
 pub struct Targeted;
 
@@ -17,6 +21,10 @@ impl Strategy for Targeted {
     fn plan(&self, seed: Seed, _: &[Plan]) -> Plan {
         let mut plan = Plan::of(seed);
         let mut draws = Draws::of(seed, "targeted");
+        if draws.below(LIMITS_ONE_IN) == 0 {
+            limits::near(&mut plan, &mut draws);
+            return plan;
+        }
         plan.faults.clear();
         for _ in 0..=draws.below(FAULTS_MAX) {
             let faults = aimed(&plan, &mut draws);
