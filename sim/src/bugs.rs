@@ -34,8 +34,8 @@ use table::{Catch, Compared, Row};
 pub const SWITCH: &str = "COFFERDAM_PLANTED";
 
 /// A strategy that is only compared may take so many times the runs of the first, and at least so many.
-const COMPARED_FOR: u64 = 20;
-const COMPARED_LEAST: u64 = 200;
+const COMPARED_FOR: u64 = 12;
+const COMPARED_LEAST: u64 = 120;
 
 /// How to hunt planted bugs.
 #[derive(Clone, PartialEq, Debug)]

@@ -116,7 +116,7 @@ Exit codes: 0 all were caught, 1 some were not, 2 wrong usage, 3 a copy does not
 pub struct HuntArgs {
     /// Only seeds that run this job
     pub job: Option<JobKind>,
-    /// How plans are drawn: mix, random, targeted, sweep, priority, guided or times
+    /// How plans are drawn: mix, random, targeted, sweep, priority, guided, times or kills
     #[arg(long, value_name = "NAME", default_value = "mix")]
     pub strategy: Choice,
     /// Stop once K runs in a row have struck nothing new; without K 100, which takes more than 20,000 runs
