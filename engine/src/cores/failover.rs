@@ -555,7 +555,7 @@ impl Failover {
 
     fn validate_hosts(&self, live: &Live, needed: &BTreeSet<SubtaskId>) {
         let gone =
-            live.placement.iter().find(|(subtask, host)| needed.contains(subtask) && !self.workers.contains_key(host));
+            live.placement.iter().find(|(subtask, host)| !self.workers.contains_key(host) && needed.contains(subtask));
         assert!(gone.is_none(), "the loss of a host ends the attempt");
     }
 }

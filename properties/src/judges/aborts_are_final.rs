@@ -33,21 +33,39 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut subtasks: BTreeMap<(Attempt, SubtaskId), Known> = BTreeMap::new();
     // Subtasks whose marker is due: as long as there are none, nobody's elements matter, and they are most of a history.
     let mut owing = 0_usize;
-    case.history.entries.iter().enumerate().find_map(|(at, entry)| {
-        let What::Claim(event) = &entry.what else { return None };
-        let who = announcer(event)?;
-        if owing == 0 && is_mere_step(event) {
-            return None;
+    let mut protocol = case.ledger().protocol.iter().copied();
+    let mut next = protocol.next();
+    while let Some(at) = next {
+        let violation = judge_entry(case, at, &mut subtasks, &mut owing);
+        if violation.is_some() {
+            return violation;
         }
-        let known = subtasks.entry(who).or_default();
-        let before = usize::from(known.owed.is_some());
-        let message = known.on_event(event);
-        owing = owing + usize::from(known.owed.is_some()) - before;
-        let message = message?;
-        let (attempt, subtask) = who;
-        let subject = format!("{} of {attempt}", case.job.graph.show(subtask));
-        Some(Violation::new(NAME, at, subject, message))
-    })
+        next = if owing == 0 { protocol.find(|entry| *entry > at) } else { Some(at + 1) };
+        next = next.filter(|at| *at < case.history.entries.len());
+    }
+    None
+}
+
+/// Judges one entry, and keeps count of those whose marker is due.
+fn judge_entry(
+    case: &Case<'_>,
+    at: usize,
+    subtasks: &mut BTreeMap<(Attempt, SubtaskId), Known>,
+    owing: &mut usize,
+) -> Option<Violation> {
+    let What::Claim(event) = &case.history.entries[at].what else { return None };
+    let who = announcer(event)?;
+    if *owing == 0 && is_mere_step(event) {
+        return None;
+    }
+    let known = subtasks.entry(who).or_default();
+    let before = usize::from(known.owed.is_some());
+    let message = known.on_event(event);
+    *owing = *owing + usize::from(known.owed.is_some()) - before;
+    let message = message?;
+    let (attempt, subtask) = who;
+    let subject = format!("{} of {attempt}", case.job.graph.show(subtask));
+    Some(Violation::new(NAME, at, subject, message))
 }
 
 /// Whose step an event is part of; `None` for what happens beside the steps or says nothing here.

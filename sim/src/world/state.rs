@@ -17,7 +17,7 @@ use cofferdam_engine::door::BoxFuture;
 use cofferdam_engine::hash::StableHasher;
 use cofferdam_properties::external::Systems;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
-use std::collections::BTreeMap;
+use hashbrown::HashTable;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -56,8 +56,8 @@ pub(crate) struct State {
 struct Life {
     door: Arc<Door>,
     process: usize,
-    /// Occurrences so far, by domain and site.
-    counts: BTreeMap<u64, u64>,
+    /// Occurrences so far, by a hash of domain and site. Their order never shows.
+    counts: HashTable<(u64, u64)>,
     paused_until: u64,
 }
 
@@ -159,7 +159,10 @@ impl State {
 
     /// How often `site` has come up in `domain` for an incarnation; counts this time.
     pub fn count(&mut self, incarnation: u32, domain: Domain, site: u64) -> u64 {
-        let counter = self.lives[incarnation as usize].counts.entry(site.rotate_left(domain as u32)).or_insert(0);
+        let key = site.rotate_left(domain as u32);
+        let counts = &mut self.lives[incarnation as usize].counts;
+        let (_, counter) =
+            counts.entry(key, |(known, _)| *known == key, |(known, _)| *known).or_insert((key, 0)).into_mut();
         *counter += 1;
         *counter - 1
     }
@@ -259,7 +262,7 @@ impl State {
         process.alive = Some(index);
         let main = process.spec.main.clone();
         let door = Arc::new(Door::new(world.clone(), who, index));
-        self.lives.push(Life { door: door.clone(), process: place, counts: BTreeMap::new(), paused_until: 0 });
+        self.lives.push(Life { door: door.clone(), process: place, counts: HashTable::new(), paused_until: 0 });
         self.faults.incarnation_added(who.process);
         self.counters.starts += 1;
         self.record(world.now(), who, What::Fact(Fact::Started));
