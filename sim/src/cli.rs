@@ -265,6 +265,9 @@ impl Subject {
     /// A file is a capsule; everything else is a seed.
     fn of(text: &str) -> Result<Self, Exit> {
         let path = PathBuf::from(text);
+        if path.is_dir() {
+            return Err(complain(&format!("{text} is a folder; a capsule is a file"), Exit::Usage));
+        }
         if !path.is_file() && path.extension().is_none_or(|extension| extension != "toml") {
             return text.parse().map(Self::Drawn).map_err(|error: SeedError| refuse(&error));
         }

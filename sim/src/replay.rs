@@ -25,7 +25,9 @@ pub fn replay(runner: &Runner, drawn: Drawn, explaining: &Explaining, json: bool
         return exit_of(&outcome.verdict);
     }
     out::say(format_args!("{drawn}: {}", heading(&outcome)));
-    if outcome.verdict.passed() {
+    if explaining.until.is_some() {
+        // What was asked for is the moment; what comes behind it would push it off the screen.
+    } else if outcome.verdict.passed() {
         out::say(&outcome.plan);
     } else {
         // Last, because it ends in the command.
@@ -48,7 +50,9 @@ pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, explaining: &Exp
         return exit_of_capsule(&replayed, &outcome);
     }
     out::say(format_args!("{}: {}", path.display(), heading(&outcome)));
-    if outcome.verdict.passed() {
+    if explaining.until.is_some() {
+        // As above.
+    } else if outcome.verdict.passed() {
         out::say(&outcome.plan);
     } else {
         out::say(format_args!("{}", report::screen_of_capsule(runner, &outcome, LINES_AROUND, path)));

@@ -104,7 +104,10 @@ impl Reports {
             Event::AttemptFailed { attempt, cause } => {
                 let of = self.0.get(cause).filter(|of| !of.contains(attempt))?;
                 let older = of.last().expect("somebody reported it");
-                return Some((attempt.to_string(), format!("fails of what was reported of {older}: {cause}")));
+                return Some((
+                    attempt.to_string(),
+                    format!("fails because of a report about {older}, an earlier attempt: {cause}"),
+                ));
             }
             _ => {}
         }
@@ -264,7 +267,9 @@ mod tests {
         story.claim(Process::Worker(worker), Event::LinkFailed { attempt, worker, cause: cause[10..].to_owned() });
         story.deploy();
         story.claim(Process::COORDINATOR, Event::AttemptFailed { attempt: story.attempt(), cause });
-        assert!(story.judge_by(NAME).expect("a conviction").message.starts_with("fails of what was reported of a1.1"));
+        assert!(
+            story.judge_by(NAME).expect("a conviction").message.starts_with("fails because of a report about a1.1")
+        );
     }
 
     #[test]

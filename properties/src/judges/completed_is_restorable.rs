@@ -14,6 +14,7 @@ use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, What};
 use crate::ledger::{Completed, Ledger};
 use cofferdam_engine::graph::JobGraph;
+use cofferdam_engine::ids::CheckpointId;
 use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::slot;
 use std::collections::BTreeMap;
@@ -28,8 +29,8 @@ pub const PROPERTY: Property = Property {
     judge,
 };
 
-/// By path: the newest slot on whose behalf the object must stay.
-type Protected<'a> = BTreeMap<&'a str, u64>;
+/// By path: the newest slot on whose behalf the object must stay, and the checkpoint that it completes, if it does.
+type Protected<'a> = BTreeMap<&'a str, (u64, Option<CheckpointId>)>;
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let ledger = case.ledger();
@@ -43,11 +44,14 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             Fact::Deleted { path } => (path, "deletes"),
             _ => continue,
         };
-        if let Some(slot) = protected.get(path.as_str()) {
+        if let Some(&(slot, checkpoint)) = protected.get(path.as_str()) {
             let same = matches!(fact, Fact::Written { bytes, .. } if ledger.object_at(path, at) == Some(bytes));
             if !same {
-                let message =
-                    format!("{} {does} it although slot {slot} needs it", case.history.entries[at].by.process);
+                let needed = match checkpoint {
+                    Some(checkpoint) => format!("{checkpoint} (slot {slot}) needs it"),
+                    None => format!("slot {slot} still counts"),
+                };
+                let message = format!("{} {does} it although {needed}", case.history.entries[at].by.process);
                 return Some(Violation::new(NAME, at, path, message));
             }
         }
@@ -55,10 +59,10 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             if let Err(error) = &written.slot {
                 return Some(Violation::new(NAME, at, path, error.to_string()));
             }
-            protected.insert(path, written.number);
+            protected.insert(path, (written.number, None));
             let floor = written.slot.as_ref().ok().and_then(|slot| slot.record.floor());
             if let Some(floor) = floor {
-                protected.retain(|path, needed_by| slot::number(path).unwrap_or(*needed_by) >= floor);
+                protected.retain(|path, (needed_by, _)| slot::number(path).unwrap_or(*needed_by) >= floor);
             }
         }
         if let Some(completed) = completed.next_if(|completed| completed.at == at) {
@@ -102,7 +106,7 @@ fn protect<'a>(protected: &mut Protected<'a>, completed: &'a Completed) {
     let manifest = completed.manifest.as_ref().expect("it was just read");
     let blobs = manifest.snapshots().map(|handle| handle.path.as_str());
     for path in blobs.chain([completed.path.as_str()]) {
-        protected.insert(path, completed.slot);
+        protected.insert(path, (completed.slot, Some(completed.checkpoint)));
     }
 }
 

@@ -8,6 +8,7 @@ use crate::page::cuts::{self, Fate};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, SubtaskId};
+use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_properties::Case;
 use cofferdam_properties::history::{Fact, History, Incarnation, Process, What};
 use cofferdam_properties::witness::standing::{Queued, Standing};
@@ -183,7 +184,7 @@ fn write_told(text: &mut String, case: &Case<'_>, at: usize, (standing, scene): 
     if let Some(stopped) = &standing.stopped {
         writeln!(text, "  (state and channels as of entry {}, where re-execution stopped: {stopped})", stopped.at)?;
     }
-    write_storage(text, history, scene)
+    write_storage(text, case, at, scene)
 }
 
 fn write_checkpoints(
@@ -271,11 +272,24 @@ fn shown(queued: &Queued) -> String {
     }
 }
 
-fn write_storage(text: &mut String, history: &History, scene: &Scene) -> std::fmt::Result {
+/// What the manifest at `path` names, as it was at entry `at`, without the folder that all of them share.
+fn named_by(case: &Case<'_>, path: &str, at: usize) -> Option<Vec<String>> {
+    let (_, name) = path.rsplit_once('/')?;
+    let bytes = case.ledger().object_at(path, at + 1).filter(|_| name.starts_with("manifest-"))?;
+    let manifest = Manifest::decode(path, bytes).ok()?;
+    let short = |path: &str| path.strip_prefix("checkpoints/").unwrap_or(path).to_owned();
+    Some(manifest.snapshots().map(|snapshot| short(&snapshot.path)).collect())
+}
+
+fn write_storage(text: &mut String, case: &Case<'_>, at: usize, scene: &Scene) -> std::fmt::Result {
+    let history = case.history;
     writeln!(text, "\nStorage")?;
     for (path, bytes) in scene.objects.iter().filter(|(path, _)| !history.initial.contains_key(*path)) {
         let doubt = if scene.doubts.contains(path) { "  (in doubt)" } else { "" };
         writeln!(text, "  {path} ({bytes} bytes){doubt}")?;
+        if let Some(named) = named_by(case, path, at) {
+            writeln!(text, "      names {}", named.join(", "))?;
+        }
     }
     for path in scene.doubts.iter().filter(|path| !scene.objects.contains_key(*path)) {
         writeln!(text, "  {path} is not there, but somebody does not know that")?;
