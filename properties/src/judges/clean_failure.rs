@@ -187,7 +187,22 @@ fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> 
             _ => {}
         }
     }
-    (newest + unseen + 1).saturating_sub(since)
+    (newest + unseen + 1).saturating_sub(since).saturating_sub(forgotten(case, at, generation))
+}
+
+/// How many failures of a leadership a failure rate no longer counts at `at`. Clocks drift, so it may still count those that are
+/// hardly older than its interval.
+fn forgotten(case: &Case<'_>, at: usize, generation: Generation) -> u32 {
+    let RestartStrategy::FailureRate { interval, .. } = case.job.config.restart else { return 0 };
+    let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+    let fails = |entry: &&usize| {
+        let what = &case.history.entries[**entry].what;
+        matches!(what, What::Claim(Event::AttemptFailed { attempt, .. }) if attempt.generation == generation)
+    };
+    let before = case.ledger().coordination.iter().take_while(|entry| **entry < at);
+    let times: Vec<u64> = before.filter(fails).map(|entry| case.history.entries[*entry].time).collect();
+    let oldest = times.last().map_or(0, |last| last.saturating_sub(interval.saturating_add(interval / 10)));
+    times.iter().filter(|time| **time < oldest).count() as u32
 }
 
 #[cfg(test)]
@@ -238,6 +253,30 @@ mod tests {
         let mut story = failed(RestartStrategy::FixedDelay { attempts: 1, delay });
         record(&mut story);
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("at failure 1, of which 1"));
+    }
+
+    /// A job with a rate of two failures in 100 ms that fails at these milliseconds.
+    fn failed_at(times: [u64; 3]) -> Story {
+        let (delay, interval) = (std::time::Duration::ZERO, std::time::Duration::from_millis(100));
+        let mut story = failed(RestartStrategy::FailureRate { failures: 2, interval, delay });
+        for _ in 1..times.len() {
+            story.deploy();
+            let attempt = story.attempt();
+            story.claim(Process::COORDINATOR, Event::AttemptFailed { attempt, cause: "a worker is lost".to_owned() });
+        }
+        let failures = story.history.entries.iter_mut();
+        let failures = failures.filter(|entry| matches!(entry.what, What::Claim(Event::AttemptFailed { .. })));
+        failures.zip(times).for_each(|(entry, ms)| entry.time = ms * 1_000_000);
+        record(&mut story);
+        story
+    }
+
+    #[test]
+    fn failures_from_before_the_interval_of_a_rate_do_not_count() {
+        assert_eq!(failed_at([10, 50, 100]).judge_by(NAME), None);
+        assert_eq!(failed_at([10, 50, 115]).judge_by(NAME), None, "clocks drift");
+        let message = failed_at([10, 500, 540]).judge_by(NAME).expect("a conviction").message;
+        assert!(message.contains("at failure 2, of which 2"), "{message}");
     }
 
     #[test]
