@@ -162,7 +162,7 @@ mod tests {
         for (time, id) in (0..).zip(&ids) {
             queue.push(time, 0, Arrival::Wait(*id));
         }
-        let kept = |at: usize| at % 3 == 0;
+        let kept = |at: usize| at.is_multiple_of(3);
         for (_, id) in ids.iter().enumerate().filter(|(at, _)| !kept(*at)) {
             assert!(waits.free(*id).is_some());
             queue.on_void_timer(&waits);
