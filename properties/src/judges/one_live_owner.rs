@@ -14,7 +14,8 @@
 //! 7. Once a coordinator says that it is deposed, it deploys, triggers, completes and notifies nothing any more, unless it
 //!    takes leadership again, and then only in its new one. Until it knows, two coordinators may both be alive and act: what the older one still does is harmless by 1, 2 and 9.
 //! 8. A coordinator that says that a lease has expired next takes the leadership that follows the one it has watched, and
-//!    not that of another standby that was faster. For nearly a lease (clocks drift) no new sign of life of its leader had come.
+//!    not that of another standby that was faster. For nearly a lease (clocks drift) no new sign of life of its leader had come,
+//!    unless old ones landed late on newer ones.
 //! 9. Snapshots, manifests and what sinks stage are written by one incarnation of one process each: no two attempts, and
 //!    no two coordinators, share a name (SPARK-51714).
 //!
@@ -240,7 +241,7 @@ fn judge_leases(case: &Case<'_>) -> Option<Violation> {
 }
 
 /// The longest time without a new sign of life of `generation` or a newer one, since whoever says `at` came up. `None` if
-/// somebody said goodbye.
+/// somebody said goodbye, or an old sign landed on a newer one.
 fn longest_quiet(case: &Case<'_>, at: usize, generation: Generation) -> Option<u64> {
     let entries = &case.history.entries[..=at];
     let (now, by) = (entries[at].time, entries[at].by);
@@ -252,6 +253,10 @@ fn longest_quiet(case: &Case<'_>, at: usize, generation: Generation) -> Option<u
             continue;
         };
         if sign.standing == Standing::Resigned {
+            return None;
+        }
+        // One that lands late hides a newer one from whoever reads: then nobody can be told off for not having seen it.
+        if (sign.generation, sign.beat) < newest && entry.time >= started {
             return None;
         }
         if (sign.generation, sign.beat) > newest {
@@ -444,6 +449,17 @@ mod tests {
     fn a_lease_of_somebody_who_was_quiet_for_so_long_expires() {
         assert_eq!(expires_after(&[100, 200], 500).judge_by(NAME), None);
         assert_eq!(expires_after(&[100, 400, 410], 420).judge_by(NAME), None, "it may learn of it late");
+    }
+
+    #[test]
+    fn an_old_sign_that_lands_on_a_newer_one_excuses_whoever_reads() {
+        let mut story = expires_after(&[100, 200, 300], 310);
+        let expired = story.history.entries.pop().expect("it expires last");
+        let old = Sign { generation: Generation(1), beat: 1, standing: Standing::Leads, address: String::new() };
+        story.wrote(Process::COORDINATOR, sign::PATH, old.encode());
+        story.history.entries.last_mut().expect("just recorded").time = expired.time;
+        story.history.entries.push(expired);
+        assert_eq!(story.judge_by(NAME), None);
     }
 
     #[test]
