@@ -25,14 +25,7 @@ pub fn replay(runner: &Runner, drawn: Drawn, explaining: &Explaining, json: bool
         return exit_of(&outcome.verdict);
     }
     out::say(format_args!("{drawn}: {}", heading(&outcome)));
-    if explaining.until.is_some() {
-        // What was asked for is the moment; what comes behind it would push it off the screen.
-    } else if outcome.verdict.passed() {
-        out::say(&outcome.plan);
-    } else {
-        // Last, because it ends in the command.
-        out::say(report::screen_of(runner, &outcome, LINES_AROUND, &drawn.to_string()));
-    }
+    tell(&outcome, explaining, || report::screen_of(runner, &outcome, LINES_AROUND, &drawn.to_string()));
     exit_of(&outcome.verdict)
 }
 
@@ -50,15 +43,22 @@ pub fn capsule(runner: &Runner, path: &Path, capsule: &Capsule, explaining: &Exp
         return exit_of_capsule(&replayed, &outcome);
     }
     out::say(format_args!("{}: {}", path.display(), heading(&outcome)));
-    if explaining.until.is_some() {
-        // As above.
-    } else if outcome.verdict.passed() {
-        out::say(&outcome.plan);
-    } else {
-        out::say(format_args!("{}", report::screen_of_capsule(runner, &outcome, LINES_AROUND, path)));
-    }
+    tell(&outcome, explaining, || report::screen_of_capsule(runner, &outcome, LINES_AROUND, path));
     out::say(format_args!("\n{}", told(path, capsule, &replayed)));
     exit_of_capsule(&replayed, &outcome)
+}
+
+/// The plan of a run that passes, or the `screen` of one that fails, which ends in the command. Not behind a moment: that was asked for,
+/// and would be pushed off the screen.
+fn tell(outcome: &Outcome, explaining: &Explaining, screen: impl FnOnce() -> String) {
+    if explaining.until.is_some() {
+        return;
+    }
+    if outcome.verdict.passed() {
+        out::say(&outcome.plan);
+    } else {
+        out::say(screen());
+    }
 }
 
 /// The verdict on a capsule, and what to do about it.

@@ -45,8 +45,9 @@ pub(super) enum Stage {
 impl Pending {
     /// Whether an ack or decline of `subtask` is waited for.
     pub fn waits_for(&self, attempt: Attempt, subtask: SubtaskId) -> bool {
+        let collecting = matches!(self.stage, Stage::Collecting { .. });
         let missing = self.wait.contains(&subtask) && !self.contributions.contains_key(&subtask);
-        self.is_collecting() && missing && self.attempt == attempt
+        collecting && missing && self.attempt == attempt
     }
 
     /// How many acks are missing. Both sides are sorted, so one walk along them finds it.
@@ -57,10 +58,6 @@ impl Pending {
             contributed.next_if_eq(subtask).is_none()
         };
         self.wait.iter().filter(is_missing).count()
-    }
-
-    fn is_collecting(&self) -> bool {
-        matches!(self.stage, Stage::Collecting { .. })
     }
 
     /// Whether its outcome is no longer for the coordinator alone to decide.
@@ -110,12 +107,10 @@ impl Pending {
 
     pub fn validate(&self, subtasks: usize) {
         assert!(!self.wait.is_empty(), "somebody takes part");
-        assert!(
-            self.contributions.len() >= subtasks - self.wait.len(),
-            "whoever does not take part is carried forward"
-        );
-        // While acks are collected, which is nearly always, the count must do.
-        let missing = if self.is_collecting() { subtasks - self.contributions.len() } else { self.missing() };
+        let missing = self.missing();
+        let acknowledged = self.wait.len() - missing;
+        let carried = subtasks - self.wait.len();
+        assert_eq!(self.contributions.len(), acknowledged + carried, "whoever does not take part is carried forward");
         match self.stage {
             Stage::Collecting { .. } => assert!(missing > 0, "the last ack ends the collecting"),
             Stage::Ready { .. } => assert_eq!(missing, 0, "ready means all acks are in"),
