@@ -18,7 +18,8 @@
 //! everything below it has been decided. So every deletion is justified by durable slots alone (a floor, or the
 //! `NewGeneration` after which older leaderships can add nothing), and it stays justified: the deletions of a deposed
 //! coordinator, however late, harm nobody (FLINK-6612 needed locks for this). The same sweep removes what a predecessor
-//! left and blobs uploaded after their checkpoint was aborted. A listing may be stale: what is missed is found next time.
+//! left and blobs uploaded after their checkpoint was aborted. A listing may be stale: what is missed is found next time,
+//! and for the last time by a sweep whose listing is younger than everything that anybody stored.
 //!
 //! Slots are freed strictly one after the other, the lowest first, each certain before the next is asked for: whoever finds
 //! a number free knows that all lower ones are. So a new leader finds the lowest slot without a listing.
@@ -29,6 +30,7 @@
 
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
+use crate::door::LISTING_AGE_MAX;
 use crate::ids::CheckpointId;
 use crate::persist::slot;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -223,6 +225,14 @@ impl Retention {
                 self.again = true;
             }
         }
+        self.validate();
+    }
+
+    /// Nobody stores anything any more: finds what is left, however old listings may be.
+    pub fn sweep_for_good(&mut self, out: &mut Vec<Effect>) {
+        assert_eq!(self.stage, Stage::Idle, "what can be deleted now is deleted first");
+        self.tries = 0;
+        self.begin(LISTING_AGE_MAX, out);
         self.validate();
     }
 

@@ -8,15 +8,12 @@
 //! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty, if the job has finished: only a
 //!    sink cleans up after its predecessor, and behind a cancellation there is none.
 //!
-//! What a subtask of a cancelled job stored without its coordinator ever counting the ack is found by a listing alone, and
-//! listings may lack it: that is left alone as well.
-//!
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it, unless that is why a sink
-//! could not stage it, and it was there before the next commit of that sink, which cleans up; or if its deletion
-//! failed twice and that was announced (whoever cleans up tries again), or that of a manifest: those go first. Does not
-//! judge a coordinator that crashed behind the last slot.
+//! could not stage it, and it was there before the next commit of that sink, which cleans up; or if its deletion failed four
+//! times and that was announced (whoever cleans up tries again, and once more for good), or that of a manifest: those go
+//! first. Does not judge a coordinator that crashed behind the last slot.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Incarnation, What};
@@ -27,6 +24,9 @@ use cofferdam_engine::persist::{sign, slot};
 use std::collections::BTreeSet;
 
 const NAME: &str = "no-orphans";
+
+/// Failures to delete something after which it is left alone.
+const PATIENCE: u32 = 4;
 
 /// The property.
 pub const PROPERTY: Property = Property {
@@ -56,9 +56,8 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         }
         None => *path != sign::PATH && !reachable.contains(path),
     });
-    let unheard_of = |path: &str| finished.is_none() && is_unacknowledged(history, ledger, path);
     orphans
-        .find(|path| !may_stay(history, ledger, path, end) && !unheard_of(path))
+        .find(|path| !may_stay(history, ledger, path, end))
         .map(|path| Violation::new(NAME, end, path, "is left behind by a job that is over, and nothing points to it"))
 }
 
@@ -72,23 +71,6 @@ fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
             .extend(manifest.into_iter().flat_map(|manifest| manifest.snapshots()).map(|handle| handle.path.as_str()));
     }
     reachable
-}
-
-/// Whether it is a snapshot whose ack no coordinator has counted.
-fn is_unacknowledged(history: &History, ledger: &Ledger<'_>, path: &str) -> bool {
-    let claims = || {
-        ledger.protocol.iter().filter_map(|at| match &history.entries[*at].what {
-            What::Claim(event) => Some(event),
-            What::Fact(_) => None,
-        })
-    };
-    let stored = claims().find_map(|event| match event {
-        Event::UploadStarted { attempt, subtask, checkpoint, path: of, .. } if of == path => {
-            Some(Event::AckReceived { attempt: *attempt, checkpoint: *checkpoint, subtask: *subtask })
-        }
-        _ => None,
-    });
-    stored.is_some_and(|ack| !claims().any(|event| *event == ack))
 }
 
 /// Whether nobody could have cleaned it up.
@@ -122,7 +104,7 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     }
     (doubtful && !given_up.was_cleaned_up_after(written))
         || writer_is_dead
-        || failures >= 2
+        || failures >= PATIENCE
         || !resisting.is_empty()
         || written > end
         || is_deposed(history, ledger, attempt, writer, written)
@@ -191,7 +173,7 @@ fn attempt_in(path: &str) -> Option<Attempt> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NAME, attempt_in};
+    use super::{NAME, PATIENCE, attempt_in};
     use crate::history::{Fact, Process};
     use crate::story::{Story, worker};
     use bytes::Bytes;
@@ -272,8 +254,10 @@ mod tests {
         let mut story = with(path);
         let cause = "storage is unavailable".to_owned();
         let failed = Event::DeleteFailed { path: path.to_owned(), cause };
-        story.claim(Process::COORDINATOR, failed.clone());
-        assert!(story.judge_by(NAME).is_some(), "one failure is no reason to leave it");
+        for _ in 1..PATIENCE {
+            story.claim(Process::COORDINATOR, failed.clone());
+        }
+        assert!(story.judge_by(NAME).is_some(), "a few failures are no reason to leave it");
         story.claim(Process::COORDINATOR, failed);
         assert_eq!(story.judge_by(NAME), None);
     }

@@ -284,3 +284,13 @@ fn a_blob_that_several_fallen_manifests_name_waits_for_all_of_them() {
     assert_eq!(keep.deleted(1), []);
     assert_eq!(keep.deleted(2), [delete(1, &[shared]), delete(2, &[])]);
 }
+
+#[test]
+fn what_an_old_listing_hid_from_every_other_sweep_is_found_by_the_last_one() {
+    let mut keep = Keeping::new(1);
+    keep.sweep();
+    assert_eq!(keep.listed(&[], 5), []);
+    keep.core.sweep_for_good(&mut keep.out);
+    assert_eq!(keep.effects(), [Effect::List { delay: LISTING_AGE_MAX }], "a listing of before would be worth nothing");
+    assert_eq!(keep.listed(&[blob(4)], 5), [delete(4, &[blob(4)])]);
+}

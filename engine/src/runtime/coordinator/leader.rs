@@ -27,7 +27,7 @@ use core::net::SocketAddr;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long the end of the job waits for the last sweep: much longer than its tries take, unless storage hangs.
+/// How long the end of the job waits for the last sweeps: much longer than its tries take, unless storage hangs.
 const SWEEP_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A coordinator that has taken leadership.
@@ -63,8 +63,8 @@ enum Ending {
     No,
     /// How the job ended is being recorded, which went wrong so many times.
     Recording { end: End, tries: u32 },
-    /// The job is over; workers and clients are told, and given time to leave.
-    Lingering { end: Result<JobEnd>, over: Over, until: Time },
+    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good.
+    Lingering { end: Result<JobEnd>, over: Over, until: Time, swept: bool },
     /// Nothing more to do.
     Now(Result<JobEnd>),
 }
@@ -102,6 +102,7 @@ impl Leader {
         self.perform_retention(out);
         let mut alarm: Option<(Time, BoxFuture<'static, ()>)> = None;
         loop {
+            self.sweep_for_good();
             if let Some(end) = self.ended() {
                 return end;
             }
@@ -164,11 +165,8 @@ impl Leader {
     fn ended(&mut self) -> Option<Result<JobEnd>> {
         let over = match &self.ending {
             Ending::No | Ending::Recording { .. } => false,
-            Ending::Lingering { until, .. } => {
-                let told = self.connections.is_empty() || self.now() >= *until;
-                // An old listing may hide from the last sweep what a discard still has to delete.
-                let clean = (self.retention.is_idle() && self.discards == 0) || self.now() >= *until + SWEEP_TIME_MAX;
-                told && clean
+            Ending::Lingering { until, swept, .. } => {
+                (self.is_told() && *swept && self.is_clean()) || self.now() >= *until + SWEEP_TIME_MAX
             }
             Ending::Now(_) => true,
         };
@@ -178,6 +176,31 @@ impl Leader {
         match std::mem::replace(&mut self.ending, Ending::No) {
             Ending::Lingering { end, .. } | Ending::Now(end) => Some(end),
             Ending::No | Ending::Recording { .. } => None,
+        }
+    }
+
+    /// Whether workers and clients know that the job is over, as far as they can be told.
+    fn is_told(&self) -> bool {
+        match self.ending {
+            Ending::Lingering { until, .. } => self.connections.is_empty() || self.now() >= until,
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => false,
+        }
+    }
+
+    /// Whether everything is deleted that was to be.
+    fn is_clean(&self) -> bool {
+        self.retention.is_idle() && self.discards == 0
+    }
+
+    /// Once the workers have left and nothing is being deleted, a listing that is young enough shows all that is left: the
+    /// sweep at the end of the job may have had an old one, and nobody sweeps behind it.
+    fn sweep_for_good(&mut self) {
+        let ready = self.is_told() && self.is_clean();
+        let Ending::Lingering { swept, .. } = &mut self.ending else { return };
+        if ready && !std::mem::replace(swept, true) {
+            let mut out = Vec::new();
+            self.retention.sweep_for_good(&mut out);
+            self.perform_retention(out);
         }
     }
 
@@ -415,7 +438,7 @@ impl Leader {
         self.connections.broadcast(&ToWorker::JobDone);
         self.tell_clients(&over);
         self.beat.resign(self.now());
-        self.ending = Ending::Lingering { end, over, until: self.now() + self.connections.timeout() };
+        self.ending = Ending::Lingering { end, over, until: self.now() + self.connections.timeout(), swept: false };
     }
 
     /// What the log shall say of the end. It says so once no other slot is being decided; a deposed coordinator learns from it
