@@ -35,6 +35,8 @@ pub struct Ledger<'a> {
     pub protocol: Vec<usize>,
     /// Those of them that a coordinator claims.
     pub coordination: Vec<usize>,
+    /// Those of them that the world saw.
+    pub facts: Vec<usize>,
 }
 
 /// An object between two changes.
@@ -104,6 +106,7 @@ impl<'a> Ledger<'a> {
             has_doubts: false,
             protocol: Vec::new(),
             coordination: Vec::new(),
+            facts: Vec::new(),
         };
         for (path, bytes) in &history.initial {
             ledger.objects.insert(path, vec![Version::new(Some(bytes), None)]);
@@ -121,8 +124,10 @@ impl<'a> Ledger<'a> {
                 What::Fact(_) => {}
             }
             ledger.protocol.push(at);
-            if matches!((&entry.what, entry.by.process), (What::Claim(_), Process::Coordinator(_))) {
-                ledger.coordination.push(at);
+            match (&entry.what, entry.by.process) {
+                (What::Fact(_), _) => ledger.facts.push(at),
+                (What::Claim(_), Process::Coordinator(_)) => ledger.coordination.push(at),
+                (What::Claim(_), _) => {}
             }
         }
         ledger

@@ -26,7 +26,7 @@ const OUTPUT: &str = "output";
 
 /// Runs seeds of the built-in jobs.
 pub fn runner() -> Runner {
-    Runner::new(Arc::new(stage), world::run)
+    Runner::new(Arc::new(stage), world::run_here)
 }
 
 fn stage(seed: Seed, plan: &Plan) -> Result<Staging, String> {

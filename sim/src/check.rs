@@ -297,7 +297,7 @@ impl Check {
             let (initial, reference, models) = (check.input.clone(), check.reference.clone(), check.models.clone());
             Ok(Staging { job, initial, reference, models, processes })
         };
-        Runner::new(Arc::new(stage), world::run)
+        Runner::new(Arc::new(stage), world::run_here)
     }
 
     /// Where runs that failed are kept.

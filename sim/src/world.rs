@@ -203,17 +203,29 @@ impl WorldSpec {
 /// Runs a world on a thread of its own. Panics if the spec is not valid or the world itself is broken, never because
 /// the engine panics.
 pub fn run(spec: WorldSpec) -> Recording {
+    on_thread_of_its_own(|| run_here(spec))
+}
+
+/// Runs something that a world is part of on a fresh thread, and waits for it. Panics if it does.
+pub fn on_thread_of_its_own<T: Send>(code: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("world".to_owned());
+        let running = thread.spawn_scoped(scope, code).expect("the system has a thread to spare");
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs a world on this thread, which must be fresh. Panics as [`run`] does.
+pub fn run_here(spec: WorldSpec) -> Recording {
+    run_and_leave(spec).0
+}
+
+/// Runs a world on this thread. Also gives what is left of the world: nothing should hold it.
+fn run_and_leave(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
     if let Err(cause) = spec.validate() {
         panic!("{cause}");
     }
     task::capture_engine_panics();
-    let thread = std::thread::Builder::new().name("world".to_owned());
-    let running = thread.spawn(move || run_here(spec).0).expect("the system has a thread to spare");
-    running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// Runs a world on this thread, which must be fresh. Also gives what is left of the world: nothing should hold it.
-fn run_here(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
     // First thing on the thread; its seed decides nothing.
     let runtime = madsim::runtime::Runtime::new();
     let world = Arc::new(Shared {

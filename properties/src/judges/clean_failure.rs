@@ -164,7 +164,7 @@ fn failures(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> 
     let (mut newest, mut since, mut unseen) = (0, 1, 1);
     // A checkpoint that completes after its attempt has failed forgives nothing of that failure, only of what was before it.
     let (mut over, mut forgiven) = (false, None);
-    for &entry in case.ledger().protocol.iter().take_while(|entry| **entry < at) {
+    for &entry in case.ledger().coordination.iter().take_while(|entry| **entry < at) {
         match &case.history.entries[entry].what {
             What::Claim(Event::AttemptDeployed { attempt, .. }) if attempt.generation == generation => {
                 newest = attempt.number;

@@ -37,7 +37,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut protected = Protected::new();
     let mut slots = ledger.slots.iter().peekable();
     let mut completed = ledger.completed.iter().peekable();
-    for &at in &ledger.protocol {
+    for &at in &ledger.facts {
         let What::Fact(fact) = &case.history.entries[at].what else { continue };
         let (path, does) = match fact {
             Fact::Written { path, .. } => (path, "overwrites"),

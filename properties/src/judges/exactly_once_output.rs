@@ -43,7 +43,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
 
 fn judge_facts(case: &Case<'_>) -> Option<Violation> {
     let known = case.account().stopped.unwrap_or(usize::MAX);
-    case.ledger().protocol.iter().take_while(|at| **at < known).find_map(|&at| {
+    case.ledger().facts.iter().take_while(|at| **at < known).find_map(|&at| {
         let (path, message) = match &case.history.entries[at].what {
             What::Fact(Fact::Written { path, bytes }) if is_visible(path) => {
                 (path, wrong_object(case, at, path, bytes)?)

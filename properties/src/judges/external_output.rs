@@ -32,7 +32,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
 
 /// Changes of systems outside, as the world saw them.
 fn changes<'a>(case: &'a Case<'_>) -> impl Iterator<Item = (usize, &'a str, &'a Change)> {
-    case.history.entries.iter().enumerate().filter_map(|(at, entry)| match &entry.what {
+    case.ledger().facts.iter().filter_map(|&at| match &case.history.entries[at].what {
         What::Fact(Fact::ShownOutside { system, change }) => Some((at, system.as_str(), change)),
         What::Fact(_) | What::Claim(_) => None,
     })

@@ -43,7 +43,7 @@ type Ranges = BTreeMap<Generation, (CheckpointId, CheckpointId)>;
 
 fn judge_triggers(case: &Case<'_>) -> Option<Violation> {
     let mut ranges = Ranges::new();
-    for &at in &case.ledger().protocol {
+    for &at in &case.ledger().coordination {
         let What::Claim(Event::CheckpointTriggered { attempt, checkpoint }) = &case.history.entries[at].what else {
             continue;
         };

@@ -26,7 +26,7 @@ pub const PROPERTY: Property = Property {
 
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let ledger = case.ledger();
-    ledger.protocol.iter().find_map(|&at| {
+    ledger.coordination.iter().find_map(|&at| {
         let What::Claim(Event::AttemptDeployed { attempt, restore }) = &case.history.entries[at].what else {
             return None;
         };

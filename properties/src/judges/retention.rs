@@ -32,7 +32,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut kept = Kept::default();
     let mut slots = ledger.slots.iter().peekable();
     let mut completed = ledger.completed.iter().peekable();
-    for &at in &ledger.protocol {
+    for &at in &ledger.facts {
         if let Some(fact) = slots.next_if(|fact| fact.at == at)
             && let Some(message) = kept.on_slot(case, fact)
         {

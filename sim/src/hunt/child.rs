@@ -41,14 +41,16 @@ pub fn main(runner: &Runner) -> Exit {
 }
 
 fn answer(runner: &Runner, order: &Order) -> Result<(), String> {
-    let outcome = runner.run_plan(order.seed, order.plan());
-    if let Some(path) = &order.keep {
-        std::fs::write(path, story::in_full(&outcome.history)).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    let screen = (!outcome.verdict.passed())
-        .then(|| report::screen_of(runner, &outcome, LINES_AROUND, &order.drawn().to_string()));
-    let mut line = serde_json::to_vec(&Report::of(&outcome, screen)).map_err(|e| e.to_string())?;
-    line.push(b'\n');
+    let line = runner.run_plan_then(order.seed, order.plan(), |outcome| {
+        if let Some(path) = &order.keep {
+            std::fs::write(path, story::in_full(&outcome.history)).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+        let screen = (!outcome.verdict.passed())
+            .then(|| report::screen_of(runner, &outcome, LINES_AROUND, &order.drawn().to_string()));
+        let mut line = serde_json::to_vec(&Report::of(&outcome, screen)).map_err(|e| e.to_string())?;
+        line.push(b'\n');
+        Ok::<_, String>(line)
+    })?;
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(&line).and_then(|()| stdout.flush()).map_err(|e| e.to_string())
 }
