@@ -1,6 +1,6 @@
 //! A moment of a run, as `replay --trace --until` is given it, and what is known of everybody then ([`standstill`]).
 //!
-//! An entry by its number, as the story shows it; a virtual time (`1234ms`), which means the last entry until then; or an
+//! An entry by its number, as the story shows it; a virtual time (`1234ms`, `1.5s`), which means the last entry until then; or an
 //! event by its name (`ack_sent`), from the second on with its occurrence (`ack_sent#3`).
 
 pub mod standstill;
@@ -41,11 +41,12 @@ impl FromStr for Moment {
         if let Ok(entry) = text.parse() {
             return Ok(Self::Entry(entry));
         }
-        if let Some(ms) = text.strip_suffix("ms").and_then(|ms| ms.trim().parse::<f64>().ok()) {
-            if !(0.0..1e12).contains(&ms) {
+        let in_unit = |unit, ns: f64| text.strip_suffix(unit)?.trim().parse::<f64>().ok().map(|number| number * ns);
+        if let Some(ns) = in_unit("ms", 1e6).or_else(|| in_unit("s", 1e9)) {
+            if !(0.0..1e18).contains(&ns) {
                 return Err(format!("`{text}` is no time of a run"));
             }
-            return Ok(Self::Time((ms * 1e6).round() as u64));
+            return Ok(Self::Time(ns.round() as u64));
         }
         let (name, occurrence) = match text.split_once('#') {
             None => (text, 1),
@@ -59,14 +60,21 @@ impl FromStr for Moment {
         }
         let similar = Event::NAMES.iter().chain(&FACTS).filter(|known| alike(known, name));
         let similar: Vec<&str> = similar.copied().take(4).collect();
-        let hint = if similar.is_empty() { String::new() } else { format!(" (there is {})", similar.join(", ")) };
-        Err(format!("`{text}` is no entry (17), no time (1234ms) and no event (ack_sent#3){hint}"))
+        let hint = match similar.is_empty() {
+            true => "events are written as the story tells them, with _ for spaces".to_owned(),
+            false => format!("there is {}", similar.join(", ")),
+        };
+        Err(format!("`{text}` is no entry (17), no time (1234ms) and no event (ack_sent#3); {hint}"))
     }
 }
 
-/// Whether one of the words of two names is the same.
+/// Whether one of the words of two names begins alike.
 fn alike(known: &str, given: &str) -> bool {
-    given.split(['_', ' ', '-']).any(|word| word.len() > 2 && known.split('_').any(|part| part == word))
+    let stem = |word: &str| word.get(..3).map(str::to_lowercase);
+    given
+        .split(['_', ' ', '-'])
+        .filter_map(stem)
+        .any(|of| known.split('_').any(|part| stem(part).is_some_and(|p| p == of)))
 }
 
 impl Moment {
@@ -135,6 +143,7 @@ mod tests {
         assert_eq!(find("2ms"), Ok(1));
         assert_eq!(find("2.5ms"), Ok(1));
         assert_eq!(find("900ms"), Ok(3));
+        assert_eq!(find("0.0025 s"), Ok(1));
         assert_eq!(find("started"), Ok(0));
         assert_eq!(find("started#2"), Ok(2));
     }
@@ -146,5 +155,6 @@ mod tests {
             assert!(!message.is_empty() && !message.contains('\n'), "{bad}: {message}");
         }
         assert!(find("send_ack").expect_err("unknown").contains("ack_sent"));
+        assert!(find("Barriers").expect_err("unknown").contains("barrier_received"));
     }
 }

@@ -166,6 +166,10 @@ fn claim(event: &Value, graph: &JobGraph) -> String {
             ("restore", Value::Number(checkpoint)) => format!("restoring chk-{checkpoint}"),
             (_, Value::Bool(false) | Value::Null) => continue,
             (name, Value::Bool(true)) => name.to_owned(),
+            (name, Value::Number(ns)) if name.ends_with("_ns") => {
+                let (name, ms) = (name.trim_end_matches("_ns"), ns.as_f64().unwrap_or_default() / 1e6);
+                format!("{name}={ms} ms")
+            }
             ("path" | "manifest" | "cause" | "reason", Value::String(text)) => text.clone(),
             (name, value) => format!("{name}={value}"),
         };

@@ -44,7 +44,8 @@ fn main() {
 
     let mut failing = outcome.clone();
     let step = failing.history.entries.len() * 2 / 3;
-    let verdict = json!({"verdict": "violation", "property": "one-outcome", "what": "as it were", "step": step});
+    let what = "slot 1: checkpoints/log/0000000001 was written, as it were";
+    let verdict = json!({"verdict": "violation", "property": "one-outcome", "what": what, "step": step});
     failing.verdict = serde_json::from_value(verdict).expect("a verdict");
     let kinder = runner.run_plan(outcome.seed, Plan { faults: Vec::new(), ..outcome.plan.clone() });
     let nearest = Nearest { outcome: &kinder, about: "without any fault" };
@@ -83,6 +84,10 @@ fn a_failing_run_is_drawn_above_one_that_passes(failing: &Outcome, kinder: &Outc
     assert_eq!(seen["entries"], json!([entries(failing), entries(kinder)]));
     assert_eq!(seen["step"], step);
     assert_eq!(seen["parting"], page::parting(&failing.history, &kinder.history));
+    let link = &seen["linked"];
+    assert_eq!(link["name"], "checkpoints/log/0000000001", "the verdict names it: {seen}");
+    let told = link["told"].as_array().expect("lines");
+    assert!(!told.is_empty() && told.iter().all(|line| line.to_string().contains("log/0000000001")), "{seen}");
     for diagram in 0..2 {
         assert!(seen["fitted"][diagram].as_u64() > Some(100), "{seen}");
     }

@@ -88,7 +88,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Capsule, CapsuleError> {
     let path = || path.display().to_string();
     let malformed = |cause: String| CapsuleError::Malformed { path: path(), cause };
     let table: toml::Table =
-        text.parse().map_err(|e: toml::de::Error| malformed(format!("is no TOML: {}", first(&e))))?;
+        text.parse().map_err(|e: toml::de::Error| malformed(format!("is no TOML: {}", first(&e, text))))?;
     let number = |name: &str| table.get(name).and_then(toml::Value::as_integer);
     match number("format") {
         None => return Err(malformed("is no capsule: it has no `format`".into())),
@@ -103,11 +103,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Capsule, CapsuleError> {
         Some(other) if other != i64::from(GENERATOR) => {
             let cause = format!(
                 "was written by generator g{other}, and does not fit this build (g{GENERATOR}): {}",
-                first(&error)
+                first(&error, text)
             );
             CapsuleError::OtherBuild { path: path(), cause }
         }
-        _ => malformed(format!("is not a valid capsule: {}", first(&error))),
+        _ => malformed(format!("is not a valid capsule: {}", first(&error, text))),
     })?;
     let verdicts = [super::PASS, "stuck", "over budget", "engine assertion", "hang", "died"];
     let known = PROPERTIES.iter().map(|property| property.name).chain(verdicts);
@@ -169,9 +169,15 @@ pub fn load_all(folder: &Path) -> Result<Vec<(PathBuf, Capsule)>, CapsuleError> 
     Ok(all)
 }
 
-/// The first line of an error, with its place.
-fn first(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or("unknown").to_owned()
+/// The first line of an error in a text, with its place.
+fn first(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message().lines().next().unwrap_or("unknown");
+    // What is said of the beginning is said of all of it, and has no better place.
+    let placed = error.span().filter(|span| span.start > 0);
+    match placed.and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message.to_owned(),
+    }
 }
 
 /// Seeds as `0x…` strings: TOML's numbers have no room for all of them.
@@ -246,7 +252,9 @@ mod tests {
     #[test]
     fn what_is_no_capsule_is_told_in_one_line() {
         for (text, says) in [
-            ("not toml at all", "is no TOML"),
+            ("not toml at all", "is no TOML: line 1: "),
+            ("format = 1\nexpect = pass", "is no TOML: line 2: "),
+            ("format = 1\nseed = \"0x1\"\ngenerator = []", "line 3: invalid type"),
             ("name = 1", "has no `format`"),
             ("format = 1", "is not a valid capsule: missing field"),
         ] {

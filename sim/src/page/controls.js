@@ -108,17 +108,60 @@ function choose(place) {
   }
   const { run, at } = place;
   for (let near = Math.max(at - 40, 0); near < Math.min(at + 41, run.size); near++) {
-    const mark = near === run.step ? '>' : near === run.parting ? '|' : ' ';
-    const line = `${mark} ${String(run.number(near)).padStart(6)} ${time(run, near).padStart(14)}  ${whereabouts(run, near).padEnd(26)}  ${run.text(near)}`;
-    const made = element('div', { textContent: line, className: 'line' });
+    const made = storyLine(run, near);
     if (near === at) made.classList.add('here');
-    if (near === run.step) made.classList.add('bad');
-    made.onclick = () => goTo(run, near, false);
     detail.append(made);
   }
   const here = detail.querySelector('.here');
   detail.scrollTop = here.offsetTop - detail.offsetTop - detail.clientHeight / 2 + 8;
   refresh(false);
+}
+
+/** One line of the story; a click goes there. */
+function storyLine(run, at) {
+  const mark = at === run.step ? '>' : at === run.parting ? '|' : ' ';
+  const line = `${mark} ${String(run.number(at)).padStart(6)} ${time(run, at).padStart(14)}  ${whereabouts(run, at).padEnd(26)}  ${run.text(at)}`;
+  const made = element('div', { textContent: line, className: 'line' });
+  if (at === run.step) made.classList.add('bad');
+  made.onclick = () => goTo(run, at, false);
+  return made;
+}
+
+/** The entries of the first run that name something: an object, a checkpoint, a subtask. */
+function naming(name) {
+  const found = [];
+  for (let at = 0; at < runs[0].size; at++) {
+    const text = `${whereabouts(runs[0], at)} ${runs[0].text(at)}`, start = text.indexOf(name);
+    if (start >= 0 && !/[\w.-]/.test(text.charAt(start + name.length))) found.push(at);
+  }
+  return found;
+}
+
+/** Tells, in place of the story around an entry, of something by its name. */
+function tellOf(name, all) {
+  const detail = byId('detail');
+  view.chosen = null;
+  detail.replaceChildren(element('div', { className: 'hint', textContent: `What happens with ${name}:` }));
+  all.slice(0, 500).forEach(at => detail.append(storyLine(runs[0], at)));
+  if (all.length > 500) detail.append(element('div', { className: 'hint', textContent: `… and ${all.length - 500} more` }));
+  detail.scrollTop = 0;
+  refresh(false);
+}
+
+/** A text in which whatever entries name leads to all of them. */
+function linked(text, attributes) {
+  const made = element('div', attributes);
+  let end = 0;
+  for (const found of text.matchAll(/[\w.-]+(?:\/[\w.-]+)+|chk-\d+|[\w-]+\[\d+\]/g)) {
+    const all = naming(found[0]);
+    if (!all.length) continue;
+    const link = element('a', { textContent: found[0], title: `Tell the ${all.length} entries that name it` });
+    link.onclick = () => tellOf(found[0], all);
+    made.append(text.slice(end, found.index), link);
+    end = found.index + found[0].length;
+  }
+  made.append(text.slice(end));
+  return made;
 }
 
 const HINT = 'Wheel zooms, drag pans, a click on an entry tells the story around it. Keys: f fit · b bad step · d where the '
@@ -159,7 +202,7 @@ function showHeader() {
   if (header.property) verdict.append(element('span', { className: 'property', textContent: header.property }));
   if (header.promise) verdict.append(element('span', { className: 'promise', textContent: `promises: ${header.promise}` }));
   if (header.passed) verdict.append(element('span', { className: 'promise', textContent: 'every property held, and after healing the job finished' }));
-  if (header.what) verdict.append(element('div', { className: 'what', textContent: header.what }));
+  if (header.what) verdict.append(linked(header.what, { className: 'what' }));
   const fact = (name, value) => byId('facts').append(element('span', {}, name + ' ', element('b', { textContent: value })));
   fact('seed', header.seed);
   fact('fingerprint', header.fingerprint);
@@ -386,6 +429,9 @@ function selfCheck() {
   search('no lane and no entry says this');
   seen.unmatched = draw();
   search('');
+  const link = document.querySelector('#verdict .what a');
+  if (link) link.onclick();
+  seen.linked = link && { name: link.textContent, told: [...byId('detail').querySelectorAll('.line')].map(line => line.textContent) };
   goTo(run, run.size - 1, true);
   seen.last = byId('detail').querySelector('.here').textContent.trim().split(/\s+/)[0];
   choose(null);

@@ -214,6 +214,7 @@ class Diagram {
       this.drawSpans(false);
       this.drawArrows();
       this.drawEntries();
+      this.drawNothing();
       this.drawCuts();
       this.drawPointers();
       this.drawRuler();
@@ -437,6 +438,20 @@ class Diagram {
         this.drawEntry(at, x, top + tick / 2, thin ? 3 : Math.min(tick, 18));
       }
     }
+  }
+
+  /** Says so if a run has no entry at all where one looks: it may be over, or have none yet. */
+  drawNothing() {
+    const { pen, run } = this;
+    const within = list => { const n = run.before(list, view.from); return n < list.length && run.x(list[n]) <= view.to; };
+    if (!run.size || run.byLane.some(within)) return;
+    const last = run.size - 1, after = run.x(last) < view.from;
+    const says = after ? `over: the last entry of this run is ${run.number(last)}, at ${run.time[last].toFixed(3)} ms` : 'nothing happens here in this run';
+    pen.font = '13px system-ui, sans-serif';
+    pen.fillStyle = colours.faint;
+    pen.textAlign = 'center';
+    pen.textBaseline = 'middle';
+    pen.fillText(says, (LABELS + this.width) / 2, (RULER + this.height) / 2);
   }
 
   drawEntry(at, x, y, size) {
