@@ -1,0 +1,126 @@
+//! Crucial requests: those whose answer decides what happens next. Storage fails now and then anywhere; here it fails just then.
+//!
+//! | whose | when | how it fails |
+//! |---|---|---|
+//! | a new leader's, which reads the log | as the leader crashes, so that the first to ask is its successor | once to three times, or hangs, or answers in part |
+//! | a sink's, which commits | from a commit on, to output or a system outside | for longer than anybody tries again, or hangs |
+//! | an upload's, for a part or its completion | from an upload on, with parts so small that there are several | a few times, or hangs, or nobody hears the answer |
+
+use super::aim;
+use crate::check::faults;
+use crate::plan::Plan;
+use crate::plan::input::Draws;
+use crate::world::{Fault, FaultKind, Requests, Target, Trigger};
+
+/// What a leader does when its crash leaves something to find for the next.
+const LEADING: [&str; 7] = [
+    "checkpoint_triggered",
+    "ack_received",
+    "manifest_written",
+    "completion_started",
+    "completion_durable",
+    "notify_sent",
+    "checkpoint_subsumed",
+];
+
+/// What a subtask does just before it uploads.
+const UPLOADING: [&str; 3] = ["barrier_emitted", "snapshot_taken", "upload_started"];
+
+/// Lets requests of one sort fail.
+pub(super) fn strike(plan: &mut Plan, draws: &mut Draws) {
+    plan.faults = match draws.below(3) {
+        0 => succession(plan, draws),
+        1 => commit(plan, draws),
+        _ => upload(plan, draws),
+    };
+}
+
+fn one_of<'a>(names: &[&'a str], draws: &mut Draws) -> &'a str {
+    names[draws.below(names.len() as u64) as usize]
+}
+
+/// A coordinate of one of these events.
+fn at_one_of(plan: &Plan, names: &[&str], draws: &mut Draws) -> Trigger {
+    let name = one_of(names, draws);
+    let aim = aim::AIMS.iter().find(|aim| aim.event == name).expect("it is aimed at");
+    aim::point(plan, aim, draws)
+}
+
+fn succession(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
+    let at = at_one_of(plan, &LEADING, draws);
+    let crash = FaultKind::Crash { process: Target::Announcer, restart_after_ms: 1 + draws.below(80) };
+    // Listings ask for the folder, reads for what is in it.
+    let prefix = if draws.below(3) == 0 { "checkpoints/log" } else { "checkpoints/log/" }.to_owned();
+    let requests = if draws.below(3) == 0 { Requests::All } else { Requests::Reads };
+    let what = match draws.below(4) {
+        0 => FaultKind::HangStorage { prefix, requests, count: 1 },
+        1 => FaultKind::ShortReads { prefix, for_ms: 100 + draws.below(900) },
+        _ => FaultKind::FailStorage { prefix, requests, count: 1 + draws.below(3) as u32 },
+    };
+    vec![Fault { at: at.clone(), what: crash }, Fault { at, what }]
+}
+
+fn commit(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
+    let at = at_one_of(plan, &["commit_started"], draws);
+    let prefix = "output".to_owned();
+    let mut what = match draws.below(3) {
+        0 => FaultKind::HangStorage { prefix, requests: Requests::All, count: 1 + draws.below(6) as u32 },
+        _ => FaultKind::FailStorage { prefix, requests: Requests::All, count: 1 + draws.below(30) as u32 },
+    };
+    if plan.input.writes_outside() {
+        faults::outside(&mut what);
+    }
+    vec![Fault { at, what }]
+}
+
+fn upload(plan: &mut Plan, draws: &mut Draws) -> Vec<Fault> {
+    if !plan.policy.uploads_in_parts() {
+        plan.policy.part_bytes = 150 + draws.skewed(800) as usize;
+        // Parts take their time.
+        plan.policy.timeout_ms *= 4;
+    }
+    let at = at_one_of(plan, &UPLOADING, draws);
+    let prefix = "checkpoints/chk".to_owned();
+    let requests = if draws.below(3) == 0 { Requests::Completions } else { Requests::Parts };
+    let count = 1 + draws.below(4) as u32;
+    let what = match draws.below(4) {
+        0 => FaultKind::FailStorage { prefix, requests, count: count * 3 },
+        1 => FaultKind::LoseReplies { prefix, requests, count, late_ms: draws.below(2) * (1 + draws.below(200)) },
+        _ => FaultKind::HangStorage { prefix, requests, count },
+    };
+    vec![Fault { at, what }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+    use cofferdam_engine::event::Event;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_sort_of_request_is_struck_where_it_is_made() {
+        let mut sorts = BTreeSet::new();
+        for seed in (0..100).map(Seed) {
+            let mut plan = Plan::of(seed);
+            strike(&mut plan, &mut Draws::of(seed, "crucial"));
+            assert_eq!(plan.validate(), Ok(()), "{plan}");
+            for fault in &plan.faults {
+                let Trigger::Point(point) = &fault.at else { panic!("{fault} waits for no event") };
+                assert!(Event::NAMES.contains(&point.event.as_str()));
+            }
+            let crashes = plan.faults.iter().any(|fault| matches!(fault.what, FaultKind::Crash { .. }));
+            let in_parts = plan.faults.iter().any(|fault| match &fault.what {
+                FaultKind::FailStorage { requests, .. }
+                | FaultKind::LoseReplies { requests, .. }
+                | FaultKind::HangStorage { requests, .. } => {
+                    matches!(requests, Requests::Parts | Requests::Completions)
+                }
+                _ => false,
+            });
+            assert!(!in_parts || plan.policy.uploads_in_parts(), "{plan}");
+            sorts.insert((crashes, in_parts));
+        }
+        assert_eq!(sorts.len(), 3, "{sorts:?}");
+    }
+}
