@@ -10,7 +10,8 @@ use super::aim;
 use crate::check::faults;
 use crate::plan::Plan;
 use crate::plan::input::Draws;
-use crate::world::{Fault, FaultKind, Requests, Target, Trigger};
+use crate::world::{CheckpointAt, Fault, FaultKind, Point, Requests, Target, Trigger};
+use cofferdam_engine::persist::slot;
 
 /// What a leader does when its crash leaves something to find for the next.
 const LEADING: [&str; 7] = [
@@ -28,9 +29,12 @@ const UPLOADING: [&str; 3] = ["barrier_emitted", "snapshot_taken", "upload_start
 
 /// Lets requests of one sort fail.
 pub(super) fn strike(plan: &mut Plan, draws: &mut Draws) {
+    // Not many jobs write to a system outside.
+    let outside = plan.input.writes_outside() && draws.below(2) == 0;
     plan.faults = match draws.below(3) {
-        0 => succession(plan, draws),
         1 => commit(plan, draws),
+        _ if outside => commit(plan, draws),
+        0 => succession(plan, draws),
         _ => upload(plan, draws),
     };
 }
@@ -49,8 +53,13 @@ fn at_one_of(plan: &Plan, names: &[&str], draws: &mut Draws) -> Trigger {
 fn succession(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
     let at = at_one_of(plan, &LEADING, draws);
     let crash = FaultKind::Crash { process: Target::Announcer, restart_after_ms: 1 + draws.below(80) };
-    // Listings ask for the folder, reads for what is in it.
-    let prefix = if draws.below(3) == 0 { "checkpoints/log" } else { "checkpoints/log/" }.to_owned();
+    // Whoever is refused tries again, so that one slot alone has to fail if another shall not take it.
+    let prefix = match draws.below(3) {
+        0 => slot::path(slot_near(&at, draws)),
+        // Listings ask for the folder, reads for what is in it.
+        1 => slot::LOG.to_owned(),
+        _ => format!("{}/", slot::LOG),
+    };
     let requests = if draws.below(3) == 0 { Requests::All } else { Requests::Reads };
     let what = match draws.below(4) {
         0 => FaultKind::HangStorage { prefix, requests, count: 1 },
@@ -58,6 +67,16 @@ fn succession(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
         _ => FaultKind::FailStorage { prefix, requests, count: 1 + draws.below(3) as u32 },
     };
     vec![Fault { at: at.clone(), what: crash }, Fault { at, what }]
+}
+
+/// The slot of the checkpoint that a coordinate is about, or of the one before it: the first completes in slot 2.
+fn slot_near(at: &Trigger, draws: &mut Draws) -> u64 {
+    match at {
+        Trigger::Point(Point { checkpoint: Some(CheckpointAt::Ordinal(ordinal)), .. }) => {
+            u64::from(*ordinal) + 1 + draws.below(2)
+        }
+        Trigger::Point(_) | Trigger::Time { .. } => 2 + draws.below(5),
+    }
 }
 
 fn commit(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {

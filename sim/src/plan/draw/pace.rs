@@ -62,7 +62,9 @@ pub fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
     let storage = pace.storage;
     // Mostly clocks as they are, sometimes far too fast or too slow; timeouts are several times the intervals.
     let drift = select(vec![200, 200, 10_000, 50_000]);
-    let links = (0..4_u32, select(vec![0, 4, 8, 16]), 2..=24_u32, select(vec![1, 1, 8, 30]));
+    // Mostly so few frames on their way that senders have to wait.
+    let windows = select(vec![1, 2, 2, 3, 4, 6, 10, 24]);
+    let links = (0..4_u32, select(vec![0, 4, 8, 16]), windows, select(vec![1, 1, 8, 30]));
     (select(vec![0, 50, 100, 200]), links, 0..10_u64, drift).prop_map(
         move |(slowness_percent, (latency, half_open_one_in, window, unfair_links), encode_ms, drift_ppm)| {
             let ordinary = Tuning::default();
