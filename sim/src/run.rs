@@ -76,8 +76,8 @@ impl Runner {
         self.run_plan_then(seed, plan, |outcome| outcome)
     }
 
-    /// Runs a plan under a seed, and hands the outcome over on the thread of the run: what a run has allocated is let go of
-    /// most cheaply there.
+    /// Runs a plan under a seed, and hands the outcome over on the thread of the run, if it came to that: what a run has
+    /// allocated is let go of most cheaply there.
     pub fn run_plan_then<T: Send>(&self, seed: Seed, plan: Plan, then: impl FnOnce(Outcome) -> T + Send) -> T {
         let budget = plan.budget();
         self.run_noting(seed, plan, false, budget, then)

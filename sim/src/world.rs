@@ -206,10 +206,13 @@ pub fn run(spec: WorldSpec) -> Recording {
     on_thread_of_its_own(|| run_here(spec))
 }
 
+/// As much as a main thread has.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Runs something that a world is part of on a fresh thread, and waits for it. Panics if it does.
 pub fn on_thread_of_its_own<T: Send>(code: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("world".to_owned());
+        let thread = std::thread::Builder::new().name("world".to_owned()).stack_size(STACK_BYTES);
         let running = thread.spawn_scoped(scope, code).expect("the system has a thread to spare");
         running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -222,12 +225,12 @@ pub fn run_here(spec: WorldSpec) -> Recording {
 
 /// Runs a world on this thread. Also gives what is left of the world: nothing should hold it.
 fn run_and_leave(mut spec: WorldSpec) -> (Recording, std::sync::Weak<Shared>) {
+    // First thing on the thread; its seed decides nothing.
+    let runtime = madsim::runtime::Runtime::new();
     if let Err(cause) = spec.validate() {
         panic!("{cause}");
     }
     task::capture_engine_panics();
-    // First thing on the thread; its seed decides nothing.
-    let runtime = madsim::runtime::Runtime::new();
     let world = Arc::new(Shared {
         now: AtomicU64::new(0),
         turn: turn::Turn::new(),

@@ -19,7 +19,7 @@
 //! `NewGeneration` after which older leaderships can add nothing), and it stays justified: the deletions of a deposed
 //! coordinator, however late, harm nobody (FLINK-6612 needed locks for this). The same sweep removes what a predecessor
 //! left and blobs uploaded after their checkpoint was aborted. A listing may be stale: what is missed is found next time,
-//! and for the last time by a sweep whose listing is younger than everything that anybody stored.
+//! and for the last time by a sweep whose listing is younger than everything that was stored before the workers left.
 //!
 //! Slots are freed strictly one after the other, the lowest first, each certain before the next is asked for: whoever finds
 //! a number free knows that all lower ones are. So a new leader finds the lowest slot without a listing.
@@ -229,7 +229,7 @@ impl Retention {
         self.validate();
     }
 
-    /// Nobody stores anything any more: finds what is left, however old listings may be.
+    /// Whoever stored something has left: finds what is there, however old listings may be.
     pub fn sweep_for_good(&mut self, out: &mut Vec<Effect>) {
         assert_eq!(self.stage, Stage::Idle, "what can be deleted now is deleted first");
         self.tries = 0;

@@ -1,4 +1,4 @@
-//! No orphans: when the job has finished or was cancelled and its coordinator has cleaned up, nothing is left that nobody points to.
+//! No orphans: when the job is over and its coordinator has cleaned up, nothing is left that nobody points to.
 //!
 //! Source: order rules O5 and O8; FLINK-5063. What is stored and forgotten is found by nobody, and fills the storage.
 //!
@@ -6,14 +6,15 @@
 //! 1. below `checkpoints/` there are the slots at and above the newest floor, what those of them that complete a
 //!    checkpoint name (manifest and snapshots), the leader's sign of life, and nothing else;
 //! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty, if the job has finished: only a
-//!    sink cleans up after its predecessor, and behind a cancellation there is none.
+//!    sink cleans up after its predecessor, and behind any other end there is none.
 //!
 //! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
 //! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
 //! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it, unless that is why a sink
-//! could not stage it, and it was there before the next commit of that sink, which cleans up; or if its deletion failed four
-//! times and that was announced (whoever cleans up tries again, and once more for good), or that of a manifest: those go
-//! first. Does not judge a coordinator that crashed behind the last slot.
+//! could not stage it, and it was there before the next commit of that sink, which cleans up; or if behind the
+//! end deletions in its folder failed four times and that was announced (whoever cleans up tries again, and once more for
+//! good), or that of a manifest: those go first; a sink may have failed as often at any time. Does not judge a coordinator
+//! that crashed behind the last slot.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Incarnation, What};
@@ -25,7 +26,7 @@ use std::collections::BTreeSet;
 
 const NAME: &str = "no-orphans";
 
-/// Failures to delete something after which it is left alone.
+/// Failures to delete something of a folder, behind the end, after which what is in it is left alone.
 const PATIENCE: u32 = 4;
 
 /// The property.
@@ -39,7 +40,7 @@ pub const PROPERTY: Property = Property {
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let (ledger, history) = (case.ledger(), case.history);
     let finished = ledger.finished();
-    let end = finished.or_else(|| ledger.cancelled())?;
+    let end = ledger.ended(|_| true)?;
     let by = history.entries[end].by;
     let came_to_its_end = |&at: &usize| {
         let entry = &history.entries[at];
@@ -82,6 +83,7 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     let mut given_up = GivenUp::default();
     // Pointers go first: while any manifest resists, no blob is deleted, since it may be named there.
     let manifest = |p: &str| p.rsplit_once('/').is_some_and(|(_, name)| name.starts_with("manifest-"));
+    let folder = |p: &str| p.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     let mut resisting: BTreeSet<&str> = BTreeSet::new();
     for &at in &ledger.protocol {
         let entry = &history.entries[at];
@@ -89,10 +91,13 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
             What::Fact(Fact::Crashed | Fact::Ended(_)) if at < written => writer_is_dead |= entry.by == writer,
             What::Fact(Fact::OutcomeUnknown { path: p }) if p == path => doubtful = true,
             What::Claim(event) if given_up.on(event, at, path) => {}
-            What::Claim(Event::DeleteFailed { path: p, .. }) if p == path => {
-                failures += 1;
+            What::Claim(Event::DeleteFailed { path: p, .. }) => {
+                let sinks = path.starts_with("output/") && p == path;
+                failures += u32::from(sinks || (at > end && folder(p) == folder(path)));
+                if manifest(p) {
+                    resisting.insert(p);
+                }
             }
-            What::Claim(Event::DeleteFailed { path: p, .. }) if manifest(p) => drop(resisting.insert(p)),
             What::Claim(Event::DeleteStarted { path: p }) if manifest(p) => drop(resisting.remove(p.as_str())),
             What::Claim(Event::AttemptDeployed { attempt: newer, .. })
                 if at < written && attempt.is_some_and(|attempt| attempt < *newer) =>

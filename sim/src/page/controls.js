@@ -129,10 +129,10 @@ function storyLine(run, at) {
 
 /** The entries of the first run that name something: an object, a checkpoint, a subtask. */
 function naming(name) {
+  const whole = new RegExp(`(?<![\\w.-])${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w.-])`);
   const found = [];
   for (let at = 0; at < runs[0].size; at++) {
-    const text = `${whereabouts(runs[0], at)} ${runs[0].text(at)}`, start = text.indexOf(name);
-    if (start >= 0 && !/[\w.-]/.test(text.charAt(start + name.length))) found.push(at);
+    if (whole.test(`${whereabouts(runs[0], at)} ${runs[0].text(at)}`)) found.push(at);
   }
   return found;
 }
@@ -155,8 +155,8 @@ function linked(text, attributes) {
   for (const found of text.matchAll(/[\w.-]+(?:\/[\w.-]+)+|chk-\d+|[\w-]+\[\d+\]/g)) {
     const all = naming(found[0]);
     if (!all.length) continue;
-    const link = element('a', { textContent: found[0], title: `Tell the ${all.length} entries that name it` });
-    link.onclick = () => tellOf(found[0], all);
+    const link = element('a', { textContent: found[0], title: `Tell the ${all.length} entries that name it`, href: '#', role: 'button' });
+    link.onclick = () => { tellOf(found[0], all); return false; };
     made.append(text.slice(end, found.index), link);
     end = found.index + found[0].length;
   }

@@ -6,6 +6,7 @@
 
 const data = JSON.parse(document.getElementById('data').textContent);
 const LABELS = 196, RULER = 20, TRACK = 9, LANE = 15, THIN = 4;
+const TAG_FONT = '600 11px system-ui, sans-serif';
 const kindNumber = Object.fromEntries(data.kinds.map(([name], number) => [name, number]));
 const spanKind = ['processes', 'attempts', 'checkpoints', 'alignment', 'snapshots', 'snapshots', 'snapshots',
   'checkpoints', 'checkpoints', 'commits', 'attempts'].map(name => kindNumber[name]);
@@ -444,7 +445,8 @@ class Diagram {
   drawNothing() {
     const { pen, run } = this;
     const within = list => { const n = run.before(list, view.from); return n < list.length && run.x(list[n]) <= view.to; };
-    if (!run.size || run.byLane.some(within)) return;
+    const spans = run.spans.some(([, from, to]) => run.x(from) <= view.to && run.x(to) >= view.from);
+    if (!run.size || spans || run.byLane.some(within)) return;
     const last = run.size - 1, after = run.x(last) < view.from;
     const says = after ? `over: the last entry of this run is ${run.number(last)}, at ${run.time[last].toFixed(3)} ms` : 'nothing happens here in this run';
     pen.font = '13px system-ui, sans-serif';
@@ -545,13 +547,16 @@ class Diagram {
     });
     pen.lineWidth = 1;
     const [x, y] = points[points.length - 1];
-    this.tag(x, y + 14, violated ? `cut of chk-${checkpoint}, which the verdict is about` : `cut of chk-${checkpoint}`,
-      violated ? colours.bad : ofCheckpoint(checkpoint));
+    // Beside its end, in the row of entries: below it lie the spans.
+    const text = violated ? `cut of chk-${checkpoint}, which the verdict is about` : `cut of chk-${checkpoint}`;
+    pen.font = TAG_FONT;
+    const beside = pen.measureText(text).width / 2 + 18;
+    this.tag(x - beside > LABELS + beside ? x - beside : x + beside, y, text, violated ? colours.bad : ofCheckpoint(checkpoint));
   }
 
   tag(x, y, text, colour) {
     const { pen } = this;
-    pen.font = '600 11px system-ui, sans-serif';
+    pen.font = TAG_FONT;
     const width = pen.measureText(text).width + 10;
     const left = Math.max(LABELS + 2, Math.min(x - width / 2, this.width - width - 2));
     const top = Math.max(RULER + 1, Math.min(y - 8, this.height - 17));

@@ -84,9 +84,10 @@ fn commit(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
     let prefix = "output".to_owned();
     let mut what = match draws.below(3) {
         0 => FaultKind::HangStorage { prefix, requests: Requests::All, count: 1 + draws.below(6) as u32 },
-        _ => FaultKind::FailStorage { prefix, requests: Requests::All, count: 1 + draws.below(30) as u32 },
+        // Whoever commits tries four times.
+        _ => FaultKind::FailStorage { prefix, requests: Requests::All, count: 4 + draws.below(27) as u32 },
     };
-    if plan.input.writes_outside() {
+    if plan.input.writes_outside() && draws.below(4) > 0 {
         faults::outside(&mut what);
     }
     vec![Fault { at, what }]
@@ -95,8 +96,9 @@ fn commit(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
 fn upload(plan: &mut Plan, draws: &mut Draws) -> Vec<Fault> {
     if !plan.policy.uploads_in_parts() {
         plan.policy.part_bytes = 150 + draws.skewed(800) as usize;
-        // Parts take their time.
+        // Parts take their time, and so does a checkpoint that must be given up first.
         plan.policy.timeout_ms *= 4;
+        plan.liveness_ms += plan.policy.timeout_ms;
     }
     let at = at_one_of(plan, &UPLOADING, draws);
     let prefix = "checkpoints/chk".to_owned();

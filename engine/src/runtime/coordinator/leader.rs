@@ -24,7 +24,7 @@ use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::mailbox::Mailbox;
 use checkpoints::{Ack, Proposal};
 use core::net::SocketAddr;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweeps: much longer than its tries take, unless storage hangs.
@@ -42,6 +42,8 @@ pub(super) struct Leader {
     failover: Failover,
     retention: Retention,
     connections: Connections,
+    /// The workers of the newest attempt.
+    hosts: BTreeSet<WorkerId>,
     /// What the checkpoint being added will push out of retention.
     falling: Vec<Retained>,
     /// Discards under way.
@@ -63,8 +65,9 @@ enum Ending {
     No,
     /// How the job ended is being recorded, which went wrong so many times.
     Recording { end: End, tries: u32 },
-    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good.
-    Lingering { end: Result<JobEnd>, over: Over, until: Time, swept: bool },
+    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. `absent` workers
+    /// of the last attempt were not connected when it was told, and have not come back since.
+    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: usize, swept: bool },
     /// Nothing more to do.
     Now(Result<JobEnd>),
 }
@@ -82,6 +85,7 @@ impl Leader {
             failover: Failover::new(store.generation(), workers, config.restart, subtasks),
             retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
             connections: Connections::new(now, config),
+            hosts: BTreeSet::new(),
             falling: Vec::new(),
             discards: 0,
             confirmed: now,
@@ -182,7 +186,9 @@ impl Leader {
     /// Whether workers and clients know that the job is over, as far as they can be told.
     fn is_told(&self) -> bool {
         match self.ending {
-            Ending::Lingering { until, .. } => self.connections.is_empty() || self.now() >= until,
+            Ending::Lingering { until, absent, .. } => {
+                (self.connections.is_empty() && absent == 0) || self.now() >= until
+            }
             Ending::No | Ending::Recording { .. } | Ending::Now(_) => false,
         }
     }
@@ -240,6 +246,8 @@ impl Leader {
         let mut out = Vec::new();
         match input {
             Input::Accepted(connection) => return self.on_accepted(connection),
+            // Whoever is connected is told all the same.
+            Input::NotListening(_) if matches!(self.ending, Ending::Lingering { .. }) => return,
             Input::NotListening(error) => return self.stop(Error::restart(format!("cannot accept workers: {error}"))),
             Input::Message(connection, message) => return self.on_message(connection, message),
             Input::Unfit(connection, reason) => return self.refuse(connection, reason),
@@ -361,7 +369,8 @@ impl Leader {
         self.emit(Event::WorkerRegistered { worker });
         self.connections.send(id, &ToWorker::Welcome { generation: self.store.generation() });
         self.perform_failover(out);
-        if let Ending::Lingering { .. } = self.ending {
+        if let Ending::Lingering { absent, .. } = &mut self.ending {
+            *absent = absent.saturating_sub(1);
             self.connections.send(id, &ToWorker::JobDone);
         }
     }
@@ -428,9 +437,12 @@ impl Leader {
         self.perform_failover(failing);
     }
 
-    /// Ends this process at once.
+    /// Ends this process at once. How the job ended stays what it is, once that is durable.
     fn stop(&mut self, error: Error) {
-        self.ending = Ending::Now(Err(error));
+        self.ending = match std::mem::replace(&mut self.ending, Ending::No) {
+            Ending::Lingering { end, .. } => Ending::Now(end),
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => Ending::Now(Err(error)),
+        };
     }
 
     /// The job is over: tells workers and clients, and gives them time to leave.
@@ -438,7 +450,10 @@ impl Leader {
         self.connections.broadcast(&ToWorker::JobDone);
         self.tell_clients(&over);
         self.beat.resign(self.now());
-        self.ending = Ending::Lingering { end, over, until: self.now() + self.connections.timeout(), swept: false };
+        let until = self.now() + self.connections.timeout();
+        // One whose connection has just been lost dials again, and would dial for ever if nobody told it.
+        let absent = self.hosts.iter().filter(|host| !self.failover.workers().contains_key(host)).count();
+        self.ending = Ending::Lingering { end, over, until, absent, swept: false };
     }
 
     /// What the log shall say of the end. It says so once no other slot is being decided; a deposed coordinator learns from it

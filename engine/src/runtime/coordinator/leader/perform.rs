@@ -159,8 +159,9 @@ impl Leader {
         };
         let addresses = self.failover.workers().values().map(|connection| address(*connection)).collect();
         let deployment = ToWorker::Deploy(Deployment { attempt, placement, addresses, restore });
-        for worker in self.failover.hosts() {
-            self.send(worker, &deployment);
+        self.hosts = self.failover.hosts();
+        for worker in &self.hosts {
+            self.send(*worker, &deployment);
         }
     }
 
