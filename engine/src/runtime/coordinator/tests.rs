@@ -633,6 +633,32 @@ fn workers_that_still_look_for_a_coordinator_after_the_end_are_told() {
 }
 
 #[test]
+fn a_worker_that_lost_its_connection_just_before_the_end_is_told_when_it_is_back() {
+    play(async |room| {
+        let mut coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        crew.first.input_ended().await;
+        crew.second.input_ended().await;
+        let checkpoint = crew.triggered().await;
+        crew.ack(checkpoint, true).await;
+        crew.notified(checkpoint).await;
+        let Crew { mut first, mut second } = crew;
+        first.finished().await;
+        drop(first);
+        second.finished().await;
+        assert_eq!(second.hear().await, ToWorker::JobDone);
+        drop(second);
+        // Longer than the last sweep takes.
+        pause(&room, 300).await;
+        let mut first = Worker::connect(&room, 1, 0, job().graph.fingerprint()).await;
+        assert!(matches!(first.hear().await, ToWorker::Welcome { .. }));
+        assert_eq!(first.hear().await, ToWorker::JobDone);
+        drop(first);
+        assert_eq!(coordinator.end().await, Ok(JobEnd::Finished { checkpoint }));
+    });
+}
+
+#[test]
 fn the_log_of_another_job_is_refused_before_anything_is_written() {
     play(async |room| {
         let _first = Coordinator::start(&room, 1);
