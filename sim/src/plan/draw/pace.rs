@@ -62,7 +62,7 @@ pub fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
     let storage = pace.storage;
     // Mostly clocks as they are, sometimes far too fast or too slow; timeouts are several times the intervals.
     let drift = select(vec![200, 200, 10_000, 50_000]);
-    // Mostly so few frames on their way that senders have to wait.
+    // Mostly so few frames on their way that senders have to wait; more where they travel longer, or nothing gets through.
     let windows = select(vec![1, 2, 2, 3, 4, 6, 10, 24]);
     let links = (0..4_u32, select(vec![0, 4, 8, 16]), windows, select(vec![1, 1, 8, 30]));
     (select(vec![0, 50, 100, 200]), links, 0..10_u64, drift).prop_map(
@@ -78,7 +78,7 @@ pub fn tuning(pace: &Pace) -> impl Strategy<Value = Tuning> + use<> {
                 encode_per_kb_ns: encode_ms * 4_000_000,
                 half_open_one_in,
                 unfair_links,
-                window,
+                window: (window << latency) * (1 + unfair_links / 4),
                 drift_ppm,
                 slowness_percent,
                 ..ordinary
