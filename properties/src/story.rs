@@ -486,6 +486,14 @@ impl Story {
     }
 
     /// Everything that nothing points to is deleted.
+    /// The job fails for good, and its newest checkpoint stays.
+    pub fn fail(&mut self, cause: &str) {
+        let (floor, cause) = (self.slots, cause.to_owned());
+        self.write_slot(SlotRecord::Ended { how: Ended::Failed { cause: cause.clone() }, floor });
+        self.claim(Process::COORDINATOR, Event::JobFailed { cause });
+        self.sweep();
+    }
+
     fn sweep(&mut self) {
         let completed = self.completed.as_ref().expect("the final checkpoint");
         let mut keep: Vec<String> = completed.handles.iter().map(|handle| handle.path.clone()).collect();

@@ -95,8 +95,8 @@ pub struct Retention {
     stage: Stage,
     /// The retained checkpoints, and what their manifests name.
     retained: BTreeMap<CheckpointId, Naming>,
-    /// The manifests of completing checkpoints, and what they name.
-    completing: BTreeMap<CheckpointId, (String, BTreeSet<String>)>,
+    /// What the manifests of completing checkpoints name.
+    completing: BTreeMap<CheckpointId, BTreeSet<String>>,
     /// What is known to be left of checkpoints that fell out of retention.
     fallen: BTreeMap<CheckpointId, BTreeSet<String>>,
     /// Every lower slot is free, once that is known.
@@ -114,8 +114,8 @@ pub struct Retention {
 enum Naming {
     /// An earlier leadership wrote it to this path.
     Unread { path: String },
-    /// These, its own `path` included.
-    Known { path: String, named: BTreeSet<String> },
+    /// These, its own path included.
+    Known(BTreeSet<String>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -188,15 +188,14 @@ impl Retention {
     /// The manifest of a checkpoint is about to be written to `path`; it names these blobs.
     pub fn on_described(&mut self, checkpoint: CheckpointId, path: &str, blobs: impl Iterator<Item = String>) {
         let named = blobs.chain([path.to_owned()]).collect();
-        self.completing.insert(checkpoint, (path.to_owned(), named));
+        self.completing.insert(checkpoint, named);
         self.validate();
     }
 
     /// A checkpoint is durable, and with it a floor that `subsumed` fell below.
     pub fn on_completed(&mut self, checkpoint: CheckpointId, subsumed: &[Retained], floor: u64, out: &mut Vec<Effect>) {
-        let (path, named) =
-            self.completing.remove(&checkpoint).expect("its manifest was described before it was written");
-        self.retained.insert(checkpoint, Naming::Known { path, named });
+        let named = self.completing.remove(&checkpoint).expect("its manifest was described before it was written");
+        self.retained.insert(checkpoint, Naming::Known(named));
         assert!(subsumed.iter().all(|fallen| fallen.checkpoint < checkpoint), "a checkpoint subsumes older ones");
         self.on_fallen(subsumed, floor, out);
     }
@@ -209,7 +208,7 @@ impl Retention {
             out.push(Effect::Subsume { checkpoint: *checkpoint });
             let named = match self.retained.remove(checkpoint).expect("what falls was retained") {
                 Naming::Unread { path } => BTreeSet::from([path]),
-                Naming::Known { named, .. } => named,
+                Naming::Known(named) => named,
             };
             assert!(named.contains(manifest), "it was known by its manifest");
             self.fallen.insert(*checkpoint, named);
@@ -249,10 +248,10 @@ impl Retention {
             // It fell while it was being read: the sweep that follows finds what is left of it by listing.
             (None, _) => self.begin(Duration::ZERO, out),
             (Some(naming), Some(mut named)) => {
-                let (Naming::Unread { path } | Naming::Known { path, .. }) = naming;
-                let path = std::mem::take(path);
-                named.insert(path.clone());
-                *naming = Naming::Known { path, named };
+                if let Naming::Unread { path } = naming {
+                    named.insert(path.clone());
+                }
+                *naming = Naming::Known(named);
                 self.begin(Duration::ZERO, out);
             }
             (Some(_), None) => self.swept(false, out),
@@ -336,7 +335,7 @@ impl Retention {
     fn begin(&mut self, delay: Duration, out: &mut Vec<Effect>) {
         let unread = self.retained.iter().find_map(|(checkpoint, naming)| match naming {
             Naming::Unread { path } => Some((*checkpoint, path.clone())),
-            Naming::Known { .. } => None,
+            Naming::Known(_) => None,
         });
         if let Some((checkpoint, path)) = unread {
             self.stage = Stage::Reading(checkpoint);
@@ -384,9 +383,9 @@ impl Retention {
     fn is_named(&self, path: &String, reachable: &Reachable) -> bool {
         let retained = self.retained.values().any(|naming| match naming {
             Naming::Unread { .. } => panic!("every retained manifest is known before anything is listed"),
-            Naming::Known { named, .. } => named.contains(path),
+            Naming::Known(named) => named.contains(path),
         });
-        retained || self.completing.values().any(|(_, named)| named.contains(path)) || reachable.carried.contains(path)
+        retained || self.completing.values().any(|named| named.contains(path)) || reachable.carried.contains(path)
     }
 
     /// The slots to delete, ascending: those that a delayed create put back, and everything up to the floor.
@@ -430,7 +429,7 @@ impl Retention {
         assert!(self.fallen.keys().all(|id| !self.retained.contains_key(id)), "retained or fallen, not both");
         let own = |(id, naming): (&CheckpointId, &Naming)| match naming {
             Naming::Unread { path } => belongs(path, *id),
-            Naming::Known { path, named } => belongs(path, *id) && is_manifest(path) && named.contains(path),
+            Naming::Known(named) => named.iter().any(|path| is_manifest(path) && belongs(path, *id)),
         };
         assert!(self.retained.iter().all(own), "what is retained is known by its own manifest");
         if let Stage::Deleting(deleting) = &self.stage {

@@ -83,7 +83,6 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
     let mut given_up = GivenUp::default();
     // Pointers go first: while any manifest resists, no blob is deleted, since it may be named there.
     let manifest = |p: &str| p.rsplit_once('/').is_some_and(|(_, name)| name.starts_with("manifest-"));
-    let folder = |p: &str| p.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     let mut resisting: BTreeSet<&str> = BTreeSet::new();
     for &at in &ledger.protocol {
         let entry = &history.entries[at];
@@ -113,6 +112,10 @@ fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> b
         || !resisting.is_empty()
         || written > end
         || is_deposed(history, ledger, attempt, writer, written)
+}
+
+fn folder(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(folder, _)| folder)
 }
 
 /// What a sink did that could not stage an object, and goes on.
@@ -215,6 +218,25 @@ mod tests {
         assert_eq!(cancelled("output/.staged/chk-9-a1.1"), None);
         let path = "checkpoints/chk-9/sums-0-a1.1";
         assert_eq!(cancelled(path).expect("a conviction").subject, path);
+    }
+
+    #[test]
+    fn a_job_that_failed_for_good_cleans_up_its_checkpoints() {
+        let failed = |path: Option<&str>| {
+            let mut story = Story::begun();
+            story.checkpoint();
+            if let Some(path) = path {
+                story.wrote(worker(0), path, Bytes::from_static(b"forgotten"));
+                story.spare(path);
+            }
+            story.fail("it broke");
+            story.fact(Process::COORDINATOR, Fact::Ended(Ok("the job gave up: it broke".to_owned())));
+            story.judge_by(NAME)
+        };
+        assert_eq!(failed(None), None);
+        assert_eq!(failed(Some("output/.staged/chk-9-a1.1")), None);
+        let path = "checkpoints/chk-9/sums-0-a1.1";
+        assert_eq!(failed(Some(path)).expect("a conviction").subject, path);
     }
 
     #[test]

@@ -39,13 +39,9 @@ pub(super) fn strike(plan: &mut Plan, draws: &mut Draws) {
     };
 }
 
-fn one_of<'a>(names: &[&'a str], draws: &mut Draws) -> &'a str {
-    names[draws.below(names.len() as u64) as usize]
-}
-
 /// A coordinate of one of these events.
 fn at_one_of(plan: &Plan, names: &[&str], draws: &mut Draws) -> Trigger {
-    let name = one_of(names, draws);
+    let name = names[draws.below(names.len() as u64) as usize];
     let aim = aim::AIMS.iter().find(|aim| aim.event == name).expect("it is aimed at");
     aim::point(plan, aim, draws)
 }

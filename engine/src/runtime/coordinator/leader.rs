@@ -65,9 +65,9 @@ enum Ending {
     No,
     /// How the job ended is being recorded, which went wrong so many times.
     Recording { end: End, tries: u32 },
-    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. `absent` workers
-    /// of the last attempt were not connected when it was told, and have not come back since.
-    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: usize, swept: bool },
+    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. Workers of the
+    /// last attempt that were not connected when they were told are `absent` until they come back.
+    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: BTreeSet<WorkerId>, swept: bool },
     /// Nothing more to do.
     Now(Result<JobEnd>),
 }
@@ -185,9 +185,9 @@ impl Leader {
 
     /// Whether workers and clients know that the job is over, as far as they can be told.
     fn is_told(&self) -> bool {
-        match self.ending {
+        match &self.ending {
             Ending::Lingering { until, absent, .. } => {
-                (self.connections.is_empty() && absent == 0) || self.now() >= until
+                (self.connections.is_empty() && absent.is_empty()) || self.now() >= *until
             }
             Ending::No | Ending::Recording { .. } | Ending::Now(_) => false,
         }
@@ -370,7 +370,7 @@ impl Leader {
         self.connections.send(id, &ToWorker::Welcome { generation: self.store.generation() });
         self.perform_failover(out);
         if let Ending::Lingering { absent, .. } = &mut self.ending {
-            *absent = absent.saturating_sub(1);
+            absent.remove(&worker);
             self.connections.send(id, &ToWorker::JobDone);
         }
     }
@@ -452,7 +452,8 @@ impl Leader {
         self.beat.resign(self.now());
         let until = self.now() + self.connections.timeout();
         // One whose connection has just been lost dials again, and would dial for ever if nobody told it.
-        let absent = self.hosts.iter().filter(|host| !self.failover.workers().contains_key(host)).count();
+        let present = |host: &WorkerId| self.failover.workers().contains_key(host);
+        let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
         self.ending = Ending::Lingering { end, over, until, absent, swept: false };
     }
 
