@@ -19,7 +19,8 @@
 //! 3. [`JobBuilder::build`] checks the whole, decides how records travel, and yields the erased [`JobGraph`].
 //!
 //! Operators are numbered in the order of their first mention, which is a topological order, because a stream exists
-//! before whatever consumes it. State is addressed by uid: renaming an operator abandons its state.
+//! before whatever consumes it. State is addressed by uid: renaming an operator abandons its state. Each state is stored
+//! with the layout of its type (`states`), and a restore compares layouts: changing a type abandons its state as well.
 
 mod aggregate;
 mod chain;
@@ -29,6 +30,7 @@ mod head;
 mod keyed;
 mod local;
 mod route;
+mod states;
 mod stream;
 mod transform;
 
@@ -49,7 +51,7 @@ use crate::element::RecordCodec;
 use crate::error::{Error, Result};
 use crate::graph::{Edge, Exchange, Factory, JobGraph, OperatorKind, OperatorNode};
 use crate::ids::{EdgeId, OperatorId};
-use crate::state::StateDescriptor;
+use states::DraftState;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,7 +79,8 @@ struct DraftOperator {
     uid: String,
     kind: OperatorKind,
     parallelism: Option<u16>,
-    states: Vec<StateDescriptor>,
+    states: Vec<DraftState>,
+    version: Option<u32>,
     sealed: Option<Sealed>,
 }
 
@@ -110,7 +113,7 @@ impl JobBuilder {
 
     /// Begins a stream.
     pub fn source<S: Source>(&self, uid: &str, source: S) -> Stream<'_, SourceOrigin<S>, Unchanged> {
-        let operator = self.add_operator(uid, OperatorKind::Source, SourceOrigin::<S>::states());
+        let operator = self.add_operator(uid, OperatorKind::Source, vec![endpoint::source_state::<S>()]);
         Stream::new(self, operator, SourceOrigin(source))
     }
 
@@ -151,21 +154,33 @@ impl JobBuilder {
                     targets: parallelisms[usize::from(edge.to.0)],
                 })
                 .collect();
-            let DraftOperator { uid, kind, states, sealed, .. } = operator;
+            let DraftOperator { uid, kind, states, version, sealed, .. } = operator;
+            if version.is_some() && states.is_empty() {
+                return Err(wrong(format!("operator {uid:?} has a state version but no state")));
+            }
             let consumed = kind == OperatorKind::Sink || !plans.is_empty();
             let Some(sealed) = sealed.filter(|_| consumed) else {
                 return Err(wrong(format!("nobody consumes the output of operator {uid:?}")));
             };
+            let states = states.into_iter().map(|state| state.finish(&uid, version)).collect::<Result<_, _>>();
+            let states = states.map_err(wrong)?;
             nodes.push(OperatorNode { id, uid, parallelism, kind, states, factory: sealed(plans) });
         }
         Ok(JobGraph { name, max_parallelism, operators: nodes, edges })
     }
 
-    fn add_operator(&self, uid: &str, kind: OperatorKind, states: Vec<StateDescriptor>) -> OperatorId {
+    fn add_operator(&self, uid: &str, kind: OperatorKind, states: Vec<DraftState>) -> OperatorId {
         self.claim_uid(uid);
         let mut draft = self.draft.borrow_mut();
         let id = u16::try_from(draft.operators.len()).expect("fewer than 65,536 operators");
-        draft.operators.push(DraftOperator { uid: uid.into(), kind, parallelism: None, states, sealed: None });
+        draft.operators.push(DraftOperator {
+            uid: uid.into(),
+            kind,
+            parallelism: None,
+            states,
+            version: None,
+            sealed: None,
+        });
         OperatorId(id)
     }
 
@@ -194,6 +209,10 @@ impl JobBuilder {
 
     fn set_parallelism(&self, operator: OperatorId, parallelism: u16) {
         self.draft.borrow_mut().operators[usize::from(operator.0)].parallelism = Some(parallelism);
+    }
+
+    fn set_state_version(&self, operator: OperatorId, version: u32) {
+        self.draft.borrow_mut().operators[usize::from(operator.0)].version = Some(version);
     }
 
     fn seal(&self, operator: OperatorId, sealed: impl FnOnce(Vec<RoutePlan>) -> Factory + 'static) {

@@ -6,6 +6,7 @@
 mod client;
 mod cluster;
 pub mod exit;
+mod fit;
 mod folders;
 mod host;
 mod inspect;

@@ -38,6 +38,7 @@ pub mod ids;
 pub mod job;
 pub mod jobs;
 pub mod launch;
+pub mod layout;
 pub mod messages;
 pub mod order;
 pub mod os;

@@ -5,6 +5,7 @@ pub mod backend;
 pub mod memory;
 
 use crate::ids::KeyGroup;
+use crate::layout::Layout;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -54,14 +55,18 @@ pub struct StateDescriptor {
     pub name: String,
     /// Its kind.
     pub kind: SectionKind,
-    /// Rust's name of the key type, empty if it has none.
+    /// Rust's name of the key type, empty if it has none. For people: a type may move to another module.
     pub key_type: String,
-    /// Rust's name of the value type.
+    /// Rust's name of the value type, for people.
     pub value_type: String,
-    /// How values are encoded.
+    /// What the bytes of a key consist of, if it has keys.
+    pub key: Option<Layout>,
+    /// What the bytes of a value consist of.
+    pub value: Layout,
+    /// How keys and values are encoded.
     pub codec: String,
-    /// The user's version of the value type.
-    pub schema_version: u32,
+    /// The version that the author of the job gives to what the operator keeps, if any.
+    pub version: Option<u32>,
 }
 
 /// The codec of everything so far.

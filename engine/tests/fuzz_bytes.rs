@@ -11,6 +11,7 @@ use cofferdam_engine::cores::lease::Standing;
 use cofferdam_engine::element::{Alignment, Barrier, Batch, RecordCodec};
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, EdgeId, Generation, KeyGroup};
 use cofferdam_engine::ids::{OperatorId, SubtaskId, WorkerId};
+use cofferdam_engine::layout::Layout;
 use cofferdam_engine::messages::client::{Answer, ToClient, Wish};
 use cofferdam_engine::messages::{self, Deployment, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker};
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
@@ -27,6 +28,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
+use std::collections::BTreeMap;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -58,8 +60,10 @@ fn manifest() -> Manifest {
         kind: SectionKind::Keyed,
         key_type: "alloc::string::String".into(),
         value_type: "u64".into(),
+        key: Some(Layout::of::<String>().expect("a string")),
+        value: Layout::of::<BTreeMap<u64, Option<(bool, String)>>>().expect("a map"),
         codec: CODEC.into(),
-        schema_version: 1,
+        version: Some(1),
     };
     let subtasks = (0..3).map(handle).collect();
     let statistics = vec![SnapshotStatistics::default(); 3];
@@ -126,7 +130,7 @@ fn subjects() -> Vec<Subject> {
     let element = |element| messages::encode(&Frame::Element { channel: CHANNEL, seq: 7, element }).to_vec();
     let barrier = Barrier { checkpoint: CheckpointId(7), alignment: Alignment::ExactlyOnce, triggered_ms: 1 };
     let record = SlotRecord::Completed { checkpoint: CheckpointId(7), manifest: "checkpoints/m".into(), floor: 4 };
-    let job = JobMark { name: "words".to_owned(), graph: 7 };
+    let job = JobMark { name: "words".to_owned() };
     let slot = Slot { generation: Generation(3), token: 9, ids_reserved: CheckpointId(100), job, record };
     let failed = SlotRecord::Ended { how: Ended::Failed { cause: "the disk is on fire".into() }, floor: 4 };
     let last_slot = Slot { record: failed, ..slot.clone() };

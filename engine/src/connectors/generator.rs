@@ -9,6 +9,7 @@ use crate::element::Record;
 use crate::error::{Error, Result};
 use crate::graph::SubtaskContext;
 use crate::job::{Source, SourceReader};
+use crate::layout::Layout;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -127,6 +128,10 @@ where
 
     fn positions(&self) -> Vec<u8> {
         self.next.to_le_bytes().to_vec()
+    }
+
+    fn layout() -> Layout {
+        Layout::known::<u64>()
     }
 
     async fn restore(&mut self, positions: &[u8]) -> Result<()> {

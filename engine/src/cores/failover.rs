@@ -16,7 +16,8 @@
 //! 4. A worker is lost when its connection is; registered anew means that the older one is lost. It fails the attempt if
 //!    it hosts subtasks that have not finished. What a link still owed to others, its worker reports.
 //! 5. A job that fails for good or is cancelled ends in order: the attempt is cancelled, a completion under way is decided,
-//!    and only then is the end recorded. A coordinator that merely loses its leadership ends nothing (order rule O12).
+//!    and only then is the end recorded. A coordinator that merely loses its leadership ends nothing (order rule O12). Nor
+//!    does one whose program does not fit the checkpoints: the program that wrote them can still go on from them.
 //!
 //! Owns: the attempt, its number, the placement. Does not own: checkpoints, connections, heartbeats.
 //! Invariants: one live attempt; attempt numbers increase; subtask index *i* runs on the *(i mod n)*-th worker.
@@ -305,8 +306,9 @@ impl Failover {
             Ok(restore) => self.deploy(attempt, restore, out),
             Err(error) => match error.reaction {
                 Reaction::Restart => self.restart(now, attempt, error.message, out),
-                Reaction::GiveUp | Reaction::Corrupt => self.end(End::Failed(error), out),
-                Reaction::Fenced => self.stop(error, out),
+                Reaction::Corrupt => self.end(End::Failed(error), out),
+                // The checkpoints are sound, and the program is another one. It ends, and its job may go on.
+                Reaction::GiveUp | Reaction::Fenced => self.stop(error, out),
             },
         }
         self.validate();
@@ -513,7 +515,8 @@ impl Failover {
     }
 
     fn stop(&mut self, error: Error, out: &mut Vec<Effect>) {
-        assert_eq!(error.reaction, Reaction::Fenced, "whoever leads ends the job in order");
+        let ends = matches!(error.reaction, Reaction::Restart | Reaction::Corrupt);
+        assert!(!ends, "a leader whose job has failed ends it in order");
         self.stage = Stage::Over;
         out.push(Effect::Stop { error });
     }

@@ -1,7 +1,8 @@
 //! Restore assignment: from a manifest and the job graph to the snapshot of every subtask, and back.
 //!
 //! State is addressed by operator uid. Whatever does not fit ends the job with one line that names the operator and
-//! both sides: no restart can make it fit, and starting from half of a checkpoint loses records.
+//! both sides: no restart can make it fit, and starting from half of a checkpoint loses records. The layout of each state is
+//! compared here, before any of its bytes is decoded, and a difference names the field.
 //!
 //! Not handled: another parallelism (key groups would have to be redistributed), state that is dropped on purpose.
 
@@ -9,6 +10,7 @@ use crate::cores::retention::belongs;
 use crate::error::{Error, Result};
 use crate::graph::{JobGraph, OperatorNode};
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
+use crate::layout::{self, Layout};
 use crate::messages::{RestoreFrom, SnapshotHandle};
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::state::StateDescriptor;
@@ -104,12 +106,31 @@ fn fits(operator: &OperatorNode, found: &OperatorSnapshot) -> Result<(), String>
         let held = found.states.iter().find(|held| held.name == state.name).expect("the names are equal");
         let who = format!("state \"{}\" of {who}", state.name);
         same(&who, "kind", format!("{:?}", held.kind), format!("{:?}", state.kind))?;
-        same(&who, "key type", &held.key_type, &state.key_type)?;
-        same(&who, "value type", &held.value_type, &state.value_type)?;
         same(&who, "codec", &held.codec, &state.codec)?;
-        same(&who, "schema version", held.schema_version, state.schema_version)?;
+        same(&who, "version", version(held.version), version(state.version))?;
+        match (&held.key, &state.key) {
+            (None, None) => {}
+            (Some(key), Some(today)) => same_layout(&format!("key of {who}"), key, today)?,
+            (key, today) => {
+                let [key, today] = [key, today].map(|key| key.as_ref().map_or("none".to_owned(), Layout::to_string));
+                return Err(format!("key of {who}: was \"{key}\", is now \"{today}\""));
+            }
+        }
+        same_layout(&who, &held.value, &state.value)?;
     }
     Ok(())
+}
+
+/// Rust's names of types are not compared: a type may be renamed, or move to another module.
+fn same_layout(who: &str, held: &Layout, declared: &Layout) -> Result<(), String> {
+    match layout::difference(held, declared) {
+        None => Ok(()),
+        Some(what) => Err(format!("{who}: {what}")),
+    }
+}
+
+fn version(version: Option<u32>) -> String {
+    version.map_or("none".to_owned(), |version| version.to_string())
 }
 
 fn same<T: PartialEq + fmt::Display>(who: &str, what: &str, held: T, declared: T) -> Result<(), String> {

@@ -51,12 +51,12 @@ where
         function: H,
     ) -> ProcessedTwo<'j, A, B, K, F, G, H> {
         let job = self.first.stream.job;
-        let states = KeyedOrigin::<TwoInputs<A, B, K, F, G, H>>::states();
-        let operator = job.add_operator(uid, OperatorKind::Transform, states);
+        let keys = (self.first.key.clone(), self.second.key.clone());
+        let (origin, state) = KeyedOrigin::new(TwoInputs { keys, function, types: PhantomData });
+        let operator = job.add_operator(uid, OperatorKind::Transform, vec![state]);
         self.first.attach(operator, 0);
         self.second.attach(operator, 1);
-        let keys = (self.first.key.clone(), self.second.key.clone());
-        Stream::new(job, operator, KeyedOrigin(TwoInputs { keys, function, types: PhantomData }))
+        Stream::new(job, operator, origin)
     }
 }
 

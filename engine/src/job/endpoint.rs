@@ -4,12 +4,15 @@
 //! how far it has read. A *sink* makes *writers* that stage records until a completed checkpoint lets them show.
 
 use super::head::{Origin, PassThrough};
+use super::states::DraftState;
 use crate::door::BoxFuture;
 use crate::element::{Batch, Record};
 use crate::error::{Error, Result};
 use crate::graph::{Chain, ErasedReader, ErasedWriter, Instance, SubtaskContext};
 use crate::ids::CheckpointId;
-use crate::state::{CODEC, Section, SectionKind, StateDescriptor};
+use crate::layout::Layout;
+use crate::state::{Section, SectionKind};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
 
@@ -38,6 +41,12 @@ pub trait SourceReader: Send + 'static {
 
     /// Goes to `positions`. Called at most once, before any batch.
     fn restore(&mut self, positions: &[u8]) -> impl Future<Output = Result<()>> + Send;
+
+    /// The layout of what [`SourceReader::positions`] returns. A checkpoint with another layout is refused. If it is opaque,
+    /// the reader itself has to refuse bytes that are not its own.
+    fn layout() -> Layout {
+        Layout::OPAQUE
+    }
 }
 
 /// Where records go.
@@ -115,11 +124,9 @@ impl<S: Source> Origin for SourceOrigin<S> {
     }
 }
 
-impl<S> SourceOrigin<S> {
-    /// What a manifest says about positions.
-    pub fn states() -> Vec<StateDescriptor> {
-        vec![descriptor(POSITIONS, SectionKind::Source)]
-    }
+/// What a source says about its positions.
+pub(super) fn source_state<S: Source>() -> DraftState {
+    DraftState::fixed(POSITIONS, SectionKind::Source, S::Reader::layout())
 }
 
 /// A writer without its type.
@@ -151,12 +158,7 @@ pub fn sink_instance<T: Record, S: Sink<T>>(sink: &S, context: &SubtaskContext) 
     Instance::Sink(Box::new(Writer { writer: sink.writer(context), records: PhantomData }))
 }
 
-/// What a manifest says about a sink's pending committables.
-pub fn sink_states() -> Vec<StateDescriptor> {
-    vec![descriptor("pending", SectionKind::Sink)]
-}
-
-fn descriptor(name: &str, kind: SectionKind) -> StateDescriptor {
-    let (key_type, value_type) = (String::new(), String::new());
-    StateDescriptor { name: name.into(), kind, key_type, value_type, codec: CODEC.into(), schema_version: 1 }
+/// What a sink says about its pending committables.
+pub(super) fn sink_state() -> DraftState {
+    DraftState::of::<BTreeMap<CheckpointId, Vec<u8>>>("pending", SectionKind::Sink)
 }

@@ -3,13 +3,15 @@
 //!
 //! An [`Origin`] is a head before it lives: the builder keeps one an operator, and every subtask makes its own head.
 
+use super::states::DraftState;
+use crate::codec::Encoding;
 use crate::element::{Batch, Record};
 use crate::error::{Error, Result};
 use crate::graph::{Chain, Instance, SubtaskContext};
 use crate::hash::stable_hash;
 use crate::state::backend::{Key, KeyedBackend, Ownership, Value};
 use crate::state::memory::MemoryBackend;
-use crate::state::{CODEC, Pages, Section, SectionKind, StateDescriptor};
+use crate::state::{Pages, Section, SectionKind};
 use std::marker::PhantomData;
 
 /// The stateful part of a chain.
@@ -183,19 +185,18 @@ where
 }
 
 /// The origin of keyed heads whose state is in memory.
-pub struct KeyedOrigin<P>(pub P);
+pub struct KeyedOrigin<P> {
+    program: P,
+    keys: Encoding,
+    values: Encoding,
+}
 
 impl<P: Program> KeyedOrigin<P> {
-    /// What a manifest says about the state.
-    pub fn states() -> Vec<StateDescriptor> {
-        vec![StateDescriptor {
-            name: VALUE.into(),
-            kind: SectionKind::Keyed,
-            key_type: std::any::type_name::<P::Key>().into(),
-            value_type: std::any::type_name::<P::State>().into(),
-            codec: CODEC.into(),
-            schema_version: 1,
-        }]
+    /// An origin, and what its operator says about its state.
+    pub(super) fn new(program: P) -> (Self, DraftState) {
+        let state = DraftState::keyed::<P::Key, P::State>(VALUE);
+        let (keys, values) = state.encodings();
+        (Self { program, keys, values }, state)
     }
 }
 
@@ -204,6 +205,7 @@ impl<P: Program> Origin for KeyedOrigin<P> {
 
     fn head(&self, context: &SubtaskContext) -> Self::Head {
         let ownership = Ownership::of(context.subtask.index, context.parallelism, context.max_parallelism);
-        KeyedHead { program: self.0.clone(), state: MemoryBackend::new(VALUE, ownership) }
+        let state = MemoryBackend::new(VALUE, ownership).encoded(self.keys, self.values);
+        KeyedHead { program: self.program.clone(), state }
     }
 }

@@ -74,9 +74,10 @@ where
     pub fn process_with<G: KeyedFunction<K, T>>(self, uid: &str, function: G) -> ProcessedOne<'j, T, K, F, G> {
         let job = self.stream.job;
         let program = OneInput { key: self.key.clone(), function, types: PhantomData };
-        let operator = job.add_operator(uid, OperatorKind::Transform, KeyedOrigin::<OneInput<T, K, F, G>>::states());
+        let (origin, state) = KeyedOrigin::new(program);
+        let operator = job.add_operator(uid, OperatorKind::Transform, vec![state]);
         self.attach(operator, 0);
-        Stream::new(job, operator, KeyedOrigin(program))
+        Stream::new(job, operator, origin)
     }
 
     /// Meets another stream with the same keys: one operator sees both.

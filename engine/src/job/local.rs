@@ -4,17 +4,19 @@
 //! shall not depend on either treats the state accordingly: a buffer that lets everything go at the end of input, or a
 //! side that every subtask is sent in full ([`Shared::broadcast`]).
 //!
-//! Invariant: equal state has equal bytes, so it is built of ordered collections.
+//! Invariant: equal state has equal bytes, so it holds no hash set (maps of any kind are sorted where they are encoded).
 //! Not handled: another parallelism at a restore; views that are cheaper than encoding the whole value.
 
 use super::head::{Head, Origin};
+use super::states::DraftState;
 use super::stream::{Shared, Stream};
 use super::transform::Unchanged;
+use crate::codec::{self, Encoding};
 use crate::element::{Batch, Record};
 use crate::error::{Error, Result};
 use crate::graph::{OperatorKind, SubtaskContext};
 use crate::state::backend::Value;
-use crate::state::{CODEC, Pages, Section, SectionKind, StateDescriptor};
+use crate::state::{Pages, Section, SectionKind};
 use std::marker::PhantomData;
 
 /// What a subtask does with its records and a state of its own.
@@ -58,9 +60,10 @@ pub type Localised<'j, P> = Stream<'j, LocalOrigin<P>, Unchanged>;
 impl<'j, T: Record> Shared<'j, T> {
     /// Processes each record, and the end of input, with one value of state a subtask.
     pub fn process_local<F: LocalFunction<T>>(self, uid: &str, function: F) -> Localised<'j, OneLocal<T, F>> {
-        let operator = self.job.add_operator(uid, OperatorKind::Transform, local_states::<F::State>());
+        let (origin, state) = LocalOrigin::new(OneLocal { function, types: PhantomData });
+        let operator = self.job.add_operator(uid, OperatorKind::Transform, vec![state]);
         self.attach(operator, 0);
-        Stream::new(self.job, operator, LocalOrigin(OneLocal { function, types: PhantomData }))
+        Stream::new(self.job, operator, origin)
     }
 
     /// Processes the records of two streams, and the end of both, with one value of state a subtask. Each stream keeps
@@ -75,26 +78,15 @@ impl<'j, T: Record> Shared<'j, T> {
         U: Record,
         F: LocalTwoInputFunction<T, U>,
     {
-        let operator = self.job.add_operator(uid, OperatorKind::Transform, local_states::<F::State>());
+        let (origin, state) = LocalOrigin::new(TwoLocal { function, types: PhantomData });
+        let operator = self.job.add_operator(uid, OperatorKind::Transform, vec![state]);
         self.attach(operator, 0);
         second.into().attach(operator, 1);
-        Stream::new(self.job, operator, LocalOrigin(TwoLocal { function, types: PhantomData }))
+        Stream::new(self.job, operator, origin)
     }
 }
 
 const STATE: &str = "local";
-
-/// What a manifest says about the state.
-fn local_states<S>() -> Vec<StateDescriptor> {
-    vec![StateDescriptor {
-        name: STATE.into(),
-        kind: SectionKind::Operator,
-        key_type: String::new(),
-        value_type: std::any::type_name::<S>().into(),
-        codec: CODEC.into(),
-        schema_version: 1,
-    }]
-}
 
 /// A local program, whatever its number of inputs.
 pub trait LocalProgram: Clone + Send + Sync + 'static {
@@ -169,6 +161,7 @@ impl<A: Record, B: Record, F: LocalTwoInputFunction<A, B>> LocalProgram for TwoL
 pub struct LocalHead<P: LocalProgram> {
     program: P,
     state: P::State,
+    encoding: Encoding,
 }
 
 impl<P: LocalProgram> Head for LocalHead<P> {
@@ -183,7 +176,7 @@ impl<P: LocalProgram> Head for LocalHead<P> {
     }
 
     fn snapshot(&mut self) -> Box<dyn Pages> {
-        let bytes = bincode::serialize(&self.state).expect("state serialises");
+        let bytes = self.encoding.encode(&self.state);
         let section = Section { kind: SectionKind::Operator, name: STATE.into(), group: None, bytes };
         Box::new(vec![section].into_iter())
     }
@@ -195,20 +188,32 @@ impl<P: LocalProgram> Head for LocalHead<P> {
         if name != STATE {
             return Err(Error::corrupt(format!("the snapshot holds state {name:?} instead of {STATE:?}")));
         }
-        self.state = bincode::deserialize(bytes)
-            .map_err(|e| Error::corrupt(format!("state {STATE:?} cannot be decoded: {e}")))?;
+        self.state =
+            codec::decode(bytes).map_err(|e| Error::corrupt(format!("state {STATE:?} cannot be decoded: {e}")))?;
         Ok(())
     }
 }
 
 /// The origin of [`LocalHead`].
-pub struct LocalOrigin<P>(P);
+pub struct LocalOrigin<P> {
+    program: P,
+    encoding: Encoding,
+}
+
+impl<P: LocalProgram> LocalOrigin<P> {
+    /// An origin, and what its operator says about its state.
+    fn new(program: P) -> (Self, DraftState) {
+        let state = DraftState::of::<P::State>(STATE, SectionKind::Operator);
+        let (_, encoding) = state.encodings();
+        (Self { program, encoding }, state)
+    }
+}
 
 impl<P: LocalProgram> Origin for LocalOrigin<P> {
     type Head = LocalHead<P>;
 
     fn head(&self, _context: &SubtaskContext) -> LocalHead<P> {
-        LocalHead { program: self.0.clone(), state: P::State::default() }
+        LocalHead { program: self.program.clone(), state: P::State::default(), encoding: self.encoding }
     }
 }
 

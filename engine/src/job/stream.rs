@@ -43,6 +43,13 @@ impl<'j, O: Origin, X: Transform<OutOf<O>>> Stream<'j, O, X> {
         self
     }
 
+    /// Sets the version of what the operator keeps in checkpoints: give it another one whenever that means something else
+    /// than before. A restore refuses state of another version. Types whose layout cannot be traced need a version.
+    pub fn state_version(self, version: u32) -> Self {
+        self.job.set_state_version(self.operator, version);
+        self
+    }
+
     /// One record for each record.
     pub fn map<U, F>(self, uid: &str, function: F) -> Fused<'j, O, X, Map<F>>
     where
@@ -242,7 +249,7 @@ impl<'j, T: Record> Shared<'j, T> {
         if let Some(destination) = sink.destination() {
             job.claim_destination(uid, destination);
         }
-        let operator = job.add_operator(uid, OperatorKind::Sink, endpoint::sink_states());
+        let operator = job.add_operator(uid, OperatorKind::Sink, vec![endpoint::sink_state()]);
         self.attach(operator, 0);
         job.seal(operator, |plans| {
             assert!(plans.is_empty(), "nothing comes after a sink");
@@ -278,6 +285,12 @@ impl SinkEnd<'_> {
     /// Sets the parallelism of the sink.
     pub fn parallelism(self, parallelism: u16) -> Self {
         self.job.set_parallelism(self.operator, parallelism);
+        self
+    }
+
+    /// Sets the version of what the sink keeps in checkpoints: see [`Stream::state_version`].
+    pub fn state_version(self, version: u32) -> Self {
+        self.job.set_state_version(self.operator, version);
         self
     }
 }

@@ -10,6 +10,7 @@ use crate::error::Reaction;
 use crate::graph::{Instance, Job, Outbox};
 use crate::hash::{key_group, owner_of, stable_hash};
 use crate::ids::{ChannelId, CheckpointId};
+use crate::layout::Layout;
 use crate::state::SectionKind;
 use std::sync::Arc;
 
@@ -134,6 +135,58 @@ fn the_states_of_each_operator_are_declared() {
         (&graph.operators[1].states[0].key_type[..], &graph.operators[1].states[0].value_type[..]),
         ("u64", "u64")
     );
+    let layouts = graph.operators.iter().map(|operator| operator.states[0].value.to_string());
+    assert_eq!(layouts.collect::<Vec<_>>(), ["u64", "u64", "map<u64, list<u8>>"]);
+    assert_eq!(graph.operators[1].states[0].key, Some(Layout::of::<u64>().expect("a layout")));
+}
+
+/// A state that nobody can trace.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+struct Secret(u64);
+
+impl<'de> serde::Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (checked, number) = <((), u64)>::deserialize(deserializer)?;
+        let () = checked;
+        if number == 77 { Ok(Self(number)) } else { Err(serde::de::Error::custom("not 77")) }
+    }
+}
+
+/// A job that keeps a secret beside a number.
+fn secretive(version: Option<u32>) -> Result<JobGraph> {
+    let job = JobBuilder::new("secret");
+    let keyed = job.source("numbers", numbers(1)).key_by(|n| n % 2);
+    let kept = keyed.process("keep", |_: &u64, n, state: &mut Option<(Secret, u64)>, out: &mut Vec<u64>| {
+        state.get_or_insert_default().1 += n;
+        out.push(n);
+    });
+    match version {
+        Some(version) => kept.state_version(version).sink("end", Discard),
+        None => kept.sink("end", Discard),
+    };
+    job.build()
+}
+
+#[test]
+fn a_state_without_a_layout_needs_a_version() {
+    let error = secretive(None).expect_err("nothing describes it").message;
+    assert!(
+        error.starts_with("job \"secret\": state \"value\" of operator \"keep\": the value type (")
+            && error.contains("has a layout that cannot be traced (not 77): give it a version with .state_version(1)"),
+        "{error}"
+    );
+    let graph = secretive(Some(3)).expect("its version describes it");
+    let state = &graph.operators[1].states[0];
+    assert_eq!((state.value.is_opaque(), state.version), (true, Some(3)));
+    assert_ne!(graph.fingerprint(), secretive(Some(4)).expect("a job").fingerprint());
+}
+
+#[test]
+fn a_version_of_no_state_is_refused() {
+    let job = JobBuilder::new("versioned");
+    job.source("numbers", numbers(1)).shared().map("same", |n| n).state_version(1).sink("end", Discard);
+    let error = job.build().expect_err("it keeps nothing").message;
+    assert_eq!(error, "job \"versioned\": operator \"same\" has a state version but no state");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! unless told otherwise, and warns when told so.
 
 use super::exit::Exit;
+use super::fit;
 use super::host::{Outcome, host};
 use super::options::{RunArgs, host_and_port};
 use super::out;
@@ -101,6 +102,10 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
+    if let Err(error) = fit::check(&args.run.checkpoints, &job.graph) {
+        out::complain(format_args!("error: {error}"));
+        return Exit::Usage;
+    }
     let rivalry = if args.standby { Rivalry::Standby } else { Rivalry::Await };
     let start = if args.standby { Start::Resume } else { Start::Submit };
     let (listen, workers, lease) = (args.run.listen.clone(), args.run.workers, args.lease);

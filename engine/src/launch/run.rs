@@ -9,6 +9,7 @@
 //! That is why an interruption simply leaves.
 
 use super::exit::Exit;
+use super::fit;
 use super::host::{Outcome, host};
 use super::options::RunArgs;
 use super::out;
@@ -37,7 +38,8 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
             return Exit::Usage;
         }
     };
-    let mounts = match folders.mount(&job.graph.name) {
+    let fits = fit::check(&folders.checkpoints, &job.graph);
+    let mounts = match fits.and_then(|()| folders.mount(&job.graph.name)) {
         Ok(mounts) => mounts,
         Err(error) => {
             out::complain(format_args!("error: {error}"));

@@ -13,8 +13,8 @@ use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// 2: trigger to last acknowledgement, and what each snapshot cost.
-const VERSION: u8 = 2;
+/// 2: trigger to last acknowledgement, and what each snapshot cost. 3: layouts of states.
+const VERSION: u8 = 3;
 
 /// What a checkpoint consists of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -16,7 +16,7 @@
 
 use super::backend::{Key, KeyedBackend, Ownership, Value};
 use super::{Pages, Section, SectionKind, decode_entries};
-use crate::codec;
+use crate::codec::{self, Encoding};
 use crate::error::{Error, Result};
 use crate::hash::{key_group, stable_hash};
 use crate::ids::KeyGroup;
@@ -156,6 +156,14 @@ pub struct MemoryBackend<K, V> {
     ownership: Ownership,
     page_entries_max: usize,
     groups: Vec<Group<K, V>>,
+    encodings: Encodings,
+}
+
+/// How entries are encoded.
+#[derive(Clone, Copy)]
+struct Encodings {
+    keys: Encoding,
+    values: Encoding,
 }
 
 impl<K: Key, V: Value> MemoryBackend<K, V> {
@@ -168,7 +176,13 @@ impl<K: Key, V: Value> MemoryBackend<K, V> {
     pub fn with_pages(name: &str, ownership: Ownership, page_entries_max: usize) -> Self {
         assert!(page_entries_max >= 1, "a page holds an entry");
         let groups = (0..ownership.count).map(|_| Group::new()).collect();
-        Self { name: name.into(), ownership, page_entries_max, groups }
+        let encodings = Encodings { keys: Encoding::Canonical, values: Encoding::Canonical };
+        Self { name: name.into(), ownership, page_entries_max, groups, encodings }
+    }
+
+    /// The same with encodings that suit the types; canonical otherwise.
+    pub fn encoded(self, keys: Encoding, values: Encoding) -> Self {
+        Self { encodings: Encodings { keys, values }, ..self }
     }
 
     /// How many keys have a value.
@@ -222,7 +236,7 @@ impl<K: Key, V: Value> KeyedBackend<K, V> for MemoryBackend<K, V> {
 
     fn visit_sorted(&self, visit: &mut impl FnMut(&K, &V)) {
         let mut entries: Vec<(Vec<u8>, &Entry<K, V>)> =
-            self.tables().flatten().map(|entry| (encoded(&entry.key), entry)).collect();
+            self.tables().flatten().map(|entry| (self.encodings.keys.encode(&entry.key), entry)).collect();
         entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (_, entry) in entries {
             visit(&entry.key, entry.value.as_ref().expect("entries have a value"));
@@ -238,7 +252,7 @@ impl<K: Key, V: Value> KeyedBackend<K, V> for MemoryBackend<K, V> {
                 groups.push((KeyGroup(self.ownership.first.0 + position as u16), tables));
             }
         }
-        Box::new(MemoryPages { name: self.name.clone(), groups: groups.into_iter() })
+        Box::new(MemoryPages { name: self.name.clone(), groups: groups.into_iter(), encodings: self.encodings })
     }
 
     fn restore(&mut self, sections: &[Section]) -> Result<()> {
@@ -271,29 +285,26 @@ type SharedGroup<K, V> = (KeyGroup, Vec<Arc<Table<K, V>>>);
 struct MemoryPages<K, V> {
     name: String,
     groups: std::vec::IntoIter<SharedGroup<K, V>>,
+    encodings: Encodings,
 }
 
 impl<K: Key, V: Value> Pages for MemoryPages<K, V> {
     fn next_page(&mut self) -> Option<Section> {
         let (group, tables) = self.groups.next()?;
-        let bytes = encode_group(&tables);
+        let bytes = encode_group(&tables, self.encodings);
         assert!(!bytes.is_empty(), "empty groups are omitted");
         Some(Section { kind: SectionKind::Keyed, name: self.name.clone(), group: Some(group), bytes })
     }
 }
 
-fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    bincode::serialize(value).expect("keys serialise")
-}
-
 /// What [`super::encode_entries`] would say, without an allocation for each key and value.
-fn encode_group<K: Key, V: Value>(tables: &[Arc<Table<K, V>>]) -> Vec<u8> {
+fn encode_group<K: Key, V: Value>(tables: &[Arc<Table<K, V>>], encodings: Encodings) -> Vec<u8> {
     let mut arena = Vec::new();
     let mut spans = Vec::with_capacity(tables.iter().map(|table| table.len()).sum());
     for entry in tables.iter().flat_map(|table| table.iter()) {
         let start = arena.len();
-        let key_end = append_part(&mut arena, &entry.key);
-        append_part(&mut arena, entry.value.as_ref().expect("entries have a value"));
+        let key_end = append_part(&mut arena, &entry.key, encodings.keys);
+        append_part(&mut arena, entry.value.as_ref().expect("entries have a value"), encodings.values);
         spans.push((start, key_end, arena.len()));
     }
     // Keys are distinct, so values never decide.
@@ -306,10 +317,10 @@ fn encode_group<K: Key, V: Value>(tables: &[Arc<Table<K, V>>]) -> Vec<u8> {
 }
 
 /// Appends length and bytes of a part, and says where it ends.
-fn append_part<T: serde::Serialize>(arena: &mut Vec<u8>, part: &T) -> usize {
+fn append_part<T: serde::Serialize>(arena: &mut Vec<u8>, part: &T, encoding: Encoding) -> usize {
     let start = arena.len();
     arena.extend_from_slice(&[0; 4]);
-    bincode::serialize_into(&mut *arena, part).expect("keys and values serialise");
+    encoding.append(part, arena);
     let length = u32::try_from(arena.len() - start - 4).expect("a key or value is below 4 GiB");
     arena[start..start + 4].copy_from_slice(&length.to_le_bytes());
     arena.len()

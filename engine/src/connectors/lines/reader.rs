@@ -11,6 +11,7 @@ use crate::door::{BoxFuture, Env};
 use crate::error::{Error, Result};
 use crate::graph::SubtaskContext;
 use crate::job::SourceReader;
+use crate::layout::Layout;
 use bytes::Bytes;
 
 /// Reads lines.
@@ -166,6 +167,10 @@ impl SourceReader for LineReader {
 
     fn positions(&self) -> Vec<u8> {
         bincode::serialize(&self.splits).expect("splits serialise")
+    }
+
+    fn layout() -> Layout {
+        Layout::known::<Option<Vec<Split>>>()
     }
 
     async fn restore(&mut self, positions: &[u8]) -> Result<()> {

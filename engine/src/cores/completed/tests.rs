@@ -27,7 +27,7 @@ fn absent() -> Result<Bytes, StorageError> {
 }
 
 fn mark() -> JobMark {
-    JobMark { name: "count".into(), graph: 7 }
+    JobMark { name: "count".into() }
 }
 
 fn slot(generation: u64, token: u64, ids_reserved: u64, record: SlotRecord) -> Slot {

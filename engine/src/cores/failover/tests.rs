@@ -317,6 +317,17 @@ fn a_checkpoint_that_cannot_be_restored_ends_the_job_and_one_that_cannot_be_read
 }
 
 #[test]
+fn a_program_that_does_not_fit_the_checkpoint_stops_and_ends_no_job() {
+    let mut bench = Bench::new();
+    bench.register(0, 0, 1);
+    bench.register(0, 1, 2);
+    bench.out.clear();
+    let error = Error::give_up("cannot restore chk-7: it holds no operator \"sum\", which the job has");
+    bench.core.on_restore_read(at_ms(2), attempt(1), Err(error.clone()), &mut bench.out);
+    bench.expect(&[Effect::Stop { error }]);
+}
+
+#[test]
 fn subtasks_finish_one_by_one_and_the_job_is_recorded_once_all_have() {
     let mut bench = Bench::running();
     bench.core.on_finished(attempt(1), SOURCE, &mut bench.out);

@@ -7,14 +7,20 @@ use crate::ids::{Generation, OperatorId};
 use crate::state::{CODEC, SectionKind};
 use std::sync::Arc;
 
+fn layout<T: serde::de::DeserializeOwned>() -> Layout {
+    Layout::of::<T>().expect("a layout")
+}
+
 fn state(name: &str) -> StateDescriptor {
     StateDescriptor {
         name: name.into(),
         kind: SectionKind::Keyed,
         key_type: "String".into(),
         value_type: "u64".into(),
+        key: Some(layout::<String>()),
+        value: layout::<(u64, u32)>(),
         codec: CODEC.into(),
-        schema_version: 1,
+        version: None,
     }
 }
 
@@ -129,17 +135,40 @@ fn a_state_that_only_one_side_knows_is_told_with_both_lists() {
 #[test]
 fn a_state_that_differs_is_told_with_both_sides() {
     type Spoil = fn(&mut StateDescriptor);
-    let cases: [(Spoil, &str); 5] = [
+    let cases: [(Spoil, &str); 3] = [
         (|state| state.kind = SectionKind::Sink, "kind Sink in the checkpoint but Keyed in the job"),
-        (|state| state.key_type = "u8".into(), "key type u8 in the checkpoint but String in the job"),
-        (|state| state.value_type = "u8".into(), "value type u8 in the checkpoint but u64 in the job"),
         (|state| state.codec = "json".into(), "codec json in the checkpoint but bincode-1-fixint in the job"),
-        (|state| state.schema_version = 2, "schema version 2 in the checkpoint but 1 in the job"),
+        (|state| state.version = Some(2), "version 2 in the checkpoint but none in the job"),
     ];
     for (spoil, told) in cases {
         let message = refusal(|manifest| spoil(&mut manifest.operators[1].states[0]));
         assert_eq!(message, format!("cannot restore chk-9: state \"sums\" of operator \"count\" has {told}"));
     }
+}
+
+#[test]
+fn a_layout_that_differs_is_told_with_the_field() {
+    assert_eq!(
+        refusal(|manifest| manifest.operators[1].states[0].value = layout::<(u64, i64)>()),
+        "cannot restore chk-9: state \"sums\" of operator \"count\": element 2 was \"i64\", is now \"u32\""
+    );
+    assert_eq!(
+        refusal(|manifest| manifest.operators[1].states[0].key = Some(layout::<u8>())),
+        "cannot restore chk-9: key of state \"sums\" of operator \"count\": was \"u8\", is now \"string\""
+    );
+    assert_eq!(
+        refusal(|manifest| manifest.operators[1].states[0].key = None),
+        "cannot restore chk-9: key of state \"sums\" of operator \"count\": was \"none\", is now \"string\""
+    );
+}
+
+#[test]
+fn a_type_may_be_renamed_and_move_to_another_module() {
+    let graph = graph();
+    let mut manifest = manifest(&graph);
+    let state = &mut manifest.operators[1].states[0];
+    (state.key_type, state.value_type) = ("old::Name".into(), "shop::v1::Totals".into());
+    assign(&graph, &manifest).expect("its layout is the same");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::report::{CheckpointReport, OperatorReport, Report, SectionReport, SlotReport, SubtaskReport};
 use crate::persist::slot::{Ended, SlotRecord};
-use crate::state::SectionKind;
+use crate::state::{SectionKind, StateDescriptor};
 use crate::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount};
 use std::collections::BTreeMap;
@@ -89,10 +89,10 @@ fn write_costs(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt::Res
 fn write_operator(out: &mut String, operator: &OperatorReport) -> std::fmt::Result {
     writeln!(out, "  operator {}, parallelism {}", operator.uid, operator.subtasks.len())?;
     for state in &operator.states {
-        let key = if state.key_type.is_empty() { String::new() } else { format!("{} -> ", state.key_type) };
-        let (name, value, codec, version) = (&state.name, &state.value_type, &state.codec, state.schema_version);
-        let types = if value.is_empty() { String::new() } else { format!(" of {key}{value}") };
-        writeln!(out, "    state {name:?}: {:?}{types}, codec {codec}, schema version {version}", state.kind)?;
+        let StateDescriptor { name, kind, key, value, codec, version, key_type: _, value_type: _ } = state;
+        let key = key.as_ref().map_or(String::new(), |key| format!("{key} -> "));
+        let version = version.map_or(String::new(), |version| format!(", version {version}"));
+        writeln!(out, "    state {name:?}: {kind:?} of {key}{value}, codec {codec}{version}")?;
     }
     for subtask in &operator.subtasks {
         let ended = if subtask.ended { ", input ended" } else { "" };

@@ -669,8 +669,31 @@ fn the_log_of_another_job_is_refused_before_anything_is_written() {
         Arc::get_mut(&mut other.graph).expect("nobody else has it").name = "fail".into();
         let end = Coordinator::start_job(&room, 2, other, Start::Submit, Rivalry::Depose).end().await;
         let error = end.expect_err("the log is another job's");
-        assert!(error.message.starts_with("these checkpoints belong to job pass with graph "), "{error}");
+        assert!(error.message.starts_with("these checkpoints belong to job pass, but this is job fail"), "{error}");
         assert_eq!(room.paths(), before);
+    });
+}
+
+#[test]
+fn a_job_that_does_not_fit_its_checkpoint_is_refused_and_the_one_that_fits_goes_on() {
+    play(async |room| {
+        let _first = Coordinator::start(&room, 1);
+        let checkpoint = Crew::running(&room, 1).await.checkpoint().await;
+        room.crash(1);
+        let mut other = job();
+        let graph = Arc::get_mut(&mut other.graph).expect("nobody else has it");
+        graph.operators[1].parallelism = 3;
+        let graph = graph.fingerprint();
+        let mut refused = Coordinator::start_job(&room, 2, other, Start::Submit, Rivalry::Depose);
+        let mut crew = Vec::new();
+        for id in 0..2 {
+            crew.push(Worker::connect(&room, 2, id, graph).await);
+        }
+        let message = "cannot restore chk-1: operator \"out\" has parallelism 2 in the checkpoint but 3 in the job";
+        assert_eq!(refused.end().await, Err(Error::give_up(message)));
+        let _third = Coordinator::start(&room, 3);
+        let deployment = Crew::join(&room, 3).await.run().await;
+        assert_eq!(deployment.restore.expect("it goes on").checkpoint, checkpoint);
     });
 }
 
