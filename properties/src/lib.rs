@@ -41,6 +41,7 @@ pub mod ledger;
 #[cfg(test)]
 mod story;
 pub mod tally;
+pub mod unstable;
 pub mod witness;
 
 pub use case::{Case, HARNESS, Property, Reference, Violation};

@@ -39,11 +39,7 @@ struct Day;
 impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text.len() == 10 && text.starts_with("19") {
-            Ok(Self)
-        } else {
-            Err(serde::de::Error::custom("no day"))
-        }
+        if text.len() == 10 && text.starts_with("19") { Ok(Self) } else { Err(serde::de::Error::custom("no day")) }
     }
 }
 

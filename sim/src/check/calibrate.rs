@@ -1,6 +1,7 @@
 //! Measures a job in runs without faults, so that plans can fit its pace. Deterministic: always the same seed and plan.
 //!
-//! A job that fails already here has found its bug: no fault is needed for it.
+//! A job that fails already here has found its bug: no fault is needed for it. A state that encodes differently each time is
+//! named here, whether a judge has noticed or not.
 
 use super::{Check, Failure, failure};
 use crate::plan::{Measured, OwnShape, Plan, Policy};
@@ -29,6 +30,9 @@ pub fn shape(check: &Check, runner: &Runner) -> Result<OwnShape, Failure> {
         let outcome = runner.run_plan(SEED, plan(&shape, parallelism));
         if !outcome.verdict.passed() {
             return Err(failure::of(check, runner, outcome));
+        }
+        if let Some(unstable) = failure::unstable(check, &outcome) {
+            return Err(unstable);
         }
         if let Some(last) = shape.by_parallelism.last_mut() {
             *last = measured(&outcome, unknown.subtasks);

@@ -9,9 +9,12 @@ use crate::seed::Seed;
 use crate::shrink::{Size, Watcher, shrink};
 use crate::stopwatch::Stopwatch;
 use crate::verdict::{Outcome, Verdict};
+use cofferdam_engine::graph::Job;
 use cofferdam_engine::launch::out;
+use cofferdam_properties::unstable;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Lines of the story on the screen.
@@ -103,6 +106,9 @@ impl std::error::Error for Failure {}
 
 /// What is said of a run that was found to fail: it is shrunk first.
 pub fn of(check: &Check, runner: &Runner, outcome: Outcome) -> Failure {
+    if let Some(unstable) = unstable(check, &outcome) {
+        return unstable;
+    }
     if matches!(outcome.verdict, Verdict::HarnessError { .. }) {
         return Failure::Run(Box::new(told(runner, &outcome, None)));
     }
@@ -112,6 +118,14 @@ pub fn of(check: &Check, runner: &Runner, outcome: Outcome) -> Failure {
         None => outcome,
     };
     Failure::Run(Box::new(told(runner, &best, None)))
+}
+
+/// Names a state that encodes differently each time. Judges compare bytes, so they can say nothing of such a job.
+pub fn unstable(check: &Check, outcome: &Outcome) -> Option<Failure> {
+    let graph = check.build(outcome.plan.parallelism).ok()?;
+    let job = Job { graph: Arc::new(graph), config: outcome.plan.config() };
+    let found = unstable::find(&outcome.history, &job, &check.models)?;
+    Some(Failure::Usage(format!("{}: {found}", check.name)))
 }
 
 /// What is said of a run that is kept in a file and fails again, or still.

@@ -9,6 +9,7 @@ use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::graph::SubtaskContext;
 use cofferdam_engine::ids::CheckpointId;
 use cofferdam_engine::job::{Count, Emit, Sink, SinkWriter};
+use cofferdam_engine::state::backend::Value;
 
 fn word_count(job: &JobBuilder) {
     job.source("lines", TextLines::new("input"))
@@ -270,4 +271,54 @@ fn plans_fit_a_job_of_any_pace() {
         assert!(summary.tally.history.checkpoints_completed >= least, "{name}: {summary}");
         println!("{name}: {summary}");
     }
+}
+
+/// How often each word was followed by each other one, in a map of any kind.
+fn followers<M>(job: &JobBuilder)
+where
+    M: Value + Default + Extend<(Text, u64)> + IntoIterator<Item = (Text, u64)>,
+{
+    let count = |_: &u8, line: Text, seen: &mut Option<M>, out: &mut Vec<u64>| {
+        let mut counts: BTreeMap<Text, u64> = seen.take().unwrap_or_default().into_iter().collect();
+        line.words().for_each(|word| *counts.entry(word).or_default() += 1);
+        out.push(counts.values().sum());
+        seen.get_or_insert_default().extend(counts);
+    };
+    job.source("lines", TextLines::new("input"))
+        .key_by(|_| 0_u8)
+        .process("followers", count)
+        .sink("sums", FileSink::new("output/sums", line));
+}
+
+#[expect(clippy::disallowed_types, reason = "what users of the engine keep, and the engine does not")]
+mod hashed {
+    pub type Map = std::collections::HashMap<super::Text, u64>;
+    pub type Set = std::collections::HashSet<super::Text>;
+}
+
+#[test]
+fn a_right_job_whose_state_is_a_hash_map_passes() {
+    for check in [check(followers::<hashed::Map>), check(followers::<BTreeMap<Text, u64>>)] {
+        let check = check.input("input/a.txt", LINES.repeat(8)).input("input/b.txt", LINES);
+        let summary = check.seeds(20).try_run().expect("it is right");
+        assert!(summary.tally.history.restores_non_empty > 0, "{summary}");
+    }
+}
+
+#[test]
+fn a_state_that_encodes_differently_each_time_is_named_and_the_engine_is_not_convicted() {
+    let distinct = |job: &JobBuilder| {
+        let first = |_: &u8, line: Text, seen: &mut Option<hashed::Set>, out: &mut Vec<u64>| {
+            seen.get_or_insert_default().extend(line.words());
+            out.extend(seen.as_ref().map(|seen| seen.len() as u64));
+        };
+        job.source("lines", TextLines::new("input"))
+            .key_by(|_| 0_u8)
+            .process("distinct", first)
+            .sink("sums", FileSink::new("output/sums", line));
+    };
+    let failure =
+        check(distinct).named("words").input("input/a.txt", LINES).seeds(1).try_run().expect_err("a hash set");
+    let told = "words: state \"value\" of operator \"distinct\" encodes differently each time, so snapshots";
+    assert!(matches!(&failure, Failure::Usage(message) if message.starts_with(told)), "{failure}");
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cofferdam_engine::connectors::text::Text;
 use cofferdam_engine::hash::stable_hash;
 use cofferdam_engine::job::{Aggregation, KeyedFunction, LocalFunction, LocalTwoInputFunction, TwoInputFunction};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The one record type.
@@ -211,11 +211,41 @@ impl LocalFunction<Datum> for Hold {
 pub struct Join;
 
 /// By id: whether it was seen on the first input, and on the second.
-type Seen = BTreeMap<u64, (bool, bool)>;
+type Seen = Turning<u64, (bool, bool)>;
+
+/// A map that lists its entries in another order once it was restored, as a hash map does. Only a codec that sorts them gives
+/// equal maps equal bytes.
+#[derive(Clone, Debug)]
+pub struct Turning<K, V> {
+    entries: BTreeMap<K, V>,
+    restored: bool,
+}
+
+impl<K, V> Default for Turning<K, V> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), restored: false }
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Turning<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.restored {
+            serializer.collect_map(self.entries.iter().rev())
+        } else {
+            self.entries.serialize(serializer)
+        }
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Deserialize<'de> for Turning<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::deserialize(deserializer).map(|entries| Self { entries, restored: true })
+    }
+}
 
 impl Join {
     fn see(key: u32, id: u64, first: bool, seen: &mut Option<Seen>, out: &mut Vec<Datum>) {
-        let seen = seen.get_or_insert_default().entry(id).or_default();
+        let seen = seen.get_or_insert_default().entries.entry(id).or_default();
         let both = |seen: (bool, bool)| seen.0 && seen.1;
         let before = *seen;
         if first {
