@@ -6,9 +6,12 @@
 pub mod alignment;
 pub mod backoff;
 pub mod checkpointing;
+pub mod commands;
 pub mod completed;
 pub mod failover;
 pub mod lease;
+pub mod links;
+pub mod reports;
 pub mod restarting;
 pub mod restore;
 pub mod retention;

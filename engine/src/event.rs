@@ -31,6 +31,8 @@ pub enum Event {
     WorkerRegistered { worker: WorkerId },
     /// A worker that does not fit was turned away.
     WorkerRefused { reason: String },
+    /// A registered worker sent what no right worker can send: its connection is about to be closed.
+    ReportRejected { worker: WorkerId, attempt: Attempt, cause: String },
     /// A worker's connection is lost or silent.
     WorkerLost { worker: WorkerId },
     /// The latest completed checkpoint was read back from storage, about to be deployed.
@@ -162,6 +164,8 @@ pub enum Event {
     SubtaskFailed { attempt: Attempt, subtask: SubtaskId, cause: String },
     /// A link of the worker to or from another one broke.
     LinkFailed { attempt: Attempt, worker: WorkerId, cause: String },
+    /// The coordinator sent what no right leader can send: the worker is about to give up the connection.
+    CommandRejected { worker: WorkerId, cause: String },
     /// The worker lost its coordinator and will cancel what it runs.
     CoordinatorLost { worker: WorkerId, cause: String },
     /// The worker stopped every task of an attempt.

@@ -55,6 +55,14 @@ number!(
 );
 
 impl CheckpointId {
+    /// The largest id that anybody uses: the ids around it can be counted, too.
+    pub const MAX: Self = Self(u64::MAX >> 1);
+
+    /// Whether a coordinator may have given it to a checkpoint.
+    pub fn is_possible(self) -> bool {
+        Self(0) < self && self <= Self::MAX
+    }
+
     /// The id after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)

@@ -15,7 +15,8 @@
 //!   | <------------------------- JobDone -- |
 //! ```
 //!
-//! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it. What clients say and
+//! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it. What no right worker or
+//! leader sends ends the connection ([`crate::cores::reports`], [`crate::cores::commands`]). What clients say and
 //! hear is in [`client`].
 
 pub mod client;
@@ -32,6 +33,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every incompatible change of a frame.
 pub const PROTOCOL_VERSION: u32 = 3;
+
+/// The longest text that a worker sends: the cause of a failure. A worker cuts off what is longer ([`ToCoordinator::bounded`]), and a
+/// coordinator rejects it.
+pub const TEXT_BYTES_MAX: usize = 8 << 10;
 
 /// From worker or client to coordinator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -107,6 +112,45 @@ pub enum ToCoordinator {
         /// Why.
         error: Error,
     },
+}
+
+impl ToCoordinator {
+    /// The attempt that it is about. A heartbeat, a registration and a wish are about none.
+    pub fn attempt(&self) -> Option<Attempt> {
+        match self {
+            Self::Register { .. } | Self::Ask(_) | Self::Heartbeat => None,
+            Self::Restored { attempt, .. }
+            | Self::Ack { attempt, .. }
+            | Self::Decline { attempt, .. }
+            | Self::InputEnded { attempt, .. }
+            | Self::Finished { attempt, .. }
+            | Self::Failed { attempt, .. } => Some(*attempt),
+        }
+    }
+
+    /// The same with texts of at most [`TEXT_BYTES_MAX`].
+    pub fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::Decline {
+                reason: FailureReason::PrepareFailed(text) | FailureReason::UploadFailed(text), ..
+            } => cut(text),
+            Self::Failed { error, .. } => cut(&mut error.message),
+            Self::Register { .. }
+            | Self::Ask(_)
+            | Self::Heartbeat
+            | Self::Restored { .. }
+            | Self::Ack { .. }
+            | Self::Decline { .. }
+            | Self::InputEnded { .. }
+            | Self::Finished { .. } => {}
+        }
+        self
+    }
+}
+
+/// Cuts off what is longer than a text may be, at a character.
+fn cut(text: &mut String) {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
 }
 
 /// From coordinator to worker.
@@ -254,6 +298,14 @@ mod tests {
         assert_eq!(decode::<ToCoordinator>(&frame).expect_err("another build").reaction, Reaction::GiveUp);
         frame[0] ^= 1;
         assert_eq!(decode::<ToCoordinator>(&frame).expect_err("nonsense").reaction, Reaction::Restart);
+    }
+
+    #[test]
+    fn a_long_cause_is_cut_off_at_a_character() {
+        let (attempt, subtask) = (Attempt::default(), None);
+        let long = ToCoordinator::Failed { attempt, subtask, error: Error::restart("ü".repeat(TEXT_BYTES_MAX)) };
+        let ToCoordinator::Failed { error, .. } = long.bounded() else { panic!("another message") };
+        assert_eq!(error.message, "ü".repeat(TEXT_BYTES_MAX / 2));
     }
 
     proptest! {

@@ -65,6 +65,8 @@ pub struct Statistics {
     last_completed: Option<CheckpointStatistics>,
     /// By [`FailureReason::name`].
     failures: BTreeMap<&'static str, u64>,
+    /// Reports that no right worker sends.
+    rejected: u64,
 }
 
 impl Statistics {
@@ -109,6 +111,16 @@ impl Statistics {
         *self.failures.entry(reason.name()).or_default() += 1;
         let statistics = self.end(checkpoint, Status::Failed { reason });
         self.remember(statistics);
+    }
+
+    /// A worker sent what no right worker sends.
+    pub fn on_rejected(&mut self) {
+        self.rejected += 1;
+    }
+
+    /// How many reports were rejected.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
     }
 
     /// How many.
@@ -163,8 +175,10 @@ impl Statistics {
 impl CheckpointStatistics {
     /// The subtask that spent most, and how much in total.
     pub fn slowest(&self) -> Option<(SubtaskId, SnapshotStatistics)> {
-        let total =
-            |spent: &SnapshotStatistics| spent.start_delay_ms + spent.alignment_ms + spent.sync_ms + spent.async_ms;
+        let total = |spent: &SnapshotStatistics| {
+            let SnapshotStatistics { start_delay_ms, alignment_ms, sync_ms, async_ms, bytes: _ } = *spent;
+            [start_delay_ms, alignment_ms, sync_ms, async_ms].into_iter().fold(0, u64::saturating_add)
+        };
         let slowest = self.subtasks.iter().max_by_key(|(_, spent)| total(spent));
         slowest.map(|(subtask, spent)| (*subtask, *spent))
     }

@@ -210,6 +210,9 @@ pub fn summary(statistics: &Statistics, graph: &JobGraph) -> String {
         let failures = statistics.failures().iter().map(|(reason, count)| format!("{count} {reason}"));
         text += &format!("failed: {}\n", failures.collect::<Vec<_>>().join(", "));
     }
+    if statistics.rejected() > 0 {
+        text += &format!("rejected: {} reports that no right worker sends\n", statistics.rejected());
+    }
     text
 }
 

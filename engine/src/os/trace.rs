@@ -120,6 +120,10 @@ impl Progress {
                 course.refusals += 1;
                 course.last_refusal = Some(reason.clone());
             }),
+            Event::ReportRejected { worker, cause, .. } => change(&|course| {
+                course.refusals += 1;
+                course.last_refusal = Some(format!("{worker} {cause}"));
+            }),
             Event::DeleteFailed { cause, .. } => change(&|course| {
                 course.deletions_failed += 1;
                 course.first_undeleted.get_or_insert_with(|| cause.clone());
@@ -160,6 +164,10 @@ fn log(event: &Event) {
         E::Deposed { generation } => warn!(target: "cofferdam", "deposed: somebody newer leads than {generation}"),
         E::WorkerRegistered { worker } => info!(target: "cofferdam", "{worker} registered"),
         E::WorkerRefused { reason } => warn!(target: "cofferdam", "refused a worker: {reason}"),
+        E::ReportRejected { worker, cause, .. } => warn!(target: "cofferdam", "rejected a report: {worker} {cause}"),
+        E::CommandRejected { cause, .. } => {
+            warn!(target: "cofferdam", "rejected a message of the coordinator: {cause}")
+        }
         E::WorkerLost { worker } => warn!(target: "cofferdam", "{worker} is lost"),
         E::AttemptDeployed { attempt, restore: Some(checkpoint) } => {
             info!(target: "cofferdam", "attempt {attempt} starts from {checkpoint}");

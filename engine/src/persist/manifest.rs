@@ -61,7 +61,7 @@ impl Manifest {
 
     /// Total length of the snapshots in bytes.
     pub fn bytes(&self) -> u64 {
-        self.snapshots().map(|snapshot| snapshot.bytes).sum()
+        self.snapshots().map(|snapshot| snapshot.bytes).fold(0, u64::saturating_add)
     }
 
     /// The stored form.

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! 1. The producing side connects and says [`Frame::Hello`] with its attempt; a consumer of another attempt hangs up.
-//! 2. Elements carry the channel's own numbers; a gap means a bug or a broken peer, and ends the link.
+//! 2. Elements carry the channel's own numbers. A gap, or an element or credit that no right peer sends then, ends the link
+//!    ([`crate::cores::links`]).
 //! 3. A batch is sent only with credit: one for every batch the consumer's queue may still take. Events need none. A batch too
 //!    large for a frame travels in parts, each with a number and credit of its own.
 //! 4. Both sides send a frame at least every [`Pace::beat`]. Silence means a connection that neither side knows to be broken,
@@ -22,7 +23,7 @@
 mod incoming;
 mod outgoing;
 
-pub use incoming::{IncomingLane, read_elements, write_credits};
+pub use incoming::{IncomingLane, SharedBarriers, read_elements, write_credits};
 pub use outgoing::{OutgoingLane, carry};
 
 use super::dial::dial;

@@ -18,6 +18,7 @@ use super::dial::dial;
 use super::link;
 use super::mailbox::{Either, Mailbox, Postbox, race};
 use super::patience;
+use crate::cores::commands::{Commands, Verdict};
 use crate::door::{BoxFuture, Connection, Env, Listener, Site, TaskHandle, Time};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
@@ -75,6 +76,7 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
         Box::pin(accept(env.clone(), listener, inputs.clone(), job.config.heartbeat_timeout)),
     );
     let mut worker = Worker {
+        commands: Commands::new(options.worker, &job.graph),
         incarnation: env.schedule.token(site("worker.incarnation", &options)),
         env,
         job,
@@ -112,6 +114,8 @@ struct Worker {
     reports: Postbox<ToCoordinator>,
     reported: Mailbox<ToCoordinator>,
     session: u64,
+    /// What coordinators may say.
+    commands: Commands,
     attempt: Option<RunningAttempt>,
     /// The newest attempt ever deployed here; older ones are history.
     newest: Attempt,
@@ -151,6 +155,7 @@ impl Worker {
 
     fn open(&mut self, connection: Connection) -> Session {
         self.session += 1;
+        self.commands.on_session();
         let session = self.session;
         let (outgoing, frames) = Mailbox::new(&self.env, site("to-coordinator", &self.options));
         let inputs = self.inputs.clone();
@@ -209,18 +214,21 @@ impl Worker {
                     session.outgoing.post(encode(&ToCoordinator::Heartbeat));
                     beat = self.env.sleep(interval);
                 }
-                Either::Second(report) => self.report(&report, session),
+                Either::Second(report) => self.report(report, session),
             }
         }
     }
 
-    fn report(&mut self, report: &ToCoordinator, session: &Session) {
-        if let ToCoordinator::Finished { attempt, subtask } = report
+    /// Passes a report on. One of another leadership is not for this coordinator.
+    fn report(&mut self, report: ToCoordinator, session: &Session) {
+        if let ToCoordinator::Finished { attempt, subtask } = &report
             && let Some(running) = self.attempt.as_mut().filter(|running| running.id() == *attempt)
         {
             running.finished(*subtask);
         }
-        session.outgoing.post(encode(report));
+        if self.commands.on_report(&report) {
+            session.outgoing.post(encode(&report.bounded()));
+        }
     }
 
     fn on_input(&mut self, input: Input, session: &mut Session) -> Result<ControlFlow<SessionEnd>> {
@@ -251,6 +259,9 @@ impl Worker {
     }
 
     fn on_message(&mut self, message: ToWorker) -> Result<ControlFlow<SessionEnd>> {
+        if let Verdict::Reject(violation) = self.commands.on_command(&message) {
+            return Ok(self.reject(&format!("it {violation}")));
+        }
         match message {
             ToWorker::Welcome { .. } | ToWorker::Heartbeat => {}
             ToWorker::Standby => return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost)),
@@ -259,8 +270,9 @@ impl Worker {
             ToWorker::Trigger { attempt, .. }
             | ToWorker::Completed { attempt, .. }
             | ToWorker::Aborted { attempt, .. } => {
-                if let Some(running) = self.attempt.as_ref().filter(|running| running.id() == attempt) {
-                    running.tell(&message);
+                let running = self.attempt.as_ref().filter(|running| running.id() == attempt);
+                if let Some(Err(violation)) = running.map(|running| running.tell(&message)) {
+                    return Ok(self.reject(&format!("its trigger {violation}")));
                 }
             }
             ToWorker::Cancel { attempt } => {
@@ -271,6 +283,14 @@ impl Worker {
             ToWorker::JobDone => return Ok(ControlFlow::Break(SessionEnd::JobDone)),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The coordinator sent what no right leader sends: this session is over.
+    fn reject(&self, cause: &str) -> ControlFlow<SessionEnd> {
+        let worker = self.options.worker;
+        self.env.emit(Event::CommandRejected { worker, cause: cause.to_owned() });
+        self.env.emit(Event::CoordinatorLost { worker, cause: format!("rejected: {cause}") });
+        ControlFlow::Break(SessionEnd::CoordinatorLost)
     }
 
     fn deploy(&mut self, deployment: Deployment) {

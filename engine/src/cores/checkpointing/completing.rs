@@ -71,7 +71,7 @@ impl Checkpointing {
             checkpoint,
             number,
             manifest: pending.manifest(),
-            bytes: pending.contributions.values().map(|contribution| contribution.snapshot.bytes).sum(),
+            bytes: pending.bytes(),
             duration: now.since(pending.triggered),
             last,
         }));

@@ -94,6 +94,12 @@ impl Pending {
         manifest.into_iter().chain(blobs.filter(|path| belongs(path, self.checkpoint))).collect()
     }
 
+    /// Total length of its snapshots.
+    pub fn bytes(&self) -> u64 {
+        let lengths = self.contributions.values().map(|contribution| contribution.snapshot.bytes);
+        lengths.fold(0, u64::saturating_add)
+    }
+
     /// Whether every subtask had ended its input.
     pub fn is_last(&self) -> bool {
         self.contributions.values().all(|contribution| contribution.snapshot.ended)

@@ -12,6 +12,7 @@ use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
 use crate::cores::failover::{ConnectionId, End, Failover, Registration};
 use crate::cores::lease::Beat;
+use crate::cores::reports::{Reports, Verdict};
 use crate::cores::retention::{Reachable, Retention};
 use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Connection, Time};
@@ -37,6 +38,8 @@ pub(super) struct Leader {
     store: Completed,
     checkpoints: Checkpointing,
     statistics: Statistics,
+    /// What workers may say.
+    reports: Reports,
     /// What waits for a slot of the log, in order.
     proposals: VecDeque<Proposal>,
     failover: Failover,
@@ -81,6 +84,7 @@ impl Leader {
         Self {
             checkpoints: Checkpointing::new(checkpoints, Topology::of(&job.graph)),
             statistics: Statistics::default(),
+            reports: Reports::new(store.generation(), &job.graph),
             proposals: VecDeque::new(),
             failover: Failover::new(store.generation(), workers, config.restart, subtasks),
             retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
@@ -346,7 +350,7 @@ impl Leader {
             (Role::Worker(worker, _), message) => {
                 let worker = *worker;
                 if matches!(self.ending, Ending::No) {
-                    self.on_report(worker, message);
+                    self.on_report(connection, worker, message);
                 }
             }
         }
@@ -403,7 +407,15 @@ impl Leader {
         (graph != own).then_some(differs)
     }
 
-    fn on_report(&mut self, worker: WorkerId, message: ToCoordinator) {
+    /// What no right worker sends closes its connection; the other cores never see it.
+    fn on_report(&mut self, connection: ConnectionId, worker: WorkerId, message: ToCoordinator) {
+        if let Verdict::Reject(violation) = self.reports.on_report(worker, &message) {
+            let cause = format!("it {violation}");
+            self.statistics.on_rejected();
+            let attempt = message.attempt().expect("a report is about an attempt");
+            self.emit(Event::ReportRejected { worker, attempt, cause: violation.to_string() });
+            return self.on_broken(connection, &cause);
+        }
         let now = self.now();
         let mut asked = Vec::new();
         let mut failing = Vec::new();

@@ -1,6 +1,7 @@
 //! The coordinator against scripted workers: two of them, one source and one sink with two subtasks.
 
 mod clients;
+mod rogue;
 mod room;
 mod standby;
 mod storm;
@@ -195,7 +196,7 @@ impl Worker {
                 checkpoint,
                 subtask,
                 snapshot,
-                statistics: SnapshotStatistics::default(),
+                statistics: SnapshotStatistics { bytes: 5, ..SnapshotStatistics::default() },
             })
             .await;
         }

@@ -1,6 +1,7 @@
 //! The producing side of a link: elements from queues, as far as credit goes.
 
 use super::{Frame, Listening, Pace, WireElement};
+use crate::cores::links::Window;
 use crate::door::{BoxFuture, Connection, Env, FrameReceiver, FrameSender, Site};
 use crate::element::{Batch, Element, RecordCodec};
 use crate::error::{Error, Result};
@@ -19,8 +20,8 @@ pub struct OutgoingLane {
     codec: RecordCodec,
     /// The producing operator, for messages.
     producer: String,
-    /// Batches that may still be sent.
-    credit: u32,
+    /// Whether batches may still be sent.
+    window: Window,
     /// Elements sent.
     sent: u64,
     /// What is left of a batch that was too large for a frame, last part first.
@@ -40,7 +41,7 @@ enum Woken {
 impl OutgoingLane {
     /// The lane that drains `queue`, whose consumer has room for `credit` batches.
     pub fn new(queue: ChannelReceiver, codec: RecordCodec, producer: String, credit: u32) -> Self {
-        Self { queue, codec, producer, credit, sent: 0, rest: Vec::new(), closed: false }
+        Self { queue, codec, producer, window: Window::new(credit), sent: 0, rest: Vec::new(), closed: false }
     }
 
     fn front(&self) -> Option<Front> {
@@ -49,7 +50,7 @@ impl OutgoingLane {
 
     fn may_send(&self) -> bool {
         match self.front() {
-            Some(Front::Batch) => self.credit > 0,
+            Some(Front::Batch) => self.window.is_open(),
             Some(Front::Event) => true,
             None => false,
         }
@@ -60,7 +61,7 @@ impl OutgoingLane {
         let next = self.rest.pop().map_or_else(|| self.queue.take().1, Element::Batch);
         let element = match next {
             Element::Batch(batch) => {
-                self.credit -= 1;
+                self.window.on_sent();
                 WireElement::Batch(self.encode(batch, bytes_max)?)
             }
             Element::Barrier(barrier) => WireElement::Barrier(barrier),
@@ -137,7 +138,8 @@ async fn write_elements(
             let Some(lane) = lanes.iter_mut().find(|lane| lane.queue.id() == channel) else {
                 return Err(Error::restart(format!("credit for {channel}, which is not of this link")));
             };
-            lane.credit += batches;
+            let returned = lane.window.on_credit(batches);
+            returned.map_err(|violation| Error::restart(format!("{channel} {violation}")))?;
         }
         let ready: Vec<usize> = (0..lanes.len()).filter(|&i| lanes[i].may_send()).collect();
         let frame = if !ready.is_empty() {
@@ -166,7 +168,7 @@ async fn wait_for_work(
         let mut ready = credits.poll_arrived(context).is_ready();
         for lane in lanes.iter_mut() {
             // A lane without credit whose front is a batch waits for credit, not for elements.
-            let starved = lane.credit == 0 && lane.front() == Some(Front::Batch);
+            let starved = !lane.window.is_open() && lane.front() == Some(Front::Batch);
             ready |= !starved && lane.queue.poll_arrived(context).is_ready();
         }
         if ready {

@@ -1,6 +1,7 @@
 //! Links over loopback: what is too large, what is over, and what is silent.
 
 use super::*;
+use crate::cores::links::Barriers;
 use crate::door::{Network, Site, Trace};
 use crate::element::{Batch, Element, RecordCodec};
 use crate::event::Event;
@@ -10,7 +11,7 @@ use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel}
 use crate::runtime::mailbox::Mailbox;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const SITE: Site = Site { what: "link", lane: 0 };
 const CHANNEL: ChannelId = ChannelId { edge: EdgeId(0), from: 0, to: 0 };
@@ -65,6 +66,10 @@ fn crossing(env: &Env, credits: u32) -> Crossing {
     }
 }
 
+fn barriers() -> SharedBarriers {
+    Arc::new(Mutex::new(Barriers::new(None)))
+}
+
 async fn next(consumer: &mut ChannelReceiver) -> Element {
     poll_fn(|context| consumer.poll_arrived(context)).await;
     consumer.take().1
@@ -82,7 +87,7 @@ fn a_batch_too_large_for_a_frame_arrives_in_parts_in_order_and_a_closed_lane_end
         producer.push(Element::Closed);
         let (near, far) = connection().await;
         let out = carry(&env, SITE, near, vec![outgoing], PATIENT, TEN_NUMBERS);
-        let read = read_elements(env.clone(), far.receiver, incoming, PATIENT);
+        let read = read_elements(env.clone(), far.receiver, incoming, barriers(), PATIENT);
         let credits = env.spawner.spawn(
             SITE,
             Box::pin({
@@ -139,7 +144,7 @@ fn a_connection_that_breaks_before_the_lane_is_closed_is_a_failure() {
         assert!(carry(&env, SITE, near, vec![outgoing], PATIENT, TEN_NUMBERS).await.is_err());
         let (near, far) = connection().await;
         drop(near);
-        assert!(read_elements(env.clone(), far.receiver, incoming, PATIENT).await.is_err());
+        assert!(read_elements(env.clone(), far.receiver, incoming, barriers(), PATIENT).await.is_err());
     });
 }
 
@@ -149,7 +154,7 @@ fn a_silent_link_is_noticed_and_one_that_beats_is_not() {
         let env = env();
         let pace = Pace { beat: Duration::from_millis(1), patience: Duration::from_millis(100) };
         let (_near, far) = connection().await;
-        let error = read_elements(env.clone(), far.receiver, crossing(&env, 4).incoming, pace).await;
+        let error = read_elements(env.clone(), far.receiver, crossing(&env, 4).incoming, barriers(), pace).await;
         assert_eq!(error, Err(Error::restart("silent for 100ms")));
         // A credit writer has nothing to say but that it is there.
         let (near, far) = connection().await;

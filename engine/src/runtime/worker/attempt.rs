@@ -8,6 +8,7 @@
 //! 4. Cancelling drops every task at its next suspension point. What was under way in storage may still happen.
 
 use super::Input;
+use crate::cores::links::{Barriers, Violation};
 use crate::cores::transactions::Completion;
 use crate::door::{Bell, Connection, Env, Site, TaskHandle};
 use crate::element::Barrier;
@@ -18,12 +19,12 @@ use crate::ids::{Attempt, ChannelId, CheckpointId, SubtaskId, WorkerId, lane};
 use crate::messages::{Deployment, SnapshotHandle, ToCoordinator, ToWorker};
 use crate::reason::FailureReason;
 use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel};
-use crate::runtime::link::{self, IncomingLane, OutgoingLane, Pace};
+use crate::runtime::link::{self, IncomingLane, OutgoingLane, Pace, SharedBarriers};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use crate::runtime::subtask::{Control, InputChannel, OutputEdge, SubtaskShell};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 const CONNECT_TRIES: u32 = 20;
@@ -43,6 +44,8 @@ pub(super) struct RunningAttempt {
     cancelled: Arc<AtomicBool>,
     /// Consuming ends that wait for their producing worker to connect.
     awaited: BTreeMap<WorkerId, Awaited>,
+    /// What enters from the coordinator and on links.
+    barriers: SharedBarriers,
     inputs: Postbox<Input>,
 }
 
@@ -103,6 +106,7 @@ impl RunningAttempt {
             tasks: Vec::new(),
             cancelled: Arc::default(),
             awaited: BTreeMap::new(),
+            barriers: Arc::new(Mutex::new(Barriers::new(deployment.restore.as_ref().map(|from| from.checkpoint)))),
             inputs,
         };
         let mut restore = deployment.restore.clone().map_or_else(BTreeMap::new, |from| {
@@ -190,9 +194,9 @@ impl RunningAttempt {
         let write = async move { broken(inputs, write.await) };
         let write: Arc<dyn TaskHandle> = self.env.spawner.spawn(site, Box::pin(write)).into();
         self.tasks.push(write.clone());
-        let inputs = self.inputs.clone();
+        let (inputs, barriers) = (self.inputs.clone(), self.barriers.clone());
         let read = async move {
-            match link::read_elements(env, receiver, lanes, pace).await {
+            match link::read_elements(env, receiver, lanes, barriers, pace).await {
                 // Everybody at the other end has finished: with this the last half of the connection goes.
                 Ok(()) => write.abort(),
                 Err(cause) => broken(inputs, cause),
@@ -219,10 +223,11 @@ impl RunningAttempt {
         self.reports.post(ToCoordinator::Decline { attempt, checkpoint, subtask, reason });
     }
 
-    /// Passes a message of the coordinator to the subtasks it concerns.
-    pub(super) fn tell(&self, message: &ToWorker) {
+    /// Passes a message of the coordinator to the subtasks it concerns. An error says why it cannot be right.
+    pub(super) fn tell(&self, message: &ToWorker) -> Result<(), Violation> {
         match message {
             ToWorker::Trigger { barrier, subtasks, .. } => {
+                self.barriers.lock().unwrap_or_else(PoisonError::into_inner).on_barrier(*barrier)?;
                 subtasks.iter().for_each(|subtask| self.trigger(*barrier, *subtask));
             }
             ToWorker::Completed { .. } => {
@@ -240,6 +245,7 @@ impl RunningAttempt {
             | ToWorker::Cancel { .. }
             | ToWorker::JobDone => unreachable!("not for subtasks"),
         }
+        Ok(())
     }
 
     /// Stops every task.

@@ -223,6 +223,7 @@ impl Leader {
     ) {
         let checkpoint = barrier.checkpoint;
         self.emit(Event::CheckpointTriggered { attempt, checkpoint });
+        self.reports.on_triggered(checkpoint, &wait);
         self.statistics.on_triggered(checkpoint, barrier.triggered_ms, wait);
         for worker in self.failover.hosts() {
             let hosted = self.failover.hosted(worker).into_iter();
@@ -250,6 +251,7 @@ impl Leader {
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.emit(Event::CompletionDurable { checkpoint, slot: number, manifest, bytes, duration_ms, last });
         self.statistics.on_completed(checkpoint, duration, bytes);
+        self.reports.on_completed(checkpoint);
         self.tell_statistics();
         self.failover.on_completed(attempt);
     }

@@ -151,6 +151,7 @@ impl Leader {
             self.statistics.on_restored();
         }
         self.checkpoints.on_deployed(attempt, restore.as_ref());
+        self.reports.on_deployed(attempt, &placement, restore.as_ref());
         self.emit(Event::AttemptDeployed { attempt, restore: checkpoint });
         let address = |connection| {
             let open = self.connections.get(connection).expect("a worker's newest connection is open");
@@ -168,6 +169,7 @@ impl Leader {
     fn cancel(&mut self, attempt: Attempt, cause: String) {
         self.emit(Event::AttemptFailed { attempt, cause: cause.clone() });
         self.last_failure = Some(cause.clone());
+        self.reports.on_attempt_over(attempt);
         let settlement = self.attempt_over(attempt, &cause);
         self.connections.broadcast(&ToWorker::Cancel { attempt });
         match settlement {

@@ -1,10 +1,11 @@
-//! Coordinators that crash, workers that come and go and decline, storage that fails, loses replies and applies late:
-//! for some hundred seeds the job must end, and nothing that was announced may be lost.
+//! Coordinators that crash, workers that come and go, decline and say what no right worker says, storage that fails, loses
+//! replies and applies late: for some hundred seeds the job must end, and nothing that was announced may be lost.
 //!
 //! What is judged: at every completion its slot, manifest and blobs are stored; ids increase; an attempt restores a
 //! checkpoint no older than any that was announced, and all of it is there; in the end nothing is left but what is
 //! retained.
 
+use super::rogue;
 use super::room::{Room, Storm};
 use super::*;
 use crate::config::RetentionPolicy;
@@ -14,12 +15,14 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 const SUBTASKS: u16 = 2;
+/// Of the operators of [`job`].
+pub const UIDS: [&str; 2] = ["numbers", "out"];
 /// Coordinators are replaced, and storage lies, for so long; the input ends later.
 const STORM_MS: u64 = 6_000;
 const INPUT_MS: u64 = 9_000;
 
 /// Every worker hosts a source and a sink.
-fn storm_job() -> Job {
+pub fn storm_job() -> Job {
     let Job { graph, mut config } = job();
     let mut graph = Arc::into_inner(graph).expect("nobody else has it");
     graph.operators.iter_mut().for_each(|operator| operator.parallelism = SUBTASKS);
@@ -35,12 +38,13 @@ fn storm_job() -> Job {
 
 /// What has been announced so far.
 #[derive(Default)]
-struct Ledger {
+pub struct Ledger {
     newest: Option<CheckpointId>,
     completed: usize,
     aborted: usize,
     restored: usize,
     deposed: usize,
+    rejected: usize,
 }
 
 impl Ledger {
@@ -67,6 +71,7 @@ impl Ledger {
                 self.aborted += 1;
             }
             Event::Deposed { .. } => self.deposed += 1,
+            Event::ReportRejected { .. } => self.rejected += 1,
             Event::JobFailed { cause } => panic!("the job failed: {cause}"),
             _ => {}
         }
@@ -103,7 +108,7 @@ impl Ledger {
 }
 
 /// A worker that plays its part until the job is done, more or less.
-async fn serve(room: Room, number: u16, ledger: Arc<Mutex<Ledger>>) {
+pub async fn serve(room: Room, number: u16, ledger: Arc<Mutex<Ledger>>) {
     let env = room.env(TEST);
     loop {
         let Ok(connection) = env.network.connect(address(1)).await else {
@@ -170,6 +175,10 @@ impl Served {
         if self.room.chance(100) {
             return None;
         }
+        if self.room.chance(40) && self.attempt != Attempt::default() {
+            let report = rogue::report(&self.room, self.attempt, self.number);
+            self.say(report).await?;
+        }
         let over = self.env.clock.now() >= after_ms(INPUT_MS);
         if over && !self.ended && self.attempt != Attempt::default() {
             self.ended = true;
@@ -227,7 +236,7 @@ impl Served {
                 self.say(ToCoordinator::Decline { attempt, checkpoint, subtask, reason }).await?;
                 continue;
             }
-            let path = blob::path(checkpoint, &format!("op{}", subtask.operator.0), subtask.index, attempt);
+            let path = blob::path(checkpoint, UIDS[usize::from(subtask.operator.0)], subtask.index, attempt);
             self.room.write(&path);
             let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended };
             self.say(ToCoordinator::Ack {
@@ -235,7 +244,7 @@ impl Served {
                 checkpoint,
                 subtask,
                 snapshot,
-                statistics: SnapshotStatistics::default(),
+                statistics: SnapshotStatistics { bytes: 5, ..SnapshotStatistics::default() },
             })
             .await?;
         }
@@ -289,7 +298,7 @@ fn after_ms(ms: u64) -> Time {
 
 #[test]
 fn in_any_weather_the_job_ends_and_nothing_announced_is_lost() {
-    let (mut completed, mut aborted, mut restored, mut deposed) = (0, 0, 0, 0);
+    let (mut completed, mut aborted, mut restored, mut deposed, mut rejected) = (0, 0, 0, 0, 0);
     for seed in 0..100 {
         let room = Room::default();
         let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -300,8 +309,10 @@ fn in_any_weather_the_job_ends_and_nothing_announced_is_lost() {
         aborted += ledger.aborted;
         restored += ledger.restored;
         deposed += ledger.deposed;
+        rejected += ledger.rejected;
         ledger.expect_nothing_else(&room);
     }
-    println!("{completed} completed, {aborted} aborted, {restored} restored, {deposed} deposed");
+    println!("{completed} completed, {aborted} aborted, {restored} restored, {deposed} deposed, {rejected} rejected");
     assert!(completed > 500 && aborted > 100 && restored > 100 && deposed > 50, "the weather was too good");
+    assert!(rejected > 50, "the workers were too well-behaved");
 }
