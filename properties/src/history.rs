@@ -6,7 +6,7 @@
 use crate::external::Change;
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{ClientId, CoordinatorId, WorkerId};
+use cofferdam_engine::ids::{Attempt, ClientId, CoordinatorId, WorkerId};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -109,6 +109,15 @@ pub enum Fact {
     FaultFired(usize),
     /// No fault strikes from here on, and what was broken works again.
     Healed,
+    /// A report that no right worker sends was put on the connection of `by` to a coordinator.
+    RogueSent {
+        /// That coordinator.
+        to: Incarnation,
+        /// The attempt of the report beside which it was sent.
+        attempt: Attempt,
+        /// What is wrong with it, for people.
+        what: String,
+    },
     /// What readers of a system outside can see has changed. `by` asked for it, and may be dead by now.
     ShownOutside {
         /// Which system.

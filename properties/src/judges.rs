@@ -22,6 +22,7 @@ pub mod progress_after_healing;
 pub mod restart_policy;
 pub mod restore_uses_latest;
 pub mod retention;
+pub mod rogue_reports;
 pub mod unknown_outcome;
 
 use crate::case::Property;
@@ -37,6 +38,7 @@ pub const PROPERTIES: &[Property] = &[
     ids_monotonic::PROPERTY,
     checkpoint_policy::PROPERTY,
     bounded_statistics::PROPERTY,
+    rogue_reports::PROPERTY,
     announced_implies_stored::PROPERTY,
     unknown_outcome::PROPERTY,
     one_outcome::PROPERTY,

@@ -14,6 +14,7 @@
 //! | `ids-monotonic` | checkpoint ids and generations strictly increase for the life of the job | order rule O1 |
 //! | `checkpoint-policy` | checkpoints are triggered, and their failures put up with, as configured | Flink: Checkpointing; CheckpointFailureManager |
 //! | `bounded-statistics` | statistics count what happened, and remember a bounded part of it | Flink: Monitoring Checkpointing |
+//! | `rogue-reports` | what a coordinator counts was sent by the subtask, and what no right worker sends costs its connection alone | order rules O2, O6; Flink: JobMaster, TaskExecutor gateways |
 //! | `announced-implies-stored` | what is announced as durable or visible had been stored before | order rules O4, O6 |
 //! | `unknown-outcome` | what may or may not have happened is neither announced nor undone before it was read back | order rule O7; FLINK-22494 |
 //! | `one-outcome` | a triggered checkpoint completes or is aborted, once, and only what happened is notified | order rules O6, O9; FLINK-22494 |

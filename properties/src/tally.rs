@@ -43,6 +43,9 @@ pub struct Tally {
     pub overlapping_cuts: u64,
     /// Attempts that restored such a checkpoint: records were processed again.
     pub repetitions: u64,
+    /// Reports that a coordinator rejected.
+    #[serde(default)]
+    pub reports_rejected: u64,
     /// What clients wanted, and got.
     pub clients: Clients,
 }
@@ -213,6 +216,7 @@ impl Tally {
             Event::SourceEmitted { records, .. } => self.records_emitted += records,
             Event::Consumed { records, .. } => self.records_consumed += records,
             Event::CommitEnded { .. } => self.commits += 1,
+            Event::ReportRejected { .. } => self.reports_rejected += 1,
             _ => {}
         }
     }
@@ -232,6 +236,7 @@ impl Tally {
         self.records_consumed += other.records_consumed;
         self.commits += other.commits;
         self.finished += other.finished;
+        self.reports_rejected += other.reports_rejected;
         self.overlapping_cuts += other.overlapping_cuts;
         self.repetitions += other.repetitions;
         self.clients.add(&other.clients);

@@ -24,6 +24,7 @@ const MARKS: &[Mark] = &[
     ("a crash with a checkpoint pending", |tally| tally.history.crashes.checkpoint_pending),
     ("a crash during a restore", |tally| tally.history.crashes.during_restore),
     ("a crash after the end of input", |tally| tally.history.crashes.after_input_ended),
+    ("a report that a coordinator rejected", |tally| tally.history.reports_rejected),
     ("a checkpoint that a client asked for and was told of", |tally| tally.history.clients.completed),
     ("a client that was told that there is no checkpoint for it", |tally| tally.history.clients.declined),
     ("a client whose answer was lost", |tally| tally.history.clients.lost),

@@ -21,7 +21,7 @@ pub enum Moment {
 }
 
 /// What the world saw, by names like those of events.
-const FACTS: [&str; 10] = [
+const FACTS: [&str; 11] = [
     "started",
     "crashed",
     "ended",
@@ -29,6 +29,7 @@ const FACTS: [&str; 10] = [
     "deleted",
     "outcome_unknown",
     "outcome_known",
+    "rogue_sent",
     "shown_outside",
     "fault_fired",
     "healed",
@@ -115,6 +116,7 @@ fn name_of(what: &What) -> &'static str {
             Fact::OutcomeUnknown { .. } => "outcome_unknown",
             Fact::OutcomeKnown { .. } => "outcome_known",
             Fact::FaultFired(_) => "fault_fired",
+            Fact::RogueSent { .. } => "rogue_sent",
             Fact::Healed => "healed",
             Fact::ShownOutside { .. } => "shown_outside",
         },

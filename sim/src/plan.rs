@@ -168,7 +168,7 @@ impl Plan {
 pub const LONG_PAUSE_MS: u64 = 1_000;
 
 /// Every kind of fault.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 25] = [
     "crash",
     "crash together",
     "zombie",
@@ -180,6 +180,7 @@ pub const KINDS: [&str; 24] = [
     "half-open connections",
     "refused connections",
     "reset connections",
+    "rogue report",
     "slow links",
     "wall clock jump",
     "stalled storage",
@@ -210,6 +211,7 @@ pub fn kind_of(fault: &FaultKind) -> &'static str {
         FaultKind::StallStorage { .. } => "stalled storage",
         FaultKind::JumpWallClock { .. } => "wall clock jump",
         FaultKind::ResetConnections { .. } => "reset connections",
+        FaultKind::Rogue { .. } => "rogue report",
         FaultKind::SlowLinks { .. } => "slow links",
         FaultKind::Partition { .. } => "partition",
         FaultKind::SlowStorage { .. } => "slow storage",

@@ -1,6 +1,6 @@
 //! A seed: the one number that decides a run, together with the version of the generator that reads it.
 //!
-//! It prints as `g7:0x00000000000004d2`. [`GENERATOR`] changes whenever the same number would draw another plan
+//! It prints as `g8:0x00000000000004d2`. [`GENERATOR`] changes whenever the same number would draw another plan
 //! or another world, so that an old seed is refused as *stale* instead of passing for another run.
 
 use cofferdam_engine::hash::stable_hash;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The version of everything between a number and a run: plan strategies, input text, keyed randomness.
-pub const GENERATOR: u32 = 7;
+pub const GENERATOR: u32 = 8;
 
 /// A seed of this generator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub enum SeedError {
 impl FromStr for Seed {
     type Err = SeedError;
 
-    /// Reads `g7:0x4d2`; without the generator, this build's is meant.
+    /// Reads `g8:0x4d2`; without the generator, this build's is meant.
     fn from_str(text: &str) -> Result<Self, SeedError> {
         let malformed = || SeedError::Malformed(text.to_owned());
         let number = match text.strip_prefix('g').and_then(|rest| rest.split_once(':')) {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_seed() {
-        for text in ["", "g7:", "g7:0x", "gx:1", "0xzz", "-1", "g7:0x11111111111111111"] {
+        for text in ["", "g8:", "g8:0x", "gx:1", "0xzz", "-1", "g8:0x11111111111111111"] {
             assert_eq!(text.parse::<Seed>(), Err(SeedError::Malformed(text.to_owned())), "{text}");
         }
     }

@@ -75,7 +75,7 @@ fn pointer(at: usize, entry: &Entry, marked: &Marked) -> char {
     };
     match &entry.what {
         _ if marked.step == Some(at) => '>',
-        What::Fact(Fact::FaultFired(_) | Fact::Crashed | Fact::Healed) => '*',
+        What::Fact(Fact::FaultFired(_) | Fact::RogueSent { .. } | Fact::Crashed | Fact::Healed) => '*',
         _ if about.is_some() && about == marked.checkpoint => '|',
         _ => ' ',
     }
@@ -133,6 +133,9 @@ fn fact_line(fact: &Fact) -> String {
         Fact::OutcomeUnknown { path } => format!("? {path}: nobody knows whether that happened"),
         Fact::OutcomeKnown { path } => format!("! {path}: now it is known"),
         Fact::FaultFired(n) => format!("* fault {n} strikes"),
+        Fact::RogueSent { to, attempt, what } => {
+            format!("* sends {} {what}, beside a report of {attempt}", to.process)
+        }
         Fact::ShownOutside { system, change } => {
             format!("+ external/{system} shows {} more, {} less", change.appeared.len(), change.vanished.len())
         }

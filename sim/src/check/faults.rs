@@ -18,7 +18,7 @@ impl Faults {
     pub const ALL: Self = Self { crashes: true, network: true, storage: true, pauses: true };
     /// Processes die and come up again.
     pub const CRASHES: Self = Self { crashes: true, ..Self::NONE };
-    /// Connections break, hang or cannot be made.
+    /// Connections break, hang, cannot be made, or carry what no right worker says.
     pub const NETWORK: Self = Self { network: true, ..Self::NONE };
     /// Storage and external systems fail, are slow, or leave it open whether something happened.
     pub const STORAGE: Self = Self { storage: true, ..Self::NONE };
@@ -45,6 +45,7 @@ impl Faults {
             | FaultKind::HalfOpen { .. }
             | FaultKind::Refuse { .. }
             | FaultKind::ResetConnections { .. }
+            | FaultKind::Rogue { .. }
             | FaultKind::SlowLinks { .. }
             | FaultKind::Partition { .. } => self.network,
             FaultKind::StallStorage { .. }
@@ -84,6 +85,7 @@ pub(crate) fn outside(fault: &mut FaultKind) {
         | FaultKind::HalfOpen { .. }
         | FaultKind::Refuse { .. }
         | FaultKind::ResetConnections { .. }
+        | FaultKind::Rogue { .. }
         | FaultKind::SlowLinks { .. }
         | FaultKind::Partition { .. }
         | FaultKind::StallStorage { .. }

@@ -7,7 +7,7 @@
 use crate::check::faults;
 use crate::plan::input::Draws;
 use crate::plan::{InputShape, LONG_PAUSE_MS, Plan};
-use crate::world::{CheckpointAt, Fault, FaultKind, Point, Requests, Target, Trigger};
+use crate::world::{CheckpointAt, Fault, FaultKind, Forgery, Point, Requests, Target, Trigger};
 use cofferdam_engine::door::LISTING_AGE_MAX;
 use cofferdam_engine::ids::{CoordinatorId, WorkerId};
 use cofferdam_properties::history::Process;
@@ -34,6 +34,8 @@ pub enum Needs {
     Loss,
     /// The coordinator is lost.
     LossOfCoordinator,
+    /// A worker says what no right worker says.
+    Rogue,
     /// The leader is away for longer than the lease of a second coordinator.
     Absence,
     /// A checkpoint fails.
@@ -113,6 +115,7 @@ pub const AIMS: &[Aim] = &[
     once("subtask_finished", Times::Subtask, Needs::Nothing),
     once("job_finished", Times::One, Needs::Nothing),
     once("worker_lost", Times::One, Needs::Loss),
+    once("report_rejected", Times::One, Needs::Rogue),
     once("attempt_failed", Times::One, Needs::Loss),
     once("attempt_cancelled", Times::One, Needs::Loss),
     once("restart_scheduled", Times::One, Needs::Loss),
@@ -163,6 +166,7 @@ pub fn reaches(plan: &Plan, aim: &Aim) -> bool {
         Needs::Nothing
         | Needs::Loss
         | Needs::LossOfCoordinator
+        | Needs::Rogue
         | Needs::FailedCheckpoint
         | Needs::FailedUploads
         | Needs::FailedPrepare
@@ -219,6 +223,10 @@ pub fn cause(plan: &Plan, aim: &Aim, draws: &mut Draws) -> Option<Fault> {
     let (event, what) = match aim.needs {
         Needs::Nothing | Needs::Client => return None,
         Needs::Loss => ("ack_sent", crash(Target::Announcer)),
+        Needs::Rogue => {
+            let (process, forgery) = (Target::Announcer, Forgery::ForeignSubtask);
+            ("upload_ended", FaultKind::Rogue { process, forgery })
+        }
         Needs::LossOfCoordinator => ("completion_durable", crash(Target::Announcer)),
         Needs::Absence => {
             let for_ms = plan.standby_lease_ms.unwrap_or(LONG_PAUSE_MS) * 2;
@@ -291,6 +299,10 @@ pub fn of_kind(kind: &str, process: Target, plan: &Plan, draws: &mut Draws) -> F
         }
         "refused connections" => FaultKind::Refuse { process, for_ms },
         "reset connections" => FaultKind::ResetConnections { process },
+        "rogue report" => {
+            let forgery = Forgery::ALL[draws.below(Forgery::ALL.len() as u64) as usize];
+            FaultKind::Rogue { process, forgery }
+        }
         "slow links" => FaultKind::SlowLinks { process, factor: 5 + draws.below(55) as u32, for_ms },
         "wall clock jump" => FaultKind::JumpWallClock { process, by_ms: draws.below(200_000_000) as i64 - 100_000_000 },
         "stalled storage" => FaultKind::StallStorage { process, for_ms },

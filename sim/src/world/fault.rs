@@ -111,6 +111,40 @@ impl Requests {
     }
 }
 
+/// What a rogue worker says. What a right worker might say as well, such as that a snapshot is durable which is not, is not among
+/// it: no coordinator can know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forgery {
+    /// A report for a subtask of another worker.
+    ForeignSubtask,
+    /// A report for a subtask that the job does not have.
+    NoSuchSubtask,
+    /// A report for an attempt that was never deployed.
+    OtherAttempt,
+    /// A report that was sent just before.
+    Repeated,
+    /// A report that something else has to come before, or an answer to a checkpoint that was not triggered.
+    Early,
+    /// An acknowledgement whose path is not the subtask's.
+    ForeignPath,
+    /// An acknowledgement of a snapshot of impossible length.
+    Figures,
+}
+
+impl Forgery {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ForeignSubtask,
+        Self::NoSuchSubtask,
+        Self::OtherAttempt,
+        Self::Repeated,
+        Self::Early,
+        Self::ForeignPath,
+        Self::Figures,
+    ];
+}
+
 /// What strikes. All windows end, all counts are forgotten, and what is on a slow way goes on at its ordinary pace when
 /// the run heals.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -201,6 +235,14 @@ pub enum FaultKind {
         processes: Vec<Process>,
         /// How long they stay down.
         restart_after_ms: u64,
+    },
+    /// A registered worker says to its coordinator what no right worker says, once: beside the next report that it fits. Of a
+    /// coordinator the next one that any worker sends to it.
+    Rogue {
+        /// Which worker, or which coordinator.
+        process: Target,
+        /// What.
+        forgery: Forgery,
     },
     /// The process cannot reach storage: its requests and their replies are held up.
     StallStorage {
@@ -361,6 +403,7 @@ impl FaultKind {
             | Self::HalfOpen { process, .. }
             | Self::Refuse { process, .. }
             | Self::Zombie { process, .. }
+            | Self::Rogue { process, .. }
             | Self::StallStorage { process, .. }
             | Self::JumpWallClock { process, .. } => Some(*process),
             Self::CrashTogether { .. }
@@ -435,11 +478,26 @@ impl fmt::Display for Requests {
     }
 }
 
+impl fmt::Display for Forgery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForeignSubtask => "a report for a subtask of another worker",
+            Self::NoSuchSubtask => "a report for a subtask that does not exist",
+            Self::OtherAttempt => "a report for an attempt that was never deployed",
+            Self::Repeated => "a report twice",
+            Self::Early => "a report too early",
+            Self::ForeignPath => "an acknowledgement of a foreign path",
+            Self::Figures => "an acknowledgement of impossible length",
+        })
+    }
+}
+
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crash { process, restart_after_ms } => write!(f, "crash {process}, back after {restart_after_ms} ms"),
             Self::Pause { process, for_ms } => write!(f, "pause {process} for {for_ms} ms"),
+            Self::Rogue { process, forgery } => write!(f, "{process} sends or gets {forgery}"),
             Self::ResetConnections { process } => write!(f, "reset the connections of {process}"),
             Self::SlowLinks { process, factor, for_ms } => {
                 write!(f, "links of {process} {factor} times slower for {for_ms} ms")

@@ -259,20 +259,33 @@ impl State {
         if self.network.end(from).told[Half::Sender as usize] {
             return Sent::Broken(self.broken(from));
         }
+        let connection = &self.network.connections[from.connection as usize];
+        if connection.ends[usize::from(1 - from.end)].unread >= world.tuning.window {
+            return Sent::Full(frame);
+        }
+        let severed = connection.severed;
+        let incarnation = |end| self.network.incarnation(from.connection, end);
+        let between = (incarnation(from.end), incarnation(1 - from.end));
+        let forged = if severed { None } else { self.forge(world, between, &frame) };
+        match forged {
+            None => self.put_on_lane(world, from, frame),
+            Some(frames) => frames.into_iter().for_each(|frame| self.put_on_lane(world, from, frame)),
+        }
+        Sent::Away
+    }
+
+    fn put_on_lane(&mut self, world: &Shared, from: ConnectionEnd, frame: Bytes) {
         let now = world.now();
         let lane = Lane { connection: from.connection, to: 1 - from.end };
         let connection = &mut self.network.connections[from.connection as usize];
         let by = connection.ends[usize::from(from.end)].incarnation;
         let end = &mut connection.ends[usize::from(lane.to)];
-        if end.unread >= world.tuning.window {
-            return Sent::Full(frame);
-        }
         let word = world.keyed.draw(Domain::Network, (connection.key, lane.to), end.sent);
         end.sent += 1;
         end.unread += 1;
         if connection.severed {
             self.counters.frames_lost += 1;
-            return Sent::Away;
+            return;
         }
         let size_ns = (frame.len() as u64 * world.tuning.link_per_kb_ns) >> 10;
         let latency = world.tuning.link.from_draw(word) * end.slowness + size_ns;
@@ -281,7 +294,6 @@ impl State {
         end.arrives_last = arrives.max(end.arrives_last.saturating_add(GAP_NS + size_ns));
         end.in_flight.push_back(frame);
         self.queue.push(end.arrives_last, word, Arrival::Frame(lane));
-        Sent::Away
     }
 
     /// The oldest frame of a lane arrives.

@@ -200,6 +200,12 @@ impl State {
         place.unwrap_or_else(|| panic!("validated: {process} is one of the world's processes"))
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> u16 {
+        let is_worker = |process: &&ProcessState| matches!(process.spec.process, Process::Worker(_));
+        self.processes.iter().filter(is_worker).count() as u16
+    }
+
     /// The living incarnation of a process.
     pub fn alive(&self, place: usize) -> Option<u32> {
         self.processes[place].alive

@@ -4,6 +4,7 @@ use super::Shared;
 use super::fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Requests, Target, Trigger};
 use super::links::{Links, Way};
 use super::queue::Arrival;
+use super::rogue::Rogue;
 use super::state::State;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::CheckpointId;
@@ -19,6 +20,8 @@ pub(crate) struct Faults {
     points: Vec<(usize, u32)>,
     windows: Vec<Window>,
     counted: Vec<Counted>,
+    /// Reports that are to be forged.
+    pub(super) rogues: Vec<Rogue>,
     /// Checkpoints in the order in which they were first announced.
     checkpoints: Vec<CheckpointId>,
     counts_checkpoints: bool,
@@ -84,6 +87,7 @@ impl Faults {
             records: vec![FaultRecord::default(); plan.len()],
             windows: Vec::new(),
             counted: Vec::new(),
+            rogues: Vec::new(),
             checkpoints: Vec::new(),
             counts_checkpoints: plan.iter().any(by_ordinal),
             leader: None,
@@ -247,6 +251,7 @@ impl Faults {
         self.windows.clear();
         self.links.heal();
         self.counted.clear();
+        self.rogues.clear();
     }
 }
 
@@ -336,6 +341,10 @@ impl State {
                 return;
             }
             FaultKind::ResetConnections { .. } => return self.strike_connections(world, fault, alive, |_| true, None),
+            FaultKind::Rogue { forgery, .. } => {
+                self.faults.rogues.extend(alive.map(|of| Rogue { fault, of, forgery }));
+                return;
+            }
             FaultKind::Disconnect { from, .. } => {
                 return self.strike_connections(world, fault, alive, |peer| peer == from, None);
             }

@@ -5,10 +5,11 @@ use super::pace::Pace;
 use super::storage::{any_storage_fault, failing_reads, failing_uploads, storage_fault};
 use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, before_dialling, in_recovery, later};
 use crate::plan::LONG_PAUSE_MS;
-use crate::world::{Fault, FaultKind, Target, Trigger};
+use crate::world::{Fault, FaultKind, Forgery, Target, Trigger};
 use cofferdam_engine::ids::{CoordinatorId, WorkerId};
 use cofferdam_properties::history::Process;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// The faults of a plan.
 pub fn scenario(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
@@ -141,13 +142,16 @@ fn link_fault(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
         }),
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
         2 => (target(), LONG_PAUSE_MS..3_000).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
+        2 => (target(), select(Forgery::ALL.to_vec())).prop_map(|(process, forgery)| {
+            FaultKind::Rogue { process, forgery }
+        }),
         1 => (target(), 20..1_500_u64).prop_map(|(process, for_ms)| FaultKind::StallStorage { process, for_ms }),
         1 => (target(), -100_000_000..100_000_000_i64).prop_map(|(process, by_ms)| {
             FaultKind::JumpWallClock { process, by_ms }
         }),
     ];
     prop_oneof![
-        14 => (at.clone(), what).prop_map(|(at, what)| Fault { at, what }),
+        16 => (at.clone(), what).prop_map(|(at, what)| Fault { at, what }),
         1 => refusal(pace),
         1 => zombie(at.clone(), pace),
         1 => together(at, pace),

@@ -52,6 +52,7 @@ fn target(what: &mut FaultKind) -> Option<&mut Target> {
         FaultKind::Crash { process, .. }
         | FaultKind::Pause { process, .. }
         | FaultKind::ResetConnections { process }
+        | FaultKind::Rogue { process, .. }
         | FaultKind::SlowLinks { process, .. }
         | FaultKind::Partition { process, .. }
         | FaultKind::OneWay { process, .. }
@@ -95,7 +96,9 @@ fn kinds(what: &FaultKind) -> Vec<FaultKind> {
             vec![FaultKind::Crash { process: *process, restart_after_ms: *replaced_after_ms }]
         }
         FaultKind::CrashTogether { processes, restart_after_ms } => fewer_processes(processes, *restart_after_ms),
-        FaultKind::HalfOpen { process, .. } => vec![FaultKind::ResetConnections { process: *process }],
+        FaultKind::HalfOpen { process, .. } | FaultKind::Rogue { process, .. } => {
+            vec![FaultKind::ResetConnections { process: *process }]
+        }
         FaultKind::OneWay { process, for_ms, .. } => vec![FaultKind::Partition { process: *process, for_ms: *for_ms }],
         _ => Vec::new(),
     };
@@ -178,6 +181,7 @@ fn number(what: &mut FaultKind, which: usize) -> Option<Number<'_>> {
         FaultKind::StaleListings { behind_ms, for_ms, .. } => vec![Long(for_ms, 1), Long(behind_ms, 1)],
         FaultKind::HalfOpen { .. }
         | FaultKind::ResetConnections { .. }
+        | FaultKind::Rogue { .. }
         | FaultKind::Disconnect { .. }
         | FaultKind::JumpWallClock { .. } => Vec::new(),
     };

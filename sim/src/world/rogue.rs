@@ -1,0 +1,258 @@
+//! Rogue workers: what a registered worker says beside its reports that no right worker says.
+//!
+//! 1. A fault arms a [`Rogue`]. The next report of that worker (of a coordinator: the next to it) that the forgery fits is taken as
+//!    its pattern, so attempt, checkpoint and connection are those of the run.
+//! 2. The forged report goes on the same connection: in front of the right one, so that it cannot be rejected for having been said
+//!    before; a repeated one behind it.
+//! 3. [`Fact::RogueSent`] says so in the history.
+//!
+//! Everything forged is certainly wrong when it arrives: what would be, but might have become right meanwhile (the next attempt, the
+//! next checkpoint), is put far enough away.
+//! Not modelled: frames that do not decode, reports of workers that never registered.
+
+use super::Shared;
+use super::fault::Forgery;
+use super::state::State;
+use bytes::Bytes;
+use cofferdam_engine::ids::{CheckpointId, SubtaskId};
+use cofferdam_engine::messages::{ToCoordinator, decode, encode};
+use cofferdam_engine::persist::{blob, slot};
+use cofferdam_properties::history::{Fact, Process, What};
+
+/// A forgery that waits for its pattern.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rogue {
+    pub fault: usize,
+    /// The incarnation whose connections carry it.
+    pub of: u32,
+    pub forgery: Forgery,
+}
+
+/// Further than any number that a run gets to.
+const FAR: u16 = 10_000;
+
+impl State {
+    /// The frames to send instead of `frame`, from the first of two incarnations to the second, if a forgery fits it.
+    pub(super) fn forge(&mut self, world: &Shared, (by, to): (u32, u32), frame: &Bytes) -> Option<[Bytes; 2]> {
+        if self.faults.rogues.is_empty() {
+            return None;
+        }
+        let (worker, coordinator) = (self.incarnation(by).who, self.incarnation(to).who);
+        if !matches!((worker.process, coordinator.process), (Process::Worker(_), Process::Coordinator(_))) {
+            return None;
+        }
+        let report = decode::<ToCoordinator>(frame).ok()?;
+        let attempt = report.attempt()?;
+        let workers = self.workers();
+        let fitting = |rogue: &Rogue| {
+            let fits = rogue.of == by || rogue.of == to;
+            if fits { forged(rogue.forgery, report.clone(), workers) } else { None }
+        };
+        let (number, forged) =
+            self.faults.rogues.iter().enumerate().find_map(|(n, rogue)| Some((n, fitting(rogue)?)))?;
+        let Rogue { fault, forgery, .. } = self.faults.rogues.remove(number);
+        self.count_strike(world, fault, by);
+        let fact = Fact::RogueSent { to: coordinator, attempt, what: format!("{forgery}: {}", show(&forged)) };
+        self.record(world.now(), worker, What::Fact(fact));
+        let forged = encode(&forged);
+        Some(match forgery {
+            Forgery::Repeated => [frame.clone(), forged],
+            Forgery::ForeignSubtask
+            | Forgery::NoSuchSubtask
+            | Forgery::OtherAttempt
+            | Forgery::Early
+            | Forgery::ForeignPath
+            | Forgery::Figures => [forged, frame.clone()],
+        })
+    }
+}
+
+/// What a right worker does not say in place of `report`; `None` if the forgery does not fit it.
+fn forged(forgery: Forgery, report: ToCoordinator, workers: u16) -> Option<ToCoordinator> {
+    match forgery {
+        Forgery::ForeignSubtask => elsewhere(report, |subtask| {
+            // Placement goes by index: the next subtask is on the next worker, or does not exist.
+            let step = if workers > 1 { 1 } else { FAR };
+            SubtaskId { index: subtask.index.wrapping_add(step), ..subtask }
+        }),
+        Forgery::NoSuchSubtask => {
+            elsewhere(report, |subtask| SubtaskId { index: subtask.index.wrapping_add(FAR), ..subtask })
+        }
+        Forgery::OtherAttempt => Some(of_another_attempt(report)),
+        Forgery::Repeated => match report {
+            // What fails an attempt is late the second time.
+            ToCoordinator::Failed { .. } => None,
+            report => Some(report),
+        },
+        Forgery::Early => early(report),
+        Forgery::ForeignPath => with_snapshot(report, |path, _| *path = slot::path(1)),
+        Forgery::Figures => with_snapshot(report, |_, bytes| *bytes = u64::MAX),
+    }
+}
+
+/// The same for another subtask.
+fn elsewhere(mut report: ToCoordinator, other: impl Fn(SubtaskId) -> SubtaskId) -> Option<ToCoordinator> {
+    match &mut report {
+        ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, .. } => {
+            let uid = uid_in(&snapshot.path);
+            *subtask = other(*subtask);
+            snapshot.path = blob::path(*checkpoint, &uid, subtask.index, *attempt);
+        }
+        ToCoordinator::Restored { subtask, .. }
+        | ToCoordinator::Decline { subtask, .. }
+        | ToCoordinator::InputEnded { subtask, .. }
+        | ToCoordinator::Finished { subtask, .. }
+        | ToCoordinator::Failed { subtask: Some(subtask), .. } => *subtask = other(*subtask),
+        ToCoordinator::Register { .. }
+        | ToCoordinator::Ask(_)
+        | ToCoordinator::Heartbeat
+        | ToCoordinator::Failed { subtask: None, .. } => return None,
+    }
+    Some(report)
+}
+
+fn of_another_attempt(mut report: ToCoordinator) -> ToCoordinator {
+    match &mut report {
+        ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, .. } => {
+            let uid = uid_in(&snapshot.path);
+            attempt.number += u32::from(FAR);
+            snapshot.path = blob::path(*checkpoint, &uid, subtask.index, *attempt);
+        }
+        ToCoordinator::Restored { attempt, .. }
+        | ToCoordinator::Decline { attempt, .. }
+        | ToCoordinator::InputEnded { attempt, .. }
+        | ToCoordinator::Finished { attempt, .. }
+        | ToCoordinator::Failed { attempt, .. } => attempt.number += u32::from(FAR),
+        ToCoordinator::Register { .. } | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => {
+            unreachable!("it is about no attempt")
+        }
+    }
+    report
+}
+
+/// Finished before it has restored, or before its input has ended; an answer to a checkpoint of the far future.
+fn early(report: ToCoordinator) -> Option<ToCoordinator> {
+    let far = |checkpoint: CheckpointId| CheckpointId(checkpoint.0 + 1_000_000);
+    match report {
+        ToCoordinator::Restored { attempt, subtask } | ToCoordinator::InputEnded { attempt, subtask } => {
+            Some(ToCoordinator::Finished { attempt, subtask })
+        }
+        ToCoordinator::Ack { attempt, checkpoint, subtask, mut snapshot, statistics } => {
+            let checkpoint = far(checkpoint);
+            snapshot.path = blob::path(checkpoint, &uid_in(&snapshot.path), subtask.index, attempt);
+            Some(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics })
+        }
+        ToCoordinator::Decline { attempt, checkpoint, subtask, reason } => {
+            Some(ToCoordinator::Decline { attempt, checkpoint: far(checkpoint), subtask, reason })
+        }
+        ToCoordinator::Register { .. }
+        | ToCoordinator::Ask(_)
+        | ToCoordinator::Heartbeat
+        | ToCoordinator::Finished { .. }
+        | ToCoordinator::Failed { .. } => None,
+    }
+}
+
+fn with_snapshot(mut report: ToCoordinator, change: impl Fn(&mut String, &mut u64)) -> Option<ToCoordinator> {
+    let ToCoordinator::Ack { snapshot, statistics, .. } = &mut report else { return None };
+    change(&mut snapshot.path, &mut snapshot.bytes);
+    statistics.bytes = snapshot.bytes;
+    Some(report)
+}
+
+/// The operator in the name of a blob: `checkpoints/chk-7/UID-INDEX-ATTEMPT`.
+fn uid_in(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let mut parts = name.rsplitn(3, '-');
+    parts.nth(2).unwrap_or_default().to_owned()
+}
+
+/// A report in a few words.
+fn show(report: &ToCoordinator) -> String {
+    match report {
+        ToCoordinator::Restored { subtask, .. } => format!("{subtask} restored"),
+        ToCoordinator::Ack { checkpoint, subtask, snapshot, .. } => {
+            format!("{subtask} acknowledges {checkpoint} as {}", snapshot.path)
+        }
+        ToCoordinator::Decline { checkpoint, subtask, .. } => format!("{subtask} declines {checkpoint}"),
+        ToCoordinator::InputEnded { subtask, .. } => format!("the input of {subtask} ended"),
+        ToCoordinator::Finished { subtask, .. } => format!("{subtask} finished"),
+        ToCoordinator::Failed { subtask: Some(subtask), .. } => format!("{subtask} failed"),
+        ToCoordinator::Failed { subtask: None, .. } => "a link failed".to_owned(),
+        ToCoordinator::Register { .. } | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => "no report".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_engine::ids::{Attempt, Generation, OperatorId};
+    use cofferdam_engine::messages::SnapshotHandle;
+    use cofferdam_engine::statistics::SnapshotStatistics;
+
+    use super::super::fault::{CheckpointAt, Fault, FaultKind, Point, Target, Trigger};
+    use crate::builtin;
+    use crate::seed::Seed;
+    use crate::strategy::sweep;
+    use cofferdam_engine::event::Event;
+
+    const ATTEMPT: Attempt = Attempt { generation: Generation(2), number: 1 };
+    const SUBTASK: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
+
+    fn ack() -> ToCoordinator {
+        let path = blob::path(CheckpointId(7), "my-sum", 0, ATTEMPT);
+        let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended: false };
+        let statistics = SnapshotStatistics { bytes: 5, ..SnapshotStatistics::default() };
+        ToCoordinator::Ack { attempt: ATTEMPT, checkpoint: CheckpointId(7), subtask: SUBTASK, snapshot, statistics }
+    }
+
+    fn told(forgery: Forgery, workers: u16) -> String {
+        show(&forged(forgery, ack(), workers).expect("an acknowledgement can be forged in every way"))
+    }
+
+    #[test]
+    fn a_forged_acknowledgement_is_right_but_for_one_thing() {
+        let of = |text: &str| format!("{text} as checkpoints/chk-");
+        assert_eq!(told(Forgery::Repeated, 2), of("op-1[0] acknowledges chk-7") + "7/my-sum-0-a2.1");
+        assert_eq!(told(Forgery::ForeignSubtask, 2), of("op-1[1] acknowledges chk-7") + "7/my-sum-1-a2.1");
+        assert_eq!(told(Forgery::ForeignSubtask, 1), told(Forgery::NoSuchSubtask, 2), "one worker hosts everything");
+        assert_eq!(told(Forgery::OtherAttempt, 2), of("op-1[0] acknowledges chk-7") + "7/my-sum-0-a2.10001");
+        assert_eq!(told(Forgery::Early, 2), of("op-1[0] acknowledges chk-1000007") + "1000007/my-sum-0-a2.1");
+        assert!(told(Forgery::ForeignPath, 2).starts_with("op-1[0] acknowledges chk-7 as checkpoints/log/"));
+    }
+
+    #[test]
+    fn what_a_forgery_does_not_fit_it_waits_for() {
+        let finished = ToCoordinator::Finished { attempt: ATTEMPT, subtask: SUBTASK };
+        assert_eq!(forged(Forgery::Early, finished.clone(), 2), None);
+        assert_eq!(forged(Forgery::ForeignPath, finished.clone(), 2), None);
+        assert_eq!(forged(Forgery::Repeated, finished.clone(), 2), Some(finished));
+        let restored = ToCoordinator::Restored { attempt: ATTEMPT, subtask: SUBTASK };
+        let early = Some(ToCoordinator::Finished { attempt: ATTEMPT, subtask: SUBTASK });
+        assert_eq!(forged(Forgery::Early, restored, 2), early);
+    }
+
+    /// A small job in which one worker says this once, at this event.
+    fn struck(forgery: Forgery, event: &str) -> (bool, u32, usize) {
+        let mut plan = sweep::tiny(false);
+        let checkpoint = (event == "upload_ended").then_some(CheckpointAt::Ordinal(1));
+        let at = Trigger::Point(Point { event: event.to_owned(), checkpoint, ..Point::default() });
+        plan.faults = vec![Fault { at, what: FaultKind::Rogue { process: Target::Announcer, forgery } }];
+        let outcome = builtin::runner().run_plan(Seed(7), plan);
+        let is_rejection = |what: &What| matches!(what, What::Claim(Event::ReportRejected { .. }));
+        let rejections = outcome.history.entries.iter().filter(|entry| is_rejection(&entry.what)).count();
+        assert!(outcome.verdict.passed(), "{forgery} at {event}: {:?}", outcome.verdict);
+        (outcome.tally.history.finished == 1, outcome.faults[0].struck, rejections)
+    }
+
+    #[test]
+    fn every_forgery_costs_the_connection_and_the_job_finishes() {
+        for forgery in Forgery::ALL {
+            assert_eq!(struck(forgery, "upload_ended"), (true, 1, 1), "{forgery}");
+        }
+        for forgery in [Forgery::ForeignSubtask, Forgery::OtherAttempt, Forgery::Repeated, Forgery::Early] {
+            assert_eq!(struck(forgery, "restored"), (true, 1, 1), "{forgery}");
+            assert_eq!(struck(forgery, "input_ended"), (true, 1, 1), "{forgery}");
+        }
+    }
+}
