@@ -10,9 +10,10 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_engine::jobs::{self, JobParameters};
 use cofferdam_engine::os::mount::{Mount, Mounts};
-use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Listen, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::Mailbox;
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
+use cofferdam_engine::secret::Secret;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +40,14 @@ fn run_keyed_sum(interval: Duration) {
         let (ready, mut listening) = Mailbox::new(&env, Site::new("listening", 0));
         let (ended, mut end) = Mailbox::new(&env, Site::new("ended", 0));
         let options = CoordinatorOptions {
-            listen: "127.0.0.1:0".into(),
+            listen: Listen::At("127.0.0.1:0".into()),
             workers: 1,
             start: Start::Submit,
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: Some(ready),
             statistics: None,
+            secret: secret(),
         };
         let leading = coordinator::run(env.clone(), job.clone(), options);
         env.spawner.spawn(Site::new("coordinator", 0), Box::pin(async move { ended.post(leading.await) }));
@@ -55,12 +57,17 @@ fn run_keyed_sum(interval: Duration) {
             coordinators: vec![coordinator],
             listen: "127.0.0.1:0".into(),
             announce: None,
+            secret: secret(),
         };
         let working = worker::run(env.clone(), job, options);
         env.spawner.spawn(Site::new("worker", 0), Box::pin(async move { working.await.expect("a fitting worker") }));
         end.take().await
     });
     assert!(matches!(end, Ok(JobEnd::Finished { .. })), "{end:?}");
+}
+
+fn secret() -> Secret {
+    Secret::new(vec![7; 32]).expect("it is long enough")
 }
 
 fn throughput(criterion: &mut Criterion) {

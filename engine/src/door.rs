@@ -173,6 +173,10 @@ pub trait FrameReceiver: Send {
     /// The next frame. Frames are neither lost, repeated nor reordered before the break; after it there are none.
     /// Cancel-safe.
     fn receive(&mut self) -> BoxFuture<'_, Result<Bytes, NetworkError>>;
+
+    /// From the next `receive` on a frame of more than `bytes_max` bytes is malformed, and no memory is spent on it. Until
+    /// this is called [`FRAME_BYTES_MAX`] bytes are allowed.
+    fn bound(&mut self, bytes_max: usize);
 }
 
 /// The largest frame that may be sent; a longer length prefix is malformed.
@@ -302,6 +306,10 @@ pub trait Schedule: Send + Sync {
 
     /// A number that no other process or incarnation will draw for this purpose: a writer's token.
     fn token(&self, site: Site) -> u64;
+
+    /// 256 bits that nobody outside this process can predict, and that no process will draw again: the operating system's
+    /// randomness in production. Under test they are predictable by whoever knows the seed, and by nobody in the world.
+    fn nonce(&self, site: Site) -> [u8; 32];
 }
 
 /// Tasks and the bells between them.

@@ -29,10 +29,14 @@ pub enum Event {
     Deposed { generation: Generation },
     /// A worker was accepted.
     WorkerRegistered { worker: WorkerId },
+    /// Another process is this worker; one that wants to be it as well waits. Said by the coordinator and by the one that waits.
+    WorkerWaits { worker: WorkerId },
     /// A worker that does not fit was turned away.
     WorkerRefused { reason: String },
     /// A registered worker sent what no right worker can send: its connection is about to be closed.
     ReportRejected { worker: WorkerId, attempt: Attempt, cause: String },
+    /// The process at the other end of a new connection is no member of the job, and was hung up on.
+    PeerDistrusted { peer: String, cause: String },
     /// A worker's connection is lost or silent.
     WorkerLost { worker: WorkerId },
     /// The latest completed checkpoint was read back from storage, about to be deployed.

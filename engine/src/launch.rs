@@ -13,7 +13,10 @@ mod inspect;
 mod options;
 pub mod out;
 mod policy;
+#[cfg(unix)]
+mod rendezvous;
 mod run;
+mod secrets;
 mod show;
 mod signals;
 

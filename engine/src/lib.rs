@@ -45,6 +45,7 @@ pub mod os;
 pub mod persist;
 pub mod reason;
 pub mod runtime;
+pub mod secret;
 pub mod state;
 pub mod statistics;
 

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! worker                              coordinator
+//!   | <- Opening, Challenge, Response ----> |   both are members of the job ([`handshake`])
 //!   | -- Register ------------------------> |   refused unless protocol and graph agree
 //!   | <------------------------- Welcome -- |
 //!   | <-------------------------- Deploy -- |   once every worker is there
@@ -20,6 +21,7 @@
 //! hear is in [`client`].
 
 pub mod client;
+pub mod handshake;
 
 use crate::codec;
 use crate::element::Barrier;
@@ -32,7 +34,7 @@ use client::Wish;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every incompatible change of a frame.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The longest text that a worker sends: the cause of a failure. A worker cuts off what is longer ([`ToCoordinator::bounded`]), and a
 /// coordinator rejects it.
@@ -41,7 +43,7 @@ pub const TEXT_BYTES_MAX: usize = 8 << 10;
 /// From worker or client to coordinator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ToCoordinator {
-    /// The first frame of a connection.
+    /// The first frame of a worker's connection, behind the handshake.
     Register {
         /// [`PROTOCOL_VERSION`] of the worker.
         protocol: u32,
@@ -168,6 +170,8 @@ pub enum ToWorker {
     },
     /// The coordinator does not lead; try the next one.
     Standby,
+    /// Another process is registered as this worker; stay connected, and take its place when it is lost.
+    Occupied,
     /// Still alive.
     Heartbeat,
     /// Run these subtasks. Implies the end of every older attempt on this worker.

@@ -1,9 +1,9 @@
-//! The production side of the [door](crate::door): tokio, TCP and object stores.
+//! The production side of the [door](crate::door): tokio, sockets and object stores.
 //!
 //! | trait | here | by |
 //! |---|---|---|
 //! | `Clock` | [`clock::TokioClock`] | tokio's timer |
-//! | `Network` | [`network::TcpNetwork`] | TCP, length-delimited frames |
+//! | `Network` | [`network::SocketNetwork`] | TCP or Unix sockets, length-delimited frames |
 //! | `Storage` | [`storage::MountedStorage`] | one `object_store` per first path segment ([`mount`]) |
 //! | `Externals` | [`external::Clients`] | a client each, brought by whoever starts the process |
 //! | `Schedule` | [`schedule::SpreadSchedule`] | a mixed counter; operating-system randomness for tokens |
@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub fn env(mounts: mount::Mounts, trace: Arc<dyn Trace>) -> Env {
     Env {
         clock: Arc::new(clock::TokioClock::default()),
-        network: Arc::new(network::TcpNetwork),
+        network: Arc::new(network::SocketNetwork),
         storage: Arc::new(storage::MountedStorage::new(mounts)),
         externals: Arc::new(external::Clients::default()),
         schedule: Arc::new(schedule::SpreadSchedule::default()),

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod client;
 pub mod coordinator;
 pub mod dial;
+pub mod gate;
 pub mod link;
 pub mod mailbox;
 pub mod patience;

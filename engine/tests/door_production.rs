@@ -47,6 +47,16 @@ fn tcp_conforms() {
     run(Mounts::default(), |env| async move { conformance::network::check(&env, "127.0.0.1:0").await });
 }
 
+#[cfg(unix)]
+#[test]
+fn unix_sockets_conform() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = format!("unix:{}/", folder.path().display());
+    run(Mounts::default(), |env| async move { conformance::network::check(&env, &address).await });
+    let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(left, 0, "a listener that is dropped leaves its file behind");
+}
+
 #[test]
 fn a_folder_on_disk_conforms() {
     let disk = tempfile::tempdir().expect("a folder");

@@ -13,6 +13,7 @@ use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, EdgeId, Generation
 use cofferdam_engine::ids::{OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::layout::Layout;
 use cofferdam_engine::messages::client::{Answer, ToClient, Wish};
+use cofferdam_engine::messages::handshake::{self, Challenge, Claim, Nonce, Opening};
 use cofferdam_engine::messages::{self, Deployment, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker};
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
@@ -21,6 +22,7 @@ use cofferdam_engine::persist::slot::{Ended, JobMark, Slot, SlotRecord};
 use cofferdam_engine::persist::{Kind, seal};
 use cofferdam_engine::reason::FailureReason;
 use cofferdam_engine::runtime::link::{Frame, WireElement};
+use cofferdam_engine::secret::Secret;
 use cofferdam_engine::state::{self, CODEC, Section, SectionKind, StateDescriptor};
 use cofferdam_engine::statistics::SnapshotStatistics;
 use proptest::prelude::*;
@@ -142,12 +144,15 @@ fn subjects() -> Vec<Subject> {
     let how = Ended::Failed { cause: "the disk is on fire".into() };
     let answer = ToClient::Answer(Answer::Over { how, kept: Some(CheckpointId(7)) });
     let refused = ToWorker::Refused { reason: "it has another graph".into() };
-    let hello = Frame::Hello { attempt: ATTEMPT, from: WorkerId(2) };
+    let claim = Claim::Link { attempt: ATTEMPT, from: WorkerId(2), to: WorkerId(3) };
+    let opening = handshake::encode(&Opening { claim, nonce: Nonce([7; 32]) });
+    let proof = Secret::new(vec![7; 32]).expect("it is long enough").prove(b"text");
+    let challenge = handshake::encode(&Challenge { nonce: Nonce([7; 32]), proof });
     let to_coordinator = |bytes: &[u8]| drop(messages::decode::<ToCoordinator>(bytes));
     let frame = |bytes: &[u8]| drop(messages::decode::<Frame>(bytes));
     vec![
-        Subject { name: "handshake of a worker", valid: encoded(&register), decode: to_coordinator },
-        Subject { name: "handshake of a client", valid: encoded(&wish), decode: to_coordinator },
+        Subject { name: "registration", valid: encoded(&register), decode: to_coordinator },
+        Subject { name: "wish", valid: encoded(&wish), decode: to_coordinator },
         Subject {
             name: "answer to a client",
             valid: messages::encode(&answer).to_vec(),
@@ -158,7 +163,18 @@ fn subjects() -> Vec<Subject> {
             valid: messages::encode(&refused).to_vec(),
             decode: |bytes| drop(messages::decode::<ToWorker>(bytes)),
         },
-        Subject { name: "handshake of a link", valid: messages::encode(&hello).to_vec(), decode: frame },
+        Subject {
+            name: "opening",
+            valid: opening.to_vec(),
+            decode: |bytes| assert!(handshake::decode::<Opening>(bytes).is_none_or(|frame| frame.nonce.0.len() == 32)),
+        },
+        Subject {
+            name: "challenge",
+            valid: challenge.to_vec(),
+            decode: |bytes| {
+                assert!(handshake::decode::<Challenge>(bytes).is_none_or(|frame| frame.nonce.0.len() == 32))
+            },
+        },
         Subject { name: "ack", valid: encoded(&ack), decode: to_coordinator },
         Subject { name: "decline", valid: encoded(&decline), decode: to_coordinator },
         Subject {

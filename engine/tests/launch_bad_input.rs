@@ -151,7 +151,7 @@ fn what_the_parser_refuses_is_one_line_that_says_where_to_read_on() {
     assert_refused(&binary::run(&bench.engine, &["run", "word-count"]), &["--output", "--checkpoints", "--help"]);
     let unknown = ["run", "word-count", "--output", "o", "--checkpoints", "c", "--intervall", "1s"];
     assert_refused(&binary::run(&bench.engine, &unknown), &["--intervall", "'--interval'", "--help"]);
-    assert_refused(&binary::run(&bench.engine, &["status"]), &["--coordinator", "--help"]);
+    assert_refused(&binary::run(&bench.engine, &["status"]), &["--checkpoints", "--help"]);
     let help = binary::run(&bench.engine, &["--help"]);
     assert!(help.code == Some(0) && help.stderr.is_empty() && help.stdout.contains("inspect"), "{help:?}");
 }

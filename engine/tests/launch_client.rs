@@ -41,11 +41,17 @@ impl Bench {
     }
 
     fn ask(&self, what: &str, address: &str) -> Ended {
-        binary::run(&self.engine, &[what, "--coordinator", address])
+        binary::run(&self.engine, &[what, "--coordinator", address, "--checkpoints", &self.at("chk")])
     }
 
     fn status(&self, address: &str) -> Value {
-        let ended = binary::run(&self.engine, &["status", "--json", "--coordinator", address]);
+        self.status_of(&["--coordinator", address])
+    }
+
+    /// The same, asked of the leader of the checkpoints if nobody is named.
+    fn status_of(&self, whom: &[&str]) -> Value {
+        let chk = self.at("chk");
+        let ended = binary::run(&self.engine, &[&["status", "--json", "--checkpoints", &chk][..], whom].concat());
         if ended.code != Some(0) {
             return Value::Null;
         }
@@ -127,6 +133,74 @@ fn a_cancelled_job_drops_its_checkpoints_if_they_are_kept_on_failure_only() {
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("chk-")), "{left:?}");
 }
 
+#[test]
+fn a_run_is_found_through_its_checkpoints_and_listens_on_no_port() {
+    let bench = Bench::new();
+    let runtime = bench.at("runtime");
+    std::fs::create_dir(&runtime).expect("a folder");
+    let (out, chk) = (bench.at("out"), bench.at("chk"));
+    let job = ["run", "keyed-sum", "--records", "3000000", "--keys", "9", "--pace", "20ms", "--parallelism", "2"];
+    let more = ["--workers", "2", "--interval", "1h", "--output", &out, "--checkpoints", &chk];
+    let start = || {
+        let mut command = Command::new(&bench.engine);
+        command.args(job).args(more).env("XDG_RUNTIME_DIR", &runtime);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().expect("the binary starts")
+    };
+    let sockets = || -> Vec<String> {
+        let found = std::fs::read_dir(Path::new(&runtime).join("cofferdam")).into_iter().flatten().flatten();
+        let mut names: Vec<String> = found.map(|entry| entry.file_name().into_string().expect("text")).collect();
+        names.sort_unstable();
+        names
+    };
+    let mut killed = start();
+    let running = |ended: &Value| ended["state"] == "running";
+    wait_until(|| running(&bench.status_of(&[])));
+    let left = sockets();
+    assert!(left.len() == 3 || !cfg!(unix), "a coordinator and two workers listen: {left:?}");
+    #[cfg(target_os = "linux")]
+    assert_eq!(ports_of(killed.id()), 0, "a run listens on a port");
+    killed.kill().expect("it can be killed");
+    killed.wait().expect("it is dead");
+    assert_ends(&binary::run(&bench.engine, &["status", "--checkpoints", &chk]), 1, &["nobody could be asked"]);
+
+    let run = start();
+    wait_until(|| running(&bench.status_of(&[])));
+    let now = sockets();
+    assert!(now.len() == 3 && now.iter().all(|name| !left.contains(name)) || !cfg!(unix), "{left:?} then {now:?}");
+    assert_eq!(binary::run(&bench.engine, &["checkpoint", "--checkpoints", &chk]).code, Some(0));
+    let cancelled = binary::run(&bench.engine, &["cancel", "--checkpoints", &chk]);
+    assert!(cancelled.stdout.contains("the job is cancelled; chk-"), "{cancelled:?}");
+    assert_eq!(binary::finish(run).code, Some(1));
+    assert_eq!(sockets(), [""; 0], "a run that ends removes its sockets");
+    let over = binary::run(&bench.engine, &["cancel", "--checkpoints", &chk]);
+    assert_ends(&over, 1, &["nobody leads the job", "it is over"]);
+}
+
+/// Ports on which a process listens.
+#[cfg(target_os = "linux")]
+fn ports_of(process: u32) -> usize {
+    let links = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it runs").flatten();
+    let inodes = links.filter_map(|entry| {
+        let link = std::fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok()?;
+        Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    });
+    let mut tables = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).expect("a table");
+    tables += &std::fs::read_to_string(format!("/proc/{process}/net/tcp6")).unwrap_or_default();
+    let listening: Vec<&str> = tables.lines().filter(|line| line.contains(" 0A ")).collect();
+    inodes.filter(|inode| listening.iter().any(|line| line.split_whitespace().nth(9) == Some(inode))).count()
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if condition() {
+            return;
+        }
+        binary::pause(Duration::from_millis(50));
+    }
+    panic!("it never comes true");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_standby_is_passed_over_and_a_lost_answer_is_told_as_that() {
@@ -143,7 +217,9 @@ fn a_standby_is_passed_over_and_a_lost_answer_is_told_as_that() {
     let stopped = Command::new("kill").args(["-STOP", &worker.id().to_string()]).status().expect("kill is there");
     assert!(stopped.success());
     let addresses = format!("{leader},{standby}");
-    let client = binary::start(&bench.engine, &["checkpoint", "--coordinator", &addresses]);
+    let chk = bench.at("chk");
+    let ask = ["checkpoint", "--coordinator", &addresses, "--checkpoints", &chk];
+    let client = binary::start(&bench.engine, &ask);
     while bench.status(&leader)["pending"].as_array().is_none_or(Vec::is_empty) {
         binary::pause(Duration::from_millis(20));
     }
@@ -160,20 +236,27 @@ fn a_standby_is_passed_over_and_a_lost_answer_is_told_as_that() {
 }
 
 #[test]
-fn whoever_answers_with_something_else_leaves_the_outcome_unknown() {
+fn whoever_answers_with_something_else_is_asked_for_nothing() {
     let bench = Bench::new();
     let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = stranger.local_addr().expect("an address").to_string();
-    let ended = binary::run(&bench.engine, &["cancel", "--coordinator", &address, "--timeout", "300ms"]);
-    assert_ends(&ended, 5, &["nobody knows", &address, "no answer within 300ms"]);
-    let ended = binary::run(&bench.engine, &["status", "--coordinator", &address, "--silence", "300ms"]);
-    assert_ends(&ended, 1, &["nobody could be asked", "no sign of life for 300ms"]);
+    let secret = bench.at("secret");
+    std::fs::write(&secret, "at least sixteen bytes\n").expect("a file");
+    for what in ["cancel", "status"] {
+        let whom = ["--coordinator", &address, "--silence", "300ms", "--secret-file", &secret];
+        let ended = binary::run(&bench.engine, &[&[what][..], &whom].concat());
+        assert_ends(&ended, 1, &["nobody could be asked", &address, "no answer within 300 ms"]);
+    }
 }
 
 #[test]
 fn command_lines_that_make_no_sense_are_refused_by_name() {
     let bench = Bench::new();
     for what in ["checkpoint", "cancel", "status"] {
+        let ended = binary::run(&bench.engine, &[what, "--coordinator", "127.0.0.1:1"]);
+        assert_ends(&ended, 2, &["only members", "--checkpoints", "--secret-file"]);
+        let ended = binary::run(&bench.engine, &[what, "--checkpoints", &bench.at("nowhere")]);
+        assert_ends(&ended, 2, &["no job was started with checkpoints in", "nowhere"]);
         assert_eq!(binary::run(&bench.engine, &[what]).code, Some(2), "a client is told whom to ask");
         let ended = bench.ask(what, "nowhere");
         assert!(ended.code == Some(2) && ended.stderr.contains("--coordinator"), "{ended:?}");

@@ -15,6 +15,7 @@ pub mod exactly_once_output;
 pub mod exactly_once_state;
 pub mod external_output;
 pub mod ids_monotonic;
+pub mod members_only;
 pub mod no_orphans;
 pub mod one_live_owner;
 pub mod one_outcome;
@@ -44,6 +45,7 @@ pub const PROPERTIES: &[Property] = &[
     one_outcome::PROPERTY,
     completed_is_restorable::PROPERTY,
     retention::PROPERTY,
+    members_only::PROPERTY,
     client_answers::PROPERTY,
     clean_failure::PROPERTY,
     restart_policy::PROPERTY,

@@ -20,6 +20,7 @@
 //! | `one-outcome` | a triggered checkpoint completes or is aborted, once, and only what happened is notified | order rules O6, O9; FLINK-22494 |
 //! | `completed-is-restorable` | a retained completed checkpoint can be read back from storage at every instant | order rules O6, O7, O8 |
 //! | `retention` | as many checkpoints count as shall be retained, and the others go pointer first | order rule O8; FLINK-22014 |
+//! | `members-only` | only processes that know the secret of a job change what it does | Flink: SSL Setup (internal connectivity) |
 //! | `client-answers` | whoever asks something of a running job is answered once, and with what is durable | Flink: Checkpoints; order rule O6 |
 //! | `clean-failure` | a job fails only once its restarts are used up, durably, and then nothing follows | order rule O12; FLINK-31041, FLINK-25486 |
 //! | `restart-policy` | attempts follow failures as often, and as long after them, as the restart strategy says | Flink: Task Failure Recovery |

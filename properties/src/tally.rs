@@ -67,6 +67,9 @@ pub struct Clients {
     pub cancellations: u64,
     /// Jobs that were cancelled.
     pub cancelled: u64,
+    /// Peers that were hung up on because they are no members of the job.
+    #[serde(default)]
+    pub distrusted: u64,
 }
 
 impl Clients {
@@ -78,6 +81,7 @@ impl Clients {
             Event::AnswerHeard { answer: Answer::Declined(_) } => self.declined += 1,
             Event::AnswerLost { .. } => self.lost += 1,
             Event::RequestWithdrawn { .. } => self.withdrawn += 1,
+            Event::PeerDistrusted { .. } => self.distrusted += 1,
             _ => {}
         }
     }
@@ -90,6 +94,7 @@ impl Clients {
         self.withdrawn += other.withdrawn;
         self.cancellations += other.cancellations;
         self.cancelled += other.cancelled;
+        self.distrusted += other.distrusted;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The built-in subject: the jobs that come with the engine, run by its coordinator and workers as they are.
 
 mod client;
+mod stranger;
 
 use crate::plan::{InputShape, Plan};
 use crate::run::{GAVE_UP, Runner, Staging};
@@ -11,9 +12,10 @@ use cofferdam_engine::error::Reaction;
 use cofferdam_engine::graph::Job;
 use cofferdam_engine::ids::{ClientId, CoordinatorId, WorkerId};
 use cofferdam_engine::jobs::{self, BuiltIn, JobParameters};
-use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Listen, Rivalry, Start};
 use cofferdam_engine::runtime::mailbox::{Either, race};
 use cofferdam_engine::runtime::worker::{self, WorkerOptions};
+use cofferdam_engine::secret::Secret;
 use cofferdam_properties::Reference;
 use cofferdam_properties::external::Models;
 use cofferdam_properties::history::Process;
@@ -92,10 +94,18 @@ pub fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
     let workers = (0..plan.workers).map(WorkerId).map(worker);
     let clients = plan.clients.iter().zip(0..).map(|(client, number)| ProcessSpec {
         process: Process::Client(ClientId(number)),
-        main: client::main(client.clone(), addresses.clone(), over.clone()),
+        main: match client.stranger {
+            None => client::main(client.clone(), addresses.clone(), over.clone()),
+            Some(_) => stranger::main(client.clone(), job.graph.fingerprint(), addresses.clone(), over.clone()),
+        },
         on_error: OnError::StayDown,
     });
     coordinators.chain(workers).chain(clients).collect()
+}
+
+/// What members of a job know in this world.
+fn secret() -> Secret {
+    Secret::new(b"known to members of the job only".to_vec()).expect("it is long enough")
 }
 
 /// Where a coordinator listens.
@@ -113,13 +123,14 @@ fn coordinator_main(job: Job, plan: &Plan, id: CoordinatorId, over: Arc<AtomicBo
         // Whoever comes up again only leads on.
         let start = if submitted.swap(true, Ordering::Relaxed) { Start::Resume } else { Start::Submit };
         let options = CoordinatorOptions {
-            listen: address(id),
+            listen: Listen::At(address(id)),
             workers,
             start,
             rivalry: if lease.is_some() { Rivalry::Standby } else { Rivalry::Depose },
             lease: lease.unwrap_or(LEASE),
             ready: None,
             statistics: None,
+            secret: secret(),
         };
         Box::pin(async move {
             let end = coordinator::run(env, job, options).await;
@@ -148,8 +159,13 @@ const GRACE: Duration = Duration::from_secs(3);
 fn worker_main(job: Job, worker: WorkerId, coordinators: Vec<String>, over: Arc<AtomicBool>) -> Main {
     Arc::new(move |env: Env| {
         let (job, over) = (job.clone(), over.clone());
-        let options =
-            WorkerOptions { worker, coordinators: coordinators.clone(), listen: format!("{worker}:0"), announce: None };
+        let options = WorkerOptions {
+            worker,
+            coordinators: coordinators.clone(),
+            listen: format!("{worker}:0"),
+            announce: None,
+            secret: secret(),
+        };
         Box::pin(async move {
             let taken_down = taken_down(env.clone(), over);
             match race(Box::pin(worker::run(env, job, options)), Box::pin(taken_down)).await {

@@ -471,7 +471,6 @@ struct Cofferdam {
 }
 
 #[derive(Subcommand, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum AnyCommand {
     #[command(flatten)]
     Simulator(Command),

@@ -13,7 +13,7 @@ pub mod input;
 mod own;
 mod policy;
 
-pub use client::{Ask, Client};
+pub use client::{Ask, Client, Trick};
 pub use input::InputShape;
 pub use own::{Measured, OwnShape};
 pub use policy::Policy;
@@ -302,10 +302,13 @@ mod tests {
     #[test]
     fn enough_plans_ask_for_checkpoints_and_some_cancel() {
         let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
-        let wishing = |wish| {
-            let wishes = |plan: &&Plan| plan.clients.iter().flat_map(|client| &client.asks).any(|ask| ask.wish == wish);
-            plans.iter().filter(wishes).count()
+        let members = |plan: &Plan| {
+            let members = plan.clients.iter().filter(|client| client.stranger.is_none());
+            members.flat_map(|client| client.asks.clone()).collect::<Vec<_>>()
         };
+        let wishing = |wish| plans.iter().filter(|plan| members(plan).iter().any(|ask| ask.wish == wish)).count();
+        let strangers = plans.iter().filter(|plan| plan.clients.iter().any(|client| client.stranger.is_some())).count();
+        assert!((plans.len() / 20..plans.len() / 7).contains(&strangers), "{strangers}");
         assert!(wishing(Wish::Checkpoint) * 5 > plans.len() && wishing(Wish::Cancel) * 33 > plans.len());
         assert!(wishing(Wish::Status) > 0);
     }

@@ -132,4 +132,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0x121b_d17d_128c_f105;
+const GENERATOR_DIGEST: u64 = 0x49aa_9151_ad66_e3d9;

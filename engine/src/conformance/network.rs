@@ -12,6 +12,7 @@ pub async fn check(env: &Env, address: &str) {
     frames_arrive_whole_and_in_order(env, address).await;
     both_directions_are_independent(env, address).await;
     large_frames_pass(env, address).await;
+    a_frame_over_the_bound_is_malformed(env, address).await;
     a_slow_receiver_holds_up_the_sender_and_loses_nothing(env, address).await;
     a_receive_that_was_given_up_has_lost_nothing(env, address).await;
     dropping_a_connection_breaks_the_other_end(env, address).await;
@@ -80,6 +81,28 @@ async fn large_frames_pass(env: &Env, address: &str) {
         assert_eq!(far.receiver.receive().await, Ok(large));
     };
     both(env, send, receive).await;
+}
+
+async fn a_frame_over_the_bound_is_malformed(env: &Env, address: &str) {
+    let (mut near, mut far) = fresh_pair(env, address).await;
+    far.receiver.bound(100);
+    for bytes in [100, 101, 5, 70_000] {
+        near.sender.send(Bytes::from(vec![7; bytes])).await.expect("the connection stands");
+        let received = far.receiver.receive().await;
+        if bytes <= 100 {
+            assert_eq!(received.map(|frame| frame.len()), Ok(bytes), "a frame within the bound was changed or refused");
+            far.receiver.bound(if bytes == 5 { 70_000 } else { 100 });
+        } else if bytes == 101 {
+            assert!(
+                matches!(received, Err(NetworkError::Malformed(..))),
+                "101 bytes passed a bound of 100: {received:?}"
+            );
+            (near, far) = fresh_pair(env, address).await;
+            far.receiver.bound(100);
+        } else {
+            assert_eq!(received.map(|frame| frame.len()), Ok(bytes), "the bound was raised before this frame");
+        }
+    }
 }
 
 async fn a_slow_receiver_holds_up_the_sender_and_loses_nothing(env: &Env, address: &str) {

@@ -68,11 +68,14 @@ pub fn all() -> Vec<Sabotage> {
         panics("a receive loses its frame", Suite::Network, |env| with_network(env, NetworkFlaw::ForgetsWhenGivenUp)),
         panics("a frame comes after the break", Suite::Network, |env| with_network(env, NetworkFlaw::SpeaksAfterBreak)),
         hangs("a break is hidden", Suite::Network, |env| with_network(env, NetworkFlaw::HidesBreaks)),
+        panics("a bound is ignored", Suite::Network, |env| with_network(env, NetworkFlaw::IgnoresBounds)),
         panics("a port is shared", Suite::Network, |env| with_network(env, NetworkFlaw::SharesPorts)),
         panics("a pick is out of range", Suite::Schedule, |env| with_schedule(env, ScheduleFlaw::OutOfRange)),
         panics("a choice never comes up", Suite::Schedule, |env| with_schedule(env, ScheduleFlaw::NeverTheLast)),
         panics("choices are dealt in turn", Suite::Schedule, |env| with_schedule(env, ScheduleFlaw::InTurn)),
         panics("a token comes twice", Suite::Schedule, |env| with_schedule(env, ScheduleFlaw::RepeatsTokens)),
+        panics("a nonce comes twice", Suite::Schedule, |env| with_schedule(env, ScheduleFlaw::RepeatsNonces)),
+        panics("nonces are counted", Suite::Schedule, |env| with_schedule(env, ScheduleFlaw::CountsNonces)),
         hangs("a ring is lost", Suite::Spawner, |env| with_spawner(env, SpawnerFlaw::LosesRings)),
         panics("a ring comes twice", Suite::Spawner, |env| with_spawner(env, SpawnerFlaw::DoublesRings)),
         panics("aborts are ignored", Suite::Spawner, |env| with_spawner(env, SpawnerFlaw::IgnoresAborts)),
@@ -145,6 +148,8 @@ enum ScheduleFlaw {
     NeverTheLast,
     InTurn,
     RepeatsTokens,
+    RepeatsNonces,
+    CountsNonces,
 }
 
 struct CrookedSchedule {
@@ -163,7 +168,10 @@ impl Schedule for CrookedSchedule {
             ScheduleFlaw::OutOfRange if self.rarely.now() => choices,
             ScheduleFlaw::NeverTheLast => self.inner.pick(site, choices).min(choices.saturating_sub(2)),
             ScheduleFlaw::InTurn => (self.rarely.0.fetch_add(1, Ordering::Relaxed) % choices as u64) as usize,
-            ScheduleFlaw::OutOfRange | ScheduleFlaw::RepeatsTokens => self.inner.pick(site, choices),
+            ScheduleFlaw::OutOfRange
+            | ScheduleFlaw::RepeatsTokens
+            | ScheduleFlaw::RepeatsNonces
+            | ScheduleFlaw::CountsNonces => self.inner.pick(site, choices),
         }
     }
 
@@ -171,6 +179,18 @@ impl Schedule for CrookedSchedule {
         match self.flaw {
             ScheduleFlaw::RepeatsTokens if self.rarely.now() => 7,
             _ => self.inner.token(site),
+        }
+    }
+
+    fn nonce(&self, site: Site) -> [u8; 32] {
+        match self.flaw {
+            ScheduleFlaw::RepeatsNonces if self.rarely.now() => [7; 32],
+            ScheduleFlaw::CountsNonces => {
+                let mut nonce = [0; 32];
+                nonce[..8].copy_from_slice(&self.rarely.0.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+                nonce
+            }
+            _ => self.inner.nonce(site),
         }
     }
 }

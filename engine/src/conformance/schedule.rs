@@ -8,6 +8,7 @@ pub fn check(env: &Env) {
     every_choice_comes_up(env);
     sites_that_take_turns_do_not_starve_each_other(env);
     tokens_are_never_drawn_twice(env);
+    nonces_are_never_drawn_twice_and_no_bit_of_them_is_fixed(env);
 }
 
 fn every_choice_comes_up(env: &Env) {
@@ -36,4 +37,15 @@ fn sites_that_take_turns_do_not_starve_each_other(env: &Env) {
 fn tokens_are_never_drawn_twice(env: &Env) {
     let tokens: BTreeSet<u64> = (0..1_000).map(|_| env.schedule.token(Site::new("conformance", 2))).collect();
     assert_eq!(tokens.len(), 1_000, "a token was drawn twice");
+}
+
+/// What nobody can predict cannot be tested; what somebody could is noticed here if it repeats or stands still.
+fn nonces_are_never_drawn_twice_and_no_bit_of_them_is_fixed(env: &Env) {
+    let draw = |n: u64| env.schedule.nonce(Site::new("conformance", n % 3));
+    let nonces: BTreeSet<[u8; 32]> = (0..1_000).map(draw).collect();
+    assert_eq!(nonces.len(), 1_000, "a nonce was drawn twice");
+    for bit in 0..256 {
+        let ones = nonces.iter().filter(|nonce| nonce[bit / 8] >> (bit % 8) & 1 == 1).count();
+        assert!((350..650).contains(&ones), "bit {bit} was set in {ones} of 1,000 nonces");
+    }
 }

@@ -211,6 +211,9 @@ impl Schedule for World {
     fn token(&self, _site: Site) -> u64 {
         7
     }
+    fn nonce(&self, _site: Site) -> [u8; 32] {
+        unreachable!("the data plane does not use the network")
+    }
 }
 
 impl Network for World {

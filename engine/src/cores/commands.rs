@@ -125,7 +125,11 @@ impl Commands {
 
     fn judge(&mut self, command: &ToWorker) -> Result<(), Violation> {
         match command {
-            ToWorker::Refused { .. } | ToWorker::Standby | ToWorker::Heartbeat | ToWorker::JobDone => Ok(()),
+            ToWorker::Refused { .. }
+            | ToWorker::Standby
+            | ToWorker::Occupied
+            | ToWorker::Heartbeat
+            | ToWorker::JobDone => Ok(()),
             ToWorker::Welcome { generation } => match self.generation.replace(*generation) {
                 None => Ok(()),
                 Some(_) => Err(Violation::WelcomedTwice),

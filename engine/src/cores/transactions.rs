@@ -31,6 +31,7 @@ impl Completion {
             ToWorker::Completed { checkpoint, .. } => Some(Self(*checkpoint)),
             ToWorker::Welcome { .. }
             | ToWorker::Standby
+            | ToWorker::Occupied
             | ToWorker::Refused { .. }
             | ToWorker::Heartbeat
             | ToWorker::Deploy(_)

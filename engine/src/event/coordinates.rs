@@ -25,7 +25,9 @@ names! {
     LeaseExpired => "lease_expired",
     Deposed => "deposed",
     WorkerRegistered => "worker_registered",
+    WorkerWaits => "worker_waits",
     WorkerRefused => "worker_refused",
+    PeerDistrusted => "peer_distrusted",
     ReportRejected => "report_rejected",
     WorkerLost => "worker_lost",
     CommandRejected => "command_rejected",
@@ -138,7 +140,8 @@ impl Event {
             Self::JobCancelled { checkpoint } => *checkpoint,
             Self::Restored { checkpoint, .. } => *checkpoint,
             any_of!(
-                LeadershipTaken LeaseExpired WorkerRefused ReportRejected Deposed WorkerRegistered WorkerLost
+                LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
+                WorkerWaits WorkerLost
                 CommandRejected CoordinatorLost AttemptRunning AttemptFailed RestartScheduled LinkFailed
                 DeleteStarted DeleteFailed RequestReceived RequestAnswered RequestWithdrawn WishSent AnswerHeard
                 AnswerLost StatisticsKept JobFailed ClosedReceived SourceEmitted Consumed EndReceived InputEnded
@@ -182,7 +185,8 @@ impl Event {
             | Self::SubtaskFinished { subtask, .. }
             | Self::SubtaskFailed { subtask, .. } => Some(*subtask),
             any_of!(
-                LeadershipTaken LeaseExpired WorkerRefused ReportRejected Deposed WorkerRegistered WorkerLost
+                LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
+                WorkerWaits WorkerLost
                 CommandRejected CoordinatorLost RestoreRead AttemptDeployed AttemptRunning AttemptFailed
                 RestartScheduled LinkFailed CheckpointTriggered TriggerSent ManifestStarted ManifestWritten
                 CompletionStarted CompletionDurable CheckpointAborted NotifySent CheckpointSubsumed DeleteStarted
@@ -238,7 +242,8 @@ impl Event {
             | Self::SubtaskFailed { attempt, .. }
             | Self::AttemptCancelled { attempt, .. } => Some(*attempt),
             any_of!(
-                LeadershipTaken LeaseExpired WorkerRefused Deposed WorkerRegistered WorkerLost CommandRejected
+                LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted Deposed WorkerRegistered
+                WorkerWaits WorkerLost CommandRejected
                 CoordinatorLost ManifestStarted ManifestWritten CompletionStarted CompletionDurable
                 CheckpointAborted CheckpointSubsumed DeleteStarted DeleteFailed RequestReceived RequestAnswered
                 RequestWithdrawn WishSent AnswerHeard AnswerLost StatisticsKept JobFinished JobCancelled JobFailed

@@ -1,28 +1,36 @@
 //! `checkpoint`, `cancel` and `status`: what may be wanted of a job that runs, wherever it runs.
 //!
-//! Every address is tried in turn until one leads. Nothing but the port is needed: neither the job's folders nor its options.
+//! Every address is tried in turn until one leads. A client proves to know the secret of the job, which lies in the checkpoint
+//! folder or in a file that is named; of the folder the client also learns where the leader listens. Nothing else is needed.
 //! A request whose answer was lost is reported as that, with an exit code of its own: it may have been fulfilled.
 
 use super::exit::Exit;
+use super::folders::fetch;
 use super::options::host_and_port;
 use super::out;
 use super::policy::positive_duration;
+use super::secrets;
+use crate::cores::lease::Standing;
+use crate::error::{Error, Result};
 use crate::messages::client::{Answer, JobState, JobStatus, Wish};
 use crate::os::mount::Mounts;
 use crate::os::trace::TracingTrace;
+use crate::persist::sign::{self, Sign};
 use crate::persist::slot::Ended;
 use crate::runtime::client::{ClientOptions, NoReply, Reply, ask};
+use crate::secret::Secret;
 use clap::Args;
 use indicatif::HumanBytes;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const CHECKPOINT_HELP: &str = "\
 Examples:
-  checkpoint --coordinator 127.0.0.1:6123
-  checkpoint --coordinator 127.0.0.1:6123,127.0.0.1:6124 --timeout 1m
+  checkpoint --checkpoints chk
+  checkpoint --coordinator 127.0.0.1:6123,127.0.0.1:6124 --secret-file secret --timeout 1m
 
 Waits until the checkpoint is durable. It is triggered after the request arrived, and before any periodic one.
 
@@ -30,8 +38,8 @@ Exit codes: 0 durable, 1 there is none and will be none, or nobody leads, 2 wron
 
 pub(super) const CANCEL_HELP: &str = "\
 Examples:
-  cancel --coordinator 127.0.0.1:6123
-  cancel --coordinator 127.0.0.1:6123,127.0.0.1:6124
+  cancel --checkpoints chk
+  cancel --coordinator 127.0.0.1:6123,127.0.0.1:6124 --secret-file secret
 
 Waits until the end of the job is durable. Its checkpoints stay if it was started with --retain on-cancellation or always:
 then the same job, started again, goes on from the newest.
@@ -40,17 +48,23 @@ Exit codes: 0 cancelled, 1 it had ended otherwise, or nobody leads, 2 wrong usag
 
 pub(super) const STATUS_HELP: &str = "\
 Examples:
-  status --coordinator 127.0.0.1:6123
-  status --coordinator 127.0.0.1:6123,127.0.0.1:6124 --json | jq .state
+  status --checkpoints chk
+  status --coordinator 127.0.0.1:6123,127.0.0.1:6124 --secret-file secret --json | jq .state
 
 Exit codes: 0 told, 1 nobody leads, 2 wrong usage";
 
 /// Options of `checkpoint` and `cancel`.
 #[derive(Args, Clone, Debug)]
 pub struct ClientArgs {
+    /// The checkpoints of the job, which say where its coordinator listens, and hold its secret
+    #[arg(long, value_name = "DIR", required_unless_present = "coordinator")]
+    checkpoints: Option<PathBuf>,
     /// Where coordinators listen, separated by commas
-    #[arg(long, value_name = "HOST:PORT,…", required = true, value_delimiter = ',', value_parser = host_and_port)]
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', value_parser = host_and_port)]
     coordinator: Vec<String>,
+    /// The secret of the job, if it was started with this option
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// Wait no longer than this for the answer
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = positive_duration)]
     timeout: Duration,
@@ -67,6 +81,46 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl ClientArgs {
+    /// Where to ask.
+    fn coordinators(&self) -> Result<Vec<String>> {
+        match &self.checkpoints {
+            Some(checkpoints) if self.coordinator.is_empty() => Ok(vec![leader(checkpoints)?]),
+            Some(_) | None => Ok(self.coordinator.clone()),
+        }
+    }
+
+    fn secret(&self) -> Result<Secret> {
+        match (&self.secret_file, &self.checkpoints) {
+            (Some(file), checkpoints) => secrets::of(Some(file), checkpoints.as_deref().unwrap_or(Path::new(""))),
+            (None, Some(checkpoints)) => secrets::known(checkpoints)?.ok_or_else(|| {
+                Error::give_up(format!(
+                    "no job was started with checkpoints in {}: it has no secret",
+                    checkpoints.display()
+                ))
+            }),
+            (None, None) => Err(Error::give_up(
+                "only members of a job may ask: say --checkpoints, or --secret-file if the job was started with it",
+            )),
+        }
+    }
+}
+
+/// Where the leader listens that showed the last sign of life beside these checkpoints.
+fn leader(checkpoints: &Path) -> Result<String> {
+    let folder = checkpoints.display();
+    if !checkpoints.is_dir() {
+        return Err(Error::give_up(format!("checkpoints {folder} is not a folder")));
+    }
+    let bytes = fetch(checkpoints, sign::PATH)?;
+    let sign = bytes.ok_or_else(|| Error::give_up(format!("no coordinator has shown a sign of life in {folder}")))?;
+    let sign = Sign::decode(&sign).map_err(|error| error.while_doing(format_args!("checkpoints {folder}")))?;
+    match sign.standing {
+        Standing::Leads => Ok(sign.address),
+        Standing::Resigned => Err(Error::give_up(format!("nobody leads the job of {folder}: it is over"))),
+    }
 }
 
 /// Has a checkpoint taken.
@@ -117,8 +171,18 @@ pub fn status(args: &StatusArgs) -> Exit {
 }
 
 fn request(args: &ClientArgs, wish: Wish, on_reply: impl FnOnce(Reply) -> Exit) -> Exit {
-    let options =
-        ClientOptions { coordinators: args.coordinator.clone(), wish, patience: args.timeout, silence: args.silence };
+    let secret = match args.secret() {
+        Ok(secret) => secret,
+        Err(error) => {
+            complain(format_args!("{error}"));
+            return Exit::Usage;
+        }
+    };
+    let coordinators = match args.coordinators() {
+        Ok(found) => found,
+        Err(error) => return complain(format_args!("{error}")),
+    };
+    let options = ClientOptions { coordinators, wish, patience: args.timeout, silence: args.silence, secret };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return complain(format_args!("cannot start the runtime: {e}")),

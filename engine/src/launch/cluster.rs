@@ -5,13 +5,15 @@
 //! 2. Coordinators watch each other through the checkpoint folder; workers are told the addresses of all of them.
 //! 3. A coordinator prints the address that it listens on, alone on the first line of standard output.
 //!
-//! There is no authentication: whoever reaches a port can take part in the job. That is why everything listens on loopback
-//! unless told otherwise, and warns when told so.
+//! 4. All of them know one secret ([`secrets`](super::secrets)), and prove it on each connection before anything else is said.
+//!    Listening beyond loopback needs a secret that the user has chosen.
+//!
+//! There is no encryption: who can read along on the network between the processes reads the records.
 
 use super::exit::Exit;
 use super::fit;
 use super::host::{Outcome, host};
-use super::options::{RunArgs, host_and_port};
+use super::options::{LOOPBACK, RunArgs, host_and_port};
 use super::out;
 use super::policy::positive_duration;
 use super::run;
@@ -22,11 +24,11 @@ use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
 use crate::os::mount::Mounts;
-use crate::runtime::coordinator::{self, CoordinatorOptions, Rivalry, Start};
+use crate::runtime::coordinator::{self, CoordinatorOptions, Listen, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
+use crate::secret::Secret;
 use clap::Args;
-use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -77,7 +79,7 @@ pub struct WorkerArgs {
     /// Where coordinators listen, separated by commas
     #[arg(long, value_name = "HOST:PORT,…", required = true, value_delimiter = ',', value_parser = host_and_port)]
     join: Vec<String>,
-    /// Which worker this is, from 0; of two processes that say the same the later one takes the place of the earlier
+    /// Which worker this is, from 0; of two processes that say the same the later one waits until the earlier is lost
     #[arg(long, value_name = "N")]
     id: u16,
     /// Where other workers reach this one, if that is not where it listens
@@ -98,7 +100,7 @@ const HEARTBEATS: u32 = 10;
 
 /// Coordinates a job until it is over.
 pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
-    let (job, mounts) = match prepare(&args.run, &args.pace, jobs) {
+    let (job, mounts, secret) = match prepare(&args.run, &args.pace, jobs) {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
@@ -108,7 +110,7 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
     }
     let rivalry = if args.standby { Rivalry::Standby } else { Rivalry::Await };
     let start = if args.standby { Start::Resume } else { Start::Submit };
-    let (listen, workers, lease) = (args.run.listen.clone(), args.run.workers, args.lease);
+    let (listen, workers, lease) = (Listen::At(listen(&args.run)), args.run.workers, args.lease);
     let part = Part::Coordinator { workers: usize::from(workers) };
     let (graph, told) = (job.graph.clone(), Arc::new(OnceLock::new()));
     let newest = told.clone();
@@ -117,7 +119,7 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
             let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
             let (statistics, mut posted) = Mailbox::new(&env, Site::new("coordinator.statistics", 0));
             let (ready, statistics) = (Some(ready), Some(statistics));
-            let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready, statistics };
+            let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready, statistics, secret };
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,
@@ -141,15 +143,16 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
 
 /// Works for a job until it is over.
 pub fn work(args: &WorkerArgs, jobs: &[BuiltIn]) -> Exit {
-    let (job, mounts) = match prepare(&args.run, &args.pace, jobs) {
+    let (job, mounts, secret) = match prepare(&args.run, &args.pace, jobs) {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
     let options = WorkerOptions {
         worker: WorkerId(args.id),
         coordinators: args.join.clone(),
-        listen: args.run.listen.clone(),
+        listen: listen(&args.run),
         announce: args.announce.clone(),
+        secret,
     };
     let hosted =
         host(mounts, Part::Worker, |env: Env| Box::pin(worker::run(args.run.outside(env, jobs), job, options)));
@@ -176,43 +179,21 @@ pub fn work(args: &WorkerArgs, jobs: &[BuiltIn]) -> Exit {
     }
 }
 
-/// The job and its folders, or the exit of a command line that is wrong.
-fn prepare(args: &RunArgs, pace: &PaceArgs, jobs: &[BuiltIn]) -> Result<(Job, Mounts), Exit> {
+fn listen(args: &RunArgs) -> String {
+    args.listen.clone().unwrap_or_else(|| LOOPBACK.to_owned())
+}
+
+/// The job, its folders and its secret, or the exit of a command line that is wrong.
+fn prepare(args: &RunArgs, pace: &PaceArgs, jobs: &[BuiltIn]) -> Result<(Job, Mounts, Secret), Exit> {
     let prepared = args.prepare(jobs).and_then(|(job, folders)| {
         let mounts = folders.share(&job.graph.name)?;
-        Ok((job, mounts))
+        Ok((job, mounts, args.secret()?))
     });
-    let (mut job, mounts) = prepared.map_err(|error| {
+    let (mut job, mounts, secret) = prepared.map_err(|error| {
         out::complain(format_args!("error: {error}"));
         Exit::Usage
     })?;
     job.config.heartbeat_timeout = pace.silence;
     job.config.heartbeat_interval = pace.silence / HEARTBEATS;
-    if reaches_out(&args.listen) {
-        out::complain(format_args!(
-            "warning: whoever reaches {} can take part in the job: there is no authentication",
-            args.listen
-        ));
-    }
-    Ok((job, mounts))
-}
-
-/// Whether listening there lets other machines in. A name that cannot be resolved will be refused by whoever listens.
-fn reaches_out(address: &str) -> bool {
-    let outside = |ip: IpAddr| !ip.is_loopback();
-    address.to_socket_addrs().is_ok_and(|mut found| found.any(|socket| outside(socket.ip())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_stays_inside() {
-        for (address, outside) in
-            [("127.0.0.1:0", false), ("[::1]:80", false), ("0.0.0.0:0", true), ("10.1.2.3:9", true)]
-        {
-            assert_eq!(reaches_out(address), outside, "{address}");
-        }
-    }
+    Ok((job, mounts, secret))
 }

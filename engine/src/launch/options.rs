@@ -2,12 +2,15 @@
 
 use super::folders::Folders;
 use super::policy::{PolicyArgs, positive_duration};
+use super::secrets;
 use crate::door::Env;
 use crate::error::{Error, Result};
 use crate::graph::Job;
 use crate::jobs::{BuiltIn, JobParameters};
 use crate::os::external::Clients;
+use crate::secret::Secret;
 use clap::Args;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,9 +48,14 @@ pub struct RunArgs {
     /// Workers to spread the subtasks over
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: u16,
-    /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_and_port)]
-    pub listen: String,
+    /// Where to listen; port 0 picks a free one. Otherwise a coordinator and a worker listen on 127.0.0.1:0, and `run` on a
+    /// socket that only this user can reach
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub listen: Option<String>,
+    /// What every process of the job and every client knows, and nobody else: at least 16 bytes. Without this option a secret
+    /// is drawn and kept with the checkpoints, and who can read that is a member of the job
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
     /// Records that each subtask of a generated source makes
     #[arg(long, value_name = "N")]
     pub records: Option<u64>,
@@ -58,6 +66,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub pace: Option<Duration>,
 }
+
+/// Where a process listens that was not told.
+pub(super) const LOOPBACK: &str = "127.0.0.1:0";
 
 pub(super) fn host_and_port(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
@@ -72,6 +83,16 @@ impl RunArgs {
         let found = jobs.iter().find(|job| job.name == self.job);
         let clients = found.map_or_else(Clients::default, |job| (job.clients)());
         Env { externals: Arc::new(clients), ..env }
+    }
+
+    /// What members of the job know. Draws it if need be: the checkpoint folder must be there.
+    pub(super) fn secret(&self) -> Result<Secret> {
+        if let Some(listen) = self.listen.as_ref().filter(|listen| self.secret_file.is_none() && reaches_out(listen)) {
+            return Err(Error::give_up(format!(
+                "--listen {listen} lets other machines in: say --secret-file, with the same secret for every process of the job"
+            )));
+        }
+        secrets::of(self.secret_file.as_deref(), &self.checkpoints)
     }
 
     /// The job that the options ask for, and its folders.
@@ -100,5 +121,25 @@ impl RunArgs {
         let folders =
             Folders { input: self.input.clone(), output: self.output.clone(), checkpoints: self.checkpoints.clone() };
         Ok(((found.build)(&parameters)?, folders))
+    }
+}
+
+/// Whether listening there lets other machines in. A name that cannot be resolved will be refused by whoever listens.
+fn reaches_out(address: &str) -> bool {
+    let outside = |ip: IpAddr| !ip.is_loopback();
+    address.to_socket_addrs().is_ok_and(|mut found| found.any(|socket| outside(socket.ip())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_stays_inside() {
+        for (address, outside) in
+            [("127.0.0.1:0", false), ("[::1]:80", false), ("0.0.0.0:0", true), ("10.1.2.3:9", true)]
+        {
+            assert_eq!(reaches_out(address), outside, "{address}");
+        }
     }
 }

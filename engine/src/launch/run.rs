@@ -1,8 +1,9 @@
-//! `run`: coordinator and workers as tasks of this one process, talking TCP as they would between machines.
+//! `run`: coordinator and workers as tasks of this one process, talking through sockets as they would between machines.
 //!
 //! 1. Check the command line ([`options`](super::options)) and the folders ([`folders`](super::folders)); nothing has
 //!    happened yet.
-//! 2. Start the coordinator; once it says where it listens, start the workers.
+//! 2. Start the coordinator; once it leads and says where it listens, start the workers. Unless told otherwise that is a socket
+//!    that only this user can reach (`rendezvous`): clients find it through the checkpoints.
 //! 3. Wait for the coordinator to end ([`host`] shows progress, and watches for panics and the user).
 //!
 //! Stopping at any moment is safe, gently or by `kill -9`: the next run goes on from the latest completed checkpoint.
@@ -11,8 +12,10 @@
 use super::exit::Exit;
 use super::fit;
 use super::host::{Outcome, host};
-use super::options::RunArgs;
+use super::options::{LOOPBACK, RunArgs};
 use super::out;
+#[cfg(unix)]
+use super::rendezvous::{self, Rendezvous};
 use super::show::{Part, summary, undeleted};
 use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Env, Site};
@@ -21,9 +24,10 @@ use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::jobs::BuiltIn;
 use crate::os::trace::Progress;
-use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Rivalry, Start};
+use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Listen, Rivalry, Start};
 use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
+use crate::secret::Secret;
 use indicatif::{HumanCount, HumanDuration};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -46,20 +50,95 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
             return Exit::Usage;
         }
     };
+    let secret = match args.secret() {
+        Ok(secret) => secret,
+        Err(error) => {
+            out::complain(format_args!("error: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let meeting = match Meeting::of(args) {
+        Ok(meeting) => meeting,
+        Err(error) => {
+            out::complain(format_args!("error: {error}"));
+            return Exit::Failed;
+        }
+    };
     let (own, graph) = (args.clone(), job.graph.clone());
     let told = Arc::new(OnceLock::new());
     let statistics = told.clone();
+    let place = meeting.clone();
     let work = |env| -> BoxFuture<'static, _> {
         let env = args.outside(env, jobs);
-        Box::pin(async move { lead_and_work(&env, job, &own, &statistics).await })
+        Box::pin(async move { lead_and_work(&env, job, &own, (secret, place), &statistics).await })
     };
     let hosted = host(mounts, Part::Whole, work);
+    meeting.close();
     let exit = conclude(args, &hosted.progress, hosted.outcome, hosted.took);
     if let Some(statistics) = told.get().filter(|statistics| statistics.counts().triggered > 0) {
         out::say(summary(statistics, &graph));
     }
     undeleted(&hosted.progress.course()).into_iter().for_each(out::say);
     exit
+}
+
+/// Where the parts of a run and its clients meet.
+#[derive(Clone)]
+enum Meeting {
+    /// At a port.
+    Port(String),
+    /// In a private folder; and where in it, once the coordinator leads.
+    #[cfg(unix)]
+    Private(Rendezvous, Arc<OnceLock<String>>),
+}
+
+impl Meeting {
+    fn of(args: &RunArgs) -> Result<Self> {
+        match &args.listen {
+            Some(listen) => Ok(Self::Port(listen.clone())),
+            #[cfg(unix)]
+            None => Ok(Self::Private(Rendezvous::open(&args.checkpoints)?, Arc::default())),
+            #[cfg(not(unix))]
+            None => Ok(Self::Port(LOOPBACK.to_owned())),
+        }
+    }
+
+    fn listen(&self) -> Listen {
+        match self {
+            Self::Port(address) => Listen::At(address.clone()),
+            #[cfg(unix)]
+            Self::Private(rendezvous, _) => Listen::OnceLeading { prefix: rendezvous.prefix() },
+        }
+    }
+
+    fn of_worker(&self, coordinator: &str, worker: u16) -> String {
+        match self {
+            Self::Port(_) => LOOPBACK.to_owned(),
+            #[cfg(unix)]
+            Self::Private(..) => rendezvous::of_worker(coordinator, worker),
+        }
+    }
+
+    /// The coordinator leads and listens.
+    fn opened(&self, coordinator: &str) {
+        match self {
+            Self::Port(_) => {}
+            #[cfg(unix)]
+            Self::Private(rendezvous, address) => {
+                rendezvous.sweep(coordinator);
+                address.set(coordinator.to_owned()).expect("a run has one coordinator");
+            }
+        }
+    }
+
+    /// The run is over, however it ended.
+    fn close(&self) {
+        match self {
+            Self::Port(_) => {}
+            #[cfg(unix)]
+            Self::Private(rendezvous, address) => address.get().into_iter().for_each(|own| rendezvous.close(own)),
+        }
+    }
 }
 
 /// What the tasks of a run say when they end.
@@ -69,18 +148,25 @@ enum Ended {
 }
 
 /// Leaves the statistics of its checkpoints in `told` when the coordinator ends.
-async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, told: &OnceLock<Statistics>) -> Result<JobEnd> {
+async fn lead_and_work(
+    env: &Env,
+    job: Job,
+    args: &RunArgs,
+    (secret, meeting): (Secret, Meeting),
+    told: &OnceLock<Statistics>,
+) -> Result<JobEnd> {
     let (statistics, mut posted) = Mailbox::new(env, Site::new("run.statistics", 0));
     let (ended, mut mailbox) = Mailbox::new(env, Site::new("run", 0));
     let (ready, mut listening) = Mailbox::new(env, Site::new("run.listening", 0));
     let options = CoordinatorOptions {
-        listen: args.listen.clone(),
+        listen: meeting.listen(),
         workers: args.workers,
         start: Start::Submit,
         rivalry: Rivalry::Depose,
         lease: LEASE,
         ready: Some(ready),
         statistics: Some(statistics),
+        secret: secret.clone(),
     };
     let leading = coordinator::run(env.clone(), job.clone(), options);
     let reply = ended.clone();
@@ -91,12 +177,14 @@ async fn lead_and_work(env: &Env, job: Job, args: &RunArgs, told: &OnceLock<Stat
         Either::First(Ended::Worker(_)) => unreachable!("no worker has been started"),
         Either::Second(address) => address,
     };
+    meeting.opened(&coordinator);
     for worker in (0..args.workers).map(WorkerId) {
         let options = WorkerOptions {
             worker,
             coordinators: vec![coordinator.clone()],
-            listen: "127.0.0.1:0".to_owned(),
+            listen: meeting.of_worker(&coordinator, worker.0),
             announce: None,
+            secret: secret.clone(),
         };
         let working = worker::run(env.clone(), job.clone(), options);
         let reply = ended.clone();

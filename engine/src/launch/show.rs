@@ -6,6 +6,7 @@ use crate::graph::JobGraph;
 use crate::os::trace::{Completed, Course, Progress};
 use crate::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub struct Show {
     aborts_shown: u64,
     last_abort_line: Option<Duration>,
     refusals_shown: u64,
+    notices_shown: BTreeSet<String>,
     last_waiting: Option<String>,
 }
 
@@ -66,6 +68,7 @@ impl Show {
             aborts_shown: 0,
             last_abort_line: None,
             refusals_shown: 0,
+            notices_shown: BTreeSet::new(),
             last_waiting: None,
         }
     }
@@ -123,6 +126,16 @@ impl Show {
             self.refusals_shown = course.refusals;
             let _ = writeln!(self.log_writer(), "refused a worker: {reason}");
         }
+        self.tell_notices(course);
+    }
+
+    /// Says once what is noticed about other processes.
+    fn tell_notices(&mut self, course: Course) {
+        let mut out = self.log_writer();
+        for notice in course.notices.difference(&self.notices_shown) {
+            let _ = writeln!(out, "{notice}");
+        }
+        self.notices_shown = course.notices;
     }
 
     /// Says at once whom a coordinator begins to wait for.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! client                              coordinator
-//!   | -- Ask(wish) -----------------------> |   the first frame of a connection, and the only wish of it
+//!   | <- Opening, Challenge, Response ----> |   both are members of the job ([`super::handshake`])
+//!   | -- Ask(wish) -----------------------> |   the first frame behind it, and the only wish of a connection
 //!   | <------------------------ Heartbeat -- |   while the answer is not known
 //!   | -- Heartbeat -----------------------> |   one for each: a client that is gone is forgotten
 //!   | <---------- Answer, Status, Standby -- |   once; the client hangs up

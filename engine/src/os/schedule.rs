@@ -1,6 +1,8 @@
 //! Free choices in production: spread evenly, without a lock.
 
 use crate::door::{Schedule, Site};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Draws choices from a counter, mixed with the site. A plain round-robin on a shared counter would starve: two
@@ -27,5 +29,11 @@ impl Schedule for SpreadSchedule {
 
     fn token(&self, _: Site) -> u64 {
         rand::random()
+    }
+
+    fn nonce(&self, site: Site) -> [u8; 32] {
+        let mut bits = [0; 32];
+        SysRng.try_fill_bytes(&mut bits).unwrap_or_else(|e| panic!("no randomness for {site:?}: {e}"));
+        bits
     }
 }

@@ -39,6 +39,9 @@ pub struct Progress {
     course: Mutex<Course>,
 }
 
+/// Notices that are kept: a stranger may think of ever new ones.
+const NOTICES_MAX: usize = 8;
+
 /// What happened to the job as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
@@ -68,6 +71,10 @@ pub struct Course {
     pub refusals: u64,
     /// Why the last one of them was.
     pub last_refusal: Option<String>,
+    /// Peers that proved to be no members of the job.
+    pub distrusts: u64,
+    /// What people should know of the processes around this one, newest last; few, however often it happens.
+    pub notices: BTreeSet<String>,
     /// Objects of former checkpoints that could not be deleted.
     pub deletions_failed: u64,
     /// Why the first of them could not.
@@ -124,6 +131,18 @@ impl Progress {
                 course.refusals += 1;
                 course.last_refusal = Some(format!("{worker} {cause}"));
             }),
+            Event::PeerDistrusted { peer, cause } => change(&|course| {
+                course.distrusts += 1;
+                // One line for each kind of stranger: a flood of them must not become a flood of lines.
+                if course.notices.len() < NOTICES_MAX && !course.notices.iter().any(|notice| notice.ends_with(cause)) {
+                    course.notices.insert(format!("hung up on {peer}: {cause}"));
+                }
+            }),
+            Event::WorkerWaits { worker } => change(&|course| {
+                course.notices.insert(format!(
+                    "another process is {worker} already: the later one waits, and takes its place when it is lost"
+                ));
+            }),
             Event::DeleteFailed { cause, .. } => change(&|course| {
                 course.deletions_failed += 1;
                 course.first_undeleted.get_or_insert_with(|| cause.clone());
@@ -168,6 +187,8 @@ fn log(event: &Event) {
         E::CommandRejected { cause, .. } => {
             warn!(target: "cofferdam", "rejected a message of the coordinator: {cause}")
         }
+        E::PeerDistrusted { peer, cause } => warn!(target: "cofferdam", "hung up on {peer}: {cause}"),
+        E::WorkerWaits { worker } => warn!(target: "cofferdam", "another process is {worker} already: one waits"),
         E::WorkerLost { worker } => warn!(target: "cofferdam", "{worker} is lost"),
         E::AttemptDeployed { attempt, restore: Some(checkpoint) } => {
             info!(target: "cofferdam", "attempt {attempt} starts from {checkpoint}");

@@ -1,19 +1,21 @@
 //! A client: asks the coordinator that leads for one thing, and says what has become of it.
 //!
-//! 1. Dial one address after the other; say the wish in the first frame. A standby says that it does not lead: then the next.
+//! 1. Dial one address after the other; say the wish once both have proved to be members of the job. A standby says that it does not lead: then the next.
 //! 2. Answer each heartbeat until the answer comes. Silence counts as death, in both directions.
 //! 3. Once the wish was sent, only an answer says what came of it. A connection that ends without one leaves the outcome
 //!    *unknown*, and nobody else is asked: the wish may have been fulfilled.
 //!
 //! Owns: one connection at a time. Not handled: asking again; whoever knows that asking twice does no harm may do so.
 
-use super::dial::dial;
+use super::dial::{DialError, dial};
 use super::mailbox::{Either, race};
 use crate::door::{Connection, Env, NetworkError};
 use crate::error::{Error, Reaction};
 use crate::event::Event;
 use crate::messages::client::{Answer, JobStatus, ToClient, Wish};
+use crate::messages::handshake::Claim;
 use crate::messages::{ToCoordinator, decode, encode};
+use crate::secret::Secret;
 use std::time::Duration;
 
 /// How a client asks.
@@ -27,6 +29,8 @@ pub struct ClientOptions {
     pub patience: Duration,
     /// Silence of a coordinator after which it counts as dead.
     pub silence: Duration,
+    /// What members of the job know.
+    pub secret: Secret,
 }
 
 /// What the leader said.
@@ -61,10 +65,14 @@ pub async fn ask(env: &Env, options: &ClientOptions) -> Result<Reply, NoReply> {
     assert!(!options.coordinators.is_empty(), "a client has somebody to ask");
     let mut unheard = Vec::new();
     for address in &options.coordinators {
-        let connection = match dial(env, address, options.silence).await {
+        let connection = match dial(env, address, options.silence, &options.secret, Claim::Client).await {
             Ok(connection) => connection,
-            Err(error) => {
+            Err(DialError::Network(error)) => {
                 unheard.push(error.to_string());
+                continue;
+            }
+            Err(error @ DialError::Distrusted(_)) => {
+                unheard.push(format!("{address}: {error}"));
                 continue;
             }
         };

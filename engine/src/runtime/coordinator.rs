@@ -2,12 +2,12 @@
 //! waits (a connection, a storage request) is a task of its own that posts what it learned.
 //!
 //! ```text
-//! acceptor ─┐                     ┌─> writer of a connection
+//! gate     ─┐                     ┌─> writer of a connection
 //! readers  ─┼─> Mailbox<Input> ─> Leader ─> storage request ─┐
 //! alarm    ─┘        ^            └──────────────────────────┘
 //! ```
 //!
-//! 1. Listen. Unless told to lead at once, watch the leader's sign of life until it expires (`standby`); and again, if
+//! 1. Listen, unless that begins with the leadership ([`Listen`]). Unless told to lead at once, watch the leader's sign of life until it expires (`standby`); and again, if
 //!    somebody else was faster.
 //! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
 //!    left alone: the workers that still look for a coordinator are told (`farewell`), and that is all.
@@ -22,13 +22,14 @@
 mod connections;
 mod farewell;
 mod leader;
+mod reception;
 mod requests;
 mod standby;
 
 use crate::cores::completed::{Completed, Effect};
 use crate::cores::lease::Beat;
 use crate::cores::statistics::Statistics;
-use crate::door::{Connection, Env, Listener, NetworkError, Site, StorageError};
+use crate::door::{Env, NetworkError, Site, StorageError};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
@@ -38,20 +39,22 @@ use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use crate::runtime::patience;
+use crate::secret::Secret;
 use bytes::Bytes;
 use farewell::Farewell;
+use reception::{Member, Port, Reception};
 use requests::Requests;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use crate::cores::completed::Start;
 pub use crate::cores::failover::ConnectionId;
+pub use reception::Listen;
 
 /// How a coordinator runs.
 pub struct CoordinatorOptions {
-    /// The address to listen on for workers.
-    pub listen: String,
+    /// Where to listen for workers and clients.
+    pub listen: Listen,
     /// How many workers the job needs.
     pub workers: u16,
     /// Whether it submits the job, or comes to lead on what others have begun.
@@ -64,6 +67,8 @@ pub struct CoordinatorOptions {
     pub ready: Option<Postbox<String>>,
     /// Gets the statistics of each leadership when it ends.
     pub statistics: Option<Postbox<Statistics>>,
+    /// What members of the job know.
+    pub secret: Secret,
 }
 
 /// What a coordinator does about others on the same storage.
@@ -99,8 +104,8 @@ pub enum JobEnd {
 
 /// Everything that can happen to a coordinator.
 enum Input {
-    /// A connection came in.
-    Accepted(Connection),
+    /// A member has connected.
+    Accepted(Member),
     /// No more connections will.
     NotListening(NetworkError),
     /// A frame arrived.
@@ -129,38 +134,18 @@ enum Input {
     SignWritten,
 }
 
-/// Where connections go: the mailbox of whatever this process is at the moment.
-#[derive(Clone)]
-struct Reception {
-    inbox: Arc<Mutex<Postbox<Input>>>,
-}
-
-impl Reception {
-    fn lead_to(&self, inbox: Postbox<Input>) {
-        *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) = inbox;
-    }
-
-    fn post(&self, input: Input) {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).post(input);
-    }
-}
-
 /// Runs the coordinator of `job` until the job is over or somebody newer leads.
 ///
 /// Errors by [`Reaction`]: `Fenced`, deposed; `GiveUp` and `Corrupt`, the job has failed for good; `Restart`, storage or
 /// network kept this process from its work, and another try may succeed.
 pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobEnd> {
     let env = patience::bounded(env, job.config.storage_timeout);
-    let listening = env.network.listen(options.listen.clone()).await;
-    let listener = listening.map_err(|error| Error::give_up(error.to_string()))?;
-    if let Some(ready) = &options.ready {
-        ready.post(listener.address());
-    }
-    let (inbox, _) = Mailbox::new(&env, Site::new("coordinator.reception", 0));
-    let reception = Reception { inbox: Arc::new(Mutex::new(inbox)) };
-    let address = listener.address();
-    let task = Box::pin(accept(env.clone(), listener, reception.clone()));
-    let acceptor = env.spawner.spawn(Site::new("coordinator.acceptor", 0), task);
+    let (secret, ready) = (options.secret.clone(), options.ready.clone());
+    let reception = Reception::new(&env, secret, job.config.heartbeat_timeout, ready);
+    let port = match &options.listen {
+        Listen::At(address) => Some(reception.open(address.clone()).await?),
+        Listen::OnceLeading { .. } => None,
+    };
     let mut start = options.start;
     let mut leader = None;
     let end = loop {
@@ -173,7 +158,7 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
                 Err(error) => break Err(error),
             },
         };
-        let led = lead(&env, &job, &options, claim, &address, &reception).await;
+        let led = lead(&env, &job, &options, claim, port.as_ref(), &reception).await;
         // Whatever was said meanwhile was said by others.
         start = Start::Resume;
         match (led, options.rivalry) {
@@ -182,7 +167,7 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
             (Led::Ended(end), Rivalry::Depose | Rivalry::Await | Rivalry::Standby) => break end,
         }
     };
-    acceptor.abort();
+    drop(port);
     end
 }
 
@@ -200,7 +185,7 @@ async fn lead(
     job: &Job,
     options: &CoordinatorOptions,
     claim: Completed,
-    address: &str,
+    port: Option<&Port>,
     reception: &Reception,
 ) -> Led {
     let (inbox, mut mailbox) = Mailbox::new(env, Site::new("coordinator", 0));
@@ -213,9 +198,11 @@ async fn lead(
             // The predecessor may have died between writing this and saying it.
             env.emit(over.announcement());
             let how = over.how.clone();
-            let mut farewell = Farewell::new(env, job, over, options.workers, inbox);
-            early.into_iter().for_each(|connection| farewell.on_accepted(connection));
-            farewell.tell(&mut mailbox).await;
+            if port.is_some() {
+                let mut farewell = Farewell::new(env, job, over, options.workers, inbox);
+                early.into_iter().for_each(|member| farewell.on_accepted(member));
+                farewell.tell(&mut mailbox).await;
+            }
             return Led::Ended(match how {
                 Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
                 Ended::Failed { cause } => Err(Error::give_up(cause)),
@@ -225,9 +212,17 @@ async fn lead(
         Ok(Leadership::Elsewhere { leader }) => return Led::GaveWay { leader },
         Err(error) => return Led::Ended(Err(error)),
     };
+    let opened = match &options.listen {
+        Listen::At(_) => None,
+        Listen::OnceLeading { prefix } => match reception.open(format!("{prefix}-{}", store.generation())).await {
+            Ok(port) => Some(port),
+            Err(error) => return Led::Ended(Err(error)),
+        },
+    };
+    let address = opened.as_ref().or(port).expect("a leader listens").address.clone();
     let beat = Beat::new(env.clock.now(), options.lease);
-    let mut leader = leader::Leader::new(requests, job.clone(), options.workers, store, beat, address.to_owned());
-    early.into_iter().for_each(|connection| leader.on_accepted(connection));
+    let mut leader = leader::Leader::new(requests, job.clone(), options.workers, store, beat, address);
+    early.into_iter().for_each(|member| leader.on_accepted(member));
     let end = leader.lead(&mut mailbox).await;
     leader.disconnect();
     if let Some(statistics) = &options.statistics {
@@ -278,7 +273,7 @@ async fn take_leadership(
     mut store: Completed,
     requests: &mut Requests,
     mailbox: &mut Mailbox<Input>,
-    early: &mut Vec<Connection>,
+    early: &mut Vec<Member>,
 ) -> Result<Leadership> {
     let mut out = Vec::new();
     store.start(&mut out);
@@ -307,7 +302,7 @@ async fn take_leadership(
             Input::LogListed(reply) => store.on_listed(reply, &mut out),
             Input::SlotRead(number, reply) => store.on_read(number, reply, &mut out),
             Input::SlotCreated(number, reply) => store.on_created(number, reply, &mut out),
-            Input::Accepted(connection) if early.len() < EARLY_MAX => early.push(connection),
+            Input::Accepted(member) if early.len() < EARLY_MAX => early.push(member),
             Input::Accepted(_) => {}
             Input::NotListening(error) => return Err(Error::restart(format!("cannot accept workers: {error}"))),
             Input::Message(..)
@@ -322,28 +317,6 @@ async fn take_leadership(
             | Input::Freed(_)
             | Input::Discarded
             | Input::SignWritten => panic!("only the log was asked for"),
-        }
-    }
-}
-
-/// Failed accepts in a row after which the port counts as lost.
-const ACCEPT_TRIES: u32 = 10;
-
-async fn accept(env: Env, mut listener: Box<dyn Listener>, reception: Reception) {
-    let mut tries = 0;
-    loop {
-        match listener.accept().await {
-            Ok(connection) => {
-                tries = 0;
-                reception.post(Input::Accepted(connection));
-            }
-            Err(error) => {
-                tries += 1;
-                if tries == ACCEPT_TRIES {
-                    return reception.post(Input::NotListening(error));
-                }
-                env.sleep(crate::cores::backoff::backoff(tries)).await;
-            }
         }
     }
 }

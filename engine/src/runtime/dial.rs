@@ -1,15 +1,82 @@
-//! Connecting with a limit: the door's `connect` may take for ever, a caller may not.
+//! Dialling: connecting to a member of the job, with a limit. The door's `connect` may take for ever, a caller may not; and
+//! what answers may be anybody, until it has proved to be a member.
 
+use super::gate::introduce;
 use super::mailbox::{Either, race};
-use crate::door::{Connection, Env, NetworkError};
+use crate::cores::handshake::Distrust;
+use crate::door::{Connection, Env, NetworkError, Site};
+use crate::error::Error;
+use crate::event::Event;
+use crate::ids::lane;
+use crate::messages::handshake::Claim;
+use crate::secret::Secret;
+use std::fmt;
 use std::time::Duration;
 
-/// Connects, or gives up after `limit`.
-pub async fn dial(env: &Env, address: &str, limit: Duration) -> Result<Connection, NetworkError> {
-    match race(env.network.connect(address.to_owned()), env.sleep(limit)).await {
-        Either::First(connected) => connected,
+/// Why there is no connection to a member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DialError {
+    /// None came up, or it broke.
+    Network(NetworkError),
+    /// Who answers is no member.
+    Distrusted(Distrust),
+}
+
+/// Connects to `address`, where a member of the job is expected, or gives up after `limit`.
+pub async fn dial(
+    env: &Env,
+    address: &str,
+    limit: Duration,
+    secret: &Secret,
+    claim: Claim,
+) -> Result<Connection, DialError> {
+    let meet = async {
+        let mut connection = env.network.connect(address.to_owned()).await?;
+        introduce(env, &mut connection, secret, claim, site(claim)).await?;
+        Ok(connection)
+    };
+    let met = match race(Box::pin(meet), env.sleep(limit)).await {
+        Either::First(met) => met,
         Either::Second(()) => {
-            Err(NetworkError::Refused(address.to_owned(), format!("no answer within {} ms", limit.as_millis())))
+            let why = format!("no answer within {} ms", limit.as_millis());
+            Err(NetworkError::Refused(address.to_owned(), why).into())
+        }
+    };
+    if let Err(DialError::Distrusted(why)) = &met {
+        env.emit(Event::PeerDistrusted { peer: address.to_owned(), cause: why.to_string() });
+    }
+    met
+}
+
+/// Where the nonce of a handshake is drawn.
+fn site(claim: Claim) -> Site {
+    match claim {
+        Claim::Worker(worker) => Site::new("dial.coordinator", u64::from(worker.0)),
+        Claim::Client => Site::new("dial.client", 0),
+        Claim::Link { from, to, .. } => Site::new("dial.link", lane(from.0, to.0, 0, 0)),
+    }
+}
+
+impl From<NetworkError> for DialError {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(error)
+    }
+}
+
+impl From<DialError> for Error {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Network(error) => error.into(),
+            DialError::Distrusted(_) => Self::restart(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(error) => error.fmt(f),
+            Self::Distrusted(why) => write!(f, "the process there is not trusted: {why}"),
         }
     }
 }

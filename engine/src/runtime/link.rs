@@ -4,11 +4,12 @@
 //! ```text
 //! producer's worker                                        consumer's worker
 //!   subtask → queue ┐                                    ┌→ queue → subtask
-//!   subtask → queue ┴→ writer ── Hello, Element … ──→ reader ┘       │ batch taken
-//!                      reader ←──────── Credits ──── writer ←────────┘
+//!   subtask → queue ┴→ writer ──── Element … ──────→ reader ┘       │ batch taken
+//!                      reader ←── Ready, Credits … ── writer ←───────┘
 //! ```
 //!
-//! 1. The producing side connects and says [`Frame::Hello`] with its attempt; a consumer of another attempt hangs up.
+//! 1. The producing side connects, and claims in the handshake ([`crate::cores::handshake`]) to bring the elements of an
+//!    attempt. A consumer says [`Frame::Ready`] once it runs that attempt, and hangs up if it never will. Nothing is sent before.
 //! 2. Elements carry the channel's own numbers. A gap, or an element or credit that no right peer sends then, ends the link
 //!    ([`crate::cores::links`]).
 //! 3. A batch is sent only with credit: one for every batch the consumer's queue may still take. Events need none. A batch too
@@ -26,12 +27,14 @@ mod outgoing;
 pub use incoming::{IncomingLane, SharedBarriers, read_elements, write_credits};
 pub use outgoing::{OutgoingLane, carry};
 
-use super::dial::dial;
+use super::dial::{DialError, dial};
 use crate::door::{BoxFuture, Connection, Env, FRAME_BYTES_MAX, FrameReceiver};
 use crate::element::Barrier;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, ChannelId, CheckpointId, WorkerId};
-use crate::messages::{decode, encode};
+use crate::messages::decode;
+use crate::messages::handshake::Claim;
+use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -40,13 +43,8 @@ use std::time::Duration;
 /// What crosses a link.
 #[derive(Serialize, Deserialize)]
 pub enum Frame {
-    /// The first frame, from the producing side.
-    Hello {
-        /// The attempt whose elements follow.
-        attempt: Attempt,
-        /// The producing worker.
-        from: WorkerId,
-    },
+    /// The first frame, from the consuming side: it runs the attempt.
+    Ready,
     /// One element of one channel.
     Element {
         /// Which channel.
@@ -92,21 +90,15 @@ impl Pace {
     }
 }
 
-/// Connects to a consumer's worker and introduces the attempt.
-pub async fn open(env: &Env, address: &str, limit: Duration, attempt: Attempt, from: WorkerId) -> Result<Connection> {
-    let mut connection = dial(env, address, limit).await?;
-    connection.sender.send(encode(&Frame::Hello { attempt, from })).await?;
-    Ok(connection)
-}
-
-/// Reads the introduction of a connecting worker.
-pub async fn greet(connection: &mut Connection) -> Result<(Attempt, WorkerId)> {
-    match decode(&connection.receiver.receive().await?)? {
-        Frame::Hello { attempt, from } => Ok((attempt, from)),
-        Frame::Element { .. } | Frame::Credits(_) | Frame::KeepAlive => {
-            Err(Error::restart(format!("{} sent data before its introduction", connection.peer)))
-        }
-    }
+/// Connects the producing worker `from` to the consuming one.
+pub async fn open(
+    env: &Env,
+    address: &str,
+    limit: Duration,
+    secret: &Secret,
+    (attempt, from, to): (Attempt, WorkerId, WorkerId),
+) -> Result<Connection, DialError> {
+    dial(env, address, limit, secret, Claim::Link { attempt, from, to }).await
 }
 
 /// Receives frames, and notices when none comes for too long.
@@ -139,7 +131,7 @@ impl Listening {
                     self.heard = true;
                     match decode(&frame?)? {
                         Frame::KeepAlive => {}
-                        frame @ (Frame::Hello { .. } | Frame::Element { .. } | Frame::Credits(_)) => return Ok(frame),
+                        frame @ (Frame::Ready | Frame::Element { .. } | Frame::Credits(_)) => return Ok(frame),
                     }
                 }
                 None if std::mem::replace(&mut self.heard, false) => self.alarm = self.env.sleep(self.patience),

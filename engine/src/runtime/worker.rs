@@ -1,7 +1,7 @@
 //! A worker process: hosts the subtasks that the coordinator places here (Flink's TaskManager).
 //!
 //! 1. Listen for data, connect to a coordinator, register; again after a pause, with the next address, for as long as it
-//!    takes to find one that leads.
+//!    takes to find one that leads. Who listens at an address and does not know the secret is passed over.
 //! 2. On `Deploy`: cancel whatever older attempt runs, build channels, subtasks and links (`attempt`).
 //! 3. Pass triggers, completions and aborts to the subtasks, and their reports to the coordinator.
 //! 4. A lost or silent coordinator cancels the attempt: only a living leader may let a job run.
@@ -15,19 +15,23 @@
 mod attempt;
 
 use super::dial::dial;
-use super::link;
+use super::gate::Gate;
 use super::mailbox::{Either, Mailbox, Postbox, race};
 use super::patience;
 use crate::cores::commands::{Commands, Verdict};
+use crate::cores::early_links::{EarlyLinks, Effect, LinkId};
+use crate::cores::handshake::Entrance;
 use crate::door::{BoxFuture, Connection, Env, Listener, Site, TaskHandle, Time};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, WorkerId};
+use crate::messages::handshake::Claim;
 use crate::messages::{Deployment, PROTOCOL_VERSION, ToCoordinator, ToWorker, decode, encode};
+use crate::secret::Secret;
 use attempt::RunningAttempt;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -42,6 +46,8 @@ pub struct WorkerOptions {
     pub listen: String,
     /// Where other workers reach this one, if that is not where it listens.
     pub announce: Option<String>,
+    /// What members of the job know.
+    pub secret: Secret,
 }
 
 /// What the loop waits for.
@@ -50,17 +56,17 @@ enum Input {
     Message { session: u64, message: ToWorker },
     /// The coordinator's connection is over.
     CoordinatorLost { session: u64, cause: Error },
-    /// Another worker introduced itself.
-    Peer { attempt: Attempt, from: WorkerId, connection: Connection },
+    /// A link has arrived from another worker.
+    Link { attempt: Attempt, from: WorkerId, connection: Connection },
+    /// A link that was held has been called.
+    LinkCalled { link: LinkId, attempt: Attempt, from: WorkerId, connection: Connection },
+    /// The peer of a link that was held is gone, or waited for too long.
+    LinkGone { link: LinkId },
     /// A link of an attempt is over.
     LinkBroken { attempt: Attempt, cause: Error },
 }
 
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// Peers that are being asked who they are; one more and the oldest, most likely done long ago, is given up.
-const GREETINGS_MAX: usize = 256;
-/// Peers that introduced themselves before their attempt was deployed here.
-const EARLY_PEERS_MAX: usize = 1024;
 
 /// Runs a worker until the job is done. Errors: the coordinator refused it, or it cannot listen.
 pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
@@ -71,10 +77,14 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
     let (reports, reported) = Mailbox::new(&env, site("reports", &options));
     assert!(!options.coordinators.is_empty(), "a worker has a coordinator to look for");
     let data_address = options.announce.clone().unwrap_or_else(|| listener.address());
-    let acceptor = env.spawner.spawn(
-        site("accept", &options),
-        Box::pin(accept(env.clone(), listener, inputs.clone(), job.config.heartbeat_timeout)),
-    );
+    let gate = Gate {
+        env: env.clone(),
+        secret: options.secret.clone(),
+        entrance: Entrance::Worker(options.worker),
+        patience: job.config.heartbeat_timeout,
+    };
+    let accepting = Box::pin(accept(gate, listener, inputs.clone()));
+    let acceptor = env.spawner.spawn(site("accept", &options), accepting);
     let mut worker = Worker {
         commands: Commands::new(options.worker, &job.graph),
         incarnation: env.schedule.token(site("worker.incarnation", &options)),
@@ -88,8 +98,9 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
         reported,
         session: 0,
         attempt: None,
-        newest: Attempt::default(),
-        early_peers: Vec::new(),
+        links: 0,
+        early: EarlyLinks::default(),
+        held: BTreeMap::new(),
     };
     let ended = worker.serve().await;
     worker.cancel();
@@ -117,9 +128,16 @@ struct Worker {
     /// What coordinators may say.
     commands: Commands,
     attempt: Option<RunningAttempt>,
-    /// The newest attempt ever deployed here; older ones are history.
-    newest: Attempt,
-    early_peers: Vec<(Attempt, WorkerId, Connection)>,
+    /// Links that have arrived.
+    links: u64,
+    early: EarlyLinks,
+    held: BTreeMap<LinkId, HeldLink>,
+}
+
+/// A link that waits for its attempt.
+struct HeldLink {
+    call: Postbox<()>,
+    task: Box<dyn TaskHandle>,
 }
 
 /// One registration with the coordinator.
@@ -134,8 +152,9 @@ impl Worker {
     async fn serve(&mut self) -> Result<()> {
         for turn in 0.. {
             let limit = self.job.config.heartbeat_timeout;
-            let coordinator = &self.options.coordinators[turn % self.options.coordinators.len()];
-            let Ok(connection) = dial(&self.env, coordinator, limit).await else {
+            let WorkerOptions { worker, coordinators, secret, .. } = &self.options;
+            let coordinator = &coordinators[turn % coordinators.len()];
+            let Ok(connection) = dial(&self.env, coordinator, limit, secret, Claim::Worker(*worker)).await else {
                 self.env.sleep(RECONNECT_PAUSE).await;
                 continue;
             };
@@ -246,7 +265,15 @@ impl Worker {
                 return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost));
             }
             Input::Message { .. } | Input::CoordinatorLost { .. } => {}
-            Input::Peer { attempt, from, connection } => self.on_peer(attempt, from, connection),
+            Input::Link { attempt, from, connection } => self.on_link(attempt, from, connection),
+            Input::LinkCalled { link, attempt, from, connection } => {
+                self.held.remove(&link);
+                self.attach(attempt, from, connection);
+            }
+            Input::LinkGone { link } => {
+                self.held.remove(&link);
+                self.early.on_gone(link);
+            }
             Input::LinkBroken { attempt, cause } => {
                 if self.attempt.as_ref().is_some_and(|running| running.id() == attempt) {
                     let worker = self.options.worker;
@@ -264,6 +291,7 @@ impl Worker {
         }
         match message {
             ToWorker::Welcome { .. } | ToWorker::Heartbeat => {}
+            ToWorker::Occupied => self.env.emit(Event::WorkerWaits { worker: self.options.worker }),
             ToWorker::Standby => return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost)),
             ToWorker::Refused { reason } => return Err(Error::give_up(reason)),
             ToWorker::Deploy(deployment) => self.deploy(deployment),
@@ -295,33 +323,64 @@ impl Worker {
 
     fn deploy(&mut self, deployment: Deployment) {
         let attempt = deployment.attempt;
-        if attempt <= self.newest {
+        if attempt <= self.early.newest() {
             return;
         }
         self.cancel();
-        self.newest = attempt;
-        let me = self.options.worker;
-        let mut running =
-            RunningAttempt::start(&self.env, &self.job, me, &deployment, self.reports.clone(), self.inputs.clone());
-        for (of, from, connection) in std::mem::take(&mut self.early_peers) {
-            if of == attempt {
-                running.attach(from, connection);
-            } else if of > attempt {
-                self.early_peers.push((of, from, connection));
-            }
-        }
-        self.attempt = Some(running);
+        let me = (self.options.worker, self.options.secret.clone());
+        let (reports, inputs) = (self.reports.clone(), self.inputs.clone());
+        self.attempt = Some(RunningAttempt::start(&self.env, &self.job, me, &deployment, reports, inputs));
+        let mut out = Vec::new();
+        self.early.on_deployed(attempt, &mut out);
+        out.into_iter().for_each(|effect| self.perform(effect, None));
     }
 
-    fn on_peer(&mut self, attempt: Attempt, from: WorkerId, connection: Connection) {
-        match &mut self.attempt {
-            Some(running) if running.id() == attempt => running.attach(from, connection),
-            Some(_) | None => {
-                if attempt > self.newest && self.early_peers.len() < EARLY_PEERS_MAX {
-                    self.early_peers.push((attempt, from, connection));
-                }
-            }
+    fn on_link(&mut self, attempt: Attempt, from: WorkerId, connection: Connection) {
+        self.links += 1;
+        let mut out = Vec::new();
+        self.early.on_arrived(LinkId(self.links), attempt, from, &mut out);
+        let mut arrived = Some((attempt, from, connection));
+        for effect in out {
+            let this = if matches!(effect, Effect::Attach | Effect::Hold { .. }) { arrived.take() } else { None };
+            self.perform(effect, this);
         }
+    }
+
+    fn perform(&mut self, effect: Effect, arrived: Option<(Attempt, WorkerId, Connection)>) {
+        match (effect, arrived) {
+            (Effect::Attach, Some((attempt, from, connection))) => self.attach(attempt, from, connection),
+            (Effect::Hold { link }, Some((attempt, from, connection))) => self.hold(link, attempt, from, connection),
+            (Effect::Attach | Effect::Hold { .. }, None) => panic!("only a link that arrives is attached or held"),
+            // Its connection is dropped here.
+            (Effect::Refuse, _) => {}
+            (Effect::Call { link }, _) => self.held.get(&link).into_iter().for_each(|held| held.call.post(())),
+            (Effect::Release { link }, _) => self.held.remove(&link).into_iter().for_each(|held| held.task.abort()),
+        }
+    }
+
+    fn attach(&mut self, attempt: Attempt, from: WorkerId, connection: Connection) {
+        if let Some(running) = self.attempt.as_mut().filter(|running| running.id() == attempt) {
+            running.attach(from, connection);
+        }
+    }
+
+    /// Keeps a link whose attempt is not deployed here yet: until it is called, its peer hangs up, or the peer must have given
+    /// up waiting.
+    fn hold(&mut self, link: LinkId, attempt: Attempt, from: WorkerId, mut connection: Connection) {
+        let at = Site::new("link-early", link.0);
+        let (call, mut called) = Mailbox::new(&self.env, at);
+        let (inputs, limit) = (self.inputs.clone(), self.env.sleep(self.job.config.heartbeat_timeout * 2));
+        let wait = async move {
+            // Nothing is sent on a link before it is called: whatever comes is its end.
+            let gone = Box::pin(race(connection.receiver.receive(), limit));
+            let woken = race(Box::pin(called.take()), gone).await;
+            match woken {
+                Either::First(()) => inputs.post(Input::LinkCalled { link, attempt, from, connection }),
+                Either::Second(_) => inputs.post(Input::LinkGone { link }),
+            }
+        };
+        let task = self.env.spawner.spawn(at, Box::pin(wait));
+        self.held.insert(link, HeldLink { call, task });
     }
 
     fn cancel(&mut self) {
@@ -337,27 +396,15 @@ enum SessionEnd {
     CoordinatorLost,
 }
 
-/// Accepts other workers; each introduces itself in a task of its own, so that a silent one holds up nobody, and not for ever.
-async fn accept(env: Env, mut listener: Box<dyn Listener>, inputs: Postbox<Input>, patience: Duration) {
-    let mut count = 0;
-    let mut greeting: VecDeque<Box<dyn TaskHandle>> = VecDeque::new();
+/// Accepts links of other workers, for as long as this worker lives.
+async fn accept(gate: Gate, mut listener: Box<dyn Listener>, inputs: Postbox<Input>) {
     loop {
-        let Ok(mut connection) = listener.accept().await else {
-            env.sleep(RECONNECT_PAUSE).await;
-            continue;
-        };
-        count += 1;
         let inputs = inputs.clone();
-        let silence = env.sleep(patience);
-        let greet = async move {
-            let greeted = race(Box::pin(link::greet(&mut connection)), silence).await;
-            if let Either::First(Ok((attempt, from))) = greeted {
-                inputs.post(Input::Peer { attempt, from, connection });
-            }
+        let admit = move |connection, claim| {
+            let Claim::Link { attempt, from, .. } = claim else { panic!("a worker lets links in, not {claim}") };
+            inputs.post(Input::Link { attempt, from, connection });
         };
-        greeting.push_back(env.spawner.spawn(Site::new("greet", count), Box::pin(greet)));
-        if greeting.len() > GREETINGS_MAX {
-            greeting.pop_front().expect("there are many").abort();
-        }
+        gate.keep(&mut *listener, admit).await;
+        gate.env.sleep(RECONNECT_PAUSE).await;
     }
 }

@@ -132,6 +132,10 @@ impl Schedule for First {
     fn token(&self, _: Site) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
+
+    fn nonce(&self, site: Site) -> [u8; 32] {
+        panic!("nothing is dialled at {site:?} when a subtask is executed again")
+    }
 }
 
 /// Does nothing, whatever it is asked for.

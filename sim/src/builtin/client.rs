@@ -1,6 +1,6 @@
 //! A client of a built-in job: asks for what its plan says, when it says so.
 
-use super::taken_down;
+use super::{secret, taken_down};
 use crate::plan::{Ask, Client};
 use crate::world::Main;
 use cofferdam_engine::door::Env;
@@ -36,7 +36,8 @@ async fn ask_all(env: Env, client: Client, coordinators: Vec<String>) {
     for Ask { at_ms, wish, patience_ms } in client.asks {
         env.clock.sleep_until(started + Duration::from_millis(at_ms)).await;
         let patience = Duration::from_millis(patience_ms);
-        let options = ClientOptions { coordinators: coordinators.clone(), wish, patience, silence: SILENCE };
+        let (coordinators, secret) = (coordinators.clone(), secret());
+        let options = ClientOptions { coordinators, wish, patience, silence: SILENCE, secret };
         let mut tries = 1;
         while wants_again(wish, &ask(&env, &options).await, tries) {
             env.sleep(AGAIN_AFTER).await;

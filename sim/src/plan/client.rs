@@ -9,6 +9,37 @@ use std::fmt;
 pub struct Client {
     /// In the order in which they are asked for.
     pub asks: Vec<Ask>,
+    /// It does not know the secret of the job, and tries to get what it wants by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stranger: Option<Trick>,
+}
+
+/// What a stranger tries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trick {
+    /// Asks at once, without a handshake.
+    Bypasses,
+    /// Answers the challenge with a proof that it made of another secret, and asks.
+    Forges,
+    /// Answers the challenge with the proof that came with it, and asks.
+    Reflects,
+    /// Forges, and registers as a worker that does not exist.
+    Registers,
+    /// Holds more connections than are borne.
+    Floods,
+}
+
+impl fmt::Display for Trick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bypasses => "without a handshake",
+            Self::Forges => "with a forged proof",
+            Self::Reflects => "with a reflected proof",
+            Self::Registers => "as a worker, with a forged proof",
+            Self::Floods => "on many connections",
+        })
+    }
 }
 
 /// One wish. Times are virtual milliseconds.
@@ -28,6 +59,9 @@ impl fmt::Display for Client {
         for (n, Ask { at_ms, wish, patience_ms }) in self.asks.iter().enumerate() {
             let comma = if n > 0 { ", " } else { "" };
             write!(f, "{comma}{wish} at {at_ms} ms for {patience_ms} ms")?;
+        }
+        if let Some(trick) = self.stranger {
+            write!(f, ", a stranger, {trick}")?;
         }
         Ok(())
     }

@@ -99,7 +99,11 @@ fn connection(door: &Arc<Door>, end: ConnectionEnd, peer: String) -> Connection 
     Connection {
         peer,
         sender: Box::new(Sender(HalfOfEnd { door: door.clone(), end })),
-        receiver: Box::new(Receiver(HalfOfEnd { door: door.clone(), end })),
+        receiver: Box::new(Receiver {
+            half: HalfOfEnd { door: door.clone(), end },
+            bytes_max: FRAME_BYTES_MAX,
+            over: None,
+        }),
     }
 }
 
@@ -209,18 +213,30 @@ impl Drop for Send<'_> {
     }
 }
 
-struct Receiver(HalfOfEnd);
+struct Receiver {
+    half: HalfOfEnd,
+    bytes_max: usize,
+    /// A frame was malformed: there are no more.
+    over: Option<NetworkError>,
+}
 
 impl FrameReceiver for Receiver {
     fn receive(&mut self) -> BoxFuture<'_, Result<Bytes, NetworkError>> {
-        let half = &self.0;
-        Box::pin(poll_fn(|context| {
+        let Self { half, bytes_max, over } = self;
+        Box::pin(poll_fn(move |context| {
             if half.door.is_fenced() {
                 return Poll::Pending;
+            }
+            if let Some(error) = over {
+                return Poll::Ready(Err(error.clone()));
             }
             let world = &half.door.world;
             let mut state = world.lock();
             match state.receive_frame(world, half.end) {
+                Some(Ok(frame)) if frame.len() > *bytes_max => {
+                    let what = format!("a frame of {} bytes, where {bytes_max} are allowed", frame.len());
+                    Poll::Ready(Err(over.insert(NetworkError::Malformed(state.network.peer(half.end), what)).clone()))
+                }
                 Some(received) => Poll::Ready(received),
                 None => {
                     register(state.network.receive_waiter(half.end), context);
@@ -228,5 +244,9 @@ impl FrameReceiver for Receiver {
                 }
             }
         }))
+    }
+
+    fn bound(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
     }
 }

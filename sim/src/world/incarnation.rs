@@ -233,6 +233,16 @@ impl Schedule for Port {
         let occurrence = self.door.world.lock().count(self.door.index, Domain::Token, identity(site));
         self.door.world.keyed.draw(Domain::Token, (self.door.key, site), occurrence)
     }
+
+    fn nonce(&self, site: Site) -> [u8; 32] {
+        let occurrence = self.door.world.lock().count(self.door.index, Domain::Nonce, identity(site));
+        let word = |nth: u64| self.door.world.keyed.draw(Domain::Nonce, (self.door.key, site, nth), occurrence);
+        let mut nonce = [0; 32];
+        for (bytes, nth) in nonce.chunks_exact_mut(8).zip(0..) {
+            bytes.copy_from_slice(&word(nth).to_le_bytes());
+        }
+        nonce
+    }
 }
 
 impl Port {

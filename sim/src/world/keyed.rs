@@ -24,6 +24,7 @@ pub enum Domain {
     Start,
     Favour,
     ShortRead,
+    Nonce,
 }
 
 /// The source of all randomness of a world.

@@ -17,6 +17,7 @@ pub(super) enum NetworkFlaw {
     SpeaksAfterBreak,
     HidesBreaks,
     SharesPorts,
+    IgnoresBounds,
 }
 
 /// The frame that suffers.
@@ -118,7 +119,8 @@ impl CrookedReceiver {
             NetworkFlaw::ForgetsWhenGivenUp
             | NetworkFlaw::SpeaksAfterBreak
             | NetworkFlaw::HidesBreaks
-            | NetworkFlaw::SharesPorts => frame,
+            | NetworkFlaw::SharesPorts
+            | NetworkFlaw::IgnoresBounds => frame,
         })
     }
 }
@@ -149,5 +151,11 @@ impl FrameReceiver for CrookedReceiver {
                 (Err(error), _) => Err(error),
             }
         })
+    }
+
+    fn bound(&mut self, bytes_max: usize) {
+        if !matches!(self.flawed.flaw, NetworkFlaw::IgnoresBounds) {
+            self.inner.bound(bytes_max);
+        }
     }
 }

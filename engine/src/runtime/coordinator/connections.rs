@@ -1,6 +1,6 @@
-//! The open connections of a coordinator: a reader and a writer task each, heartbeats out, silence noticed.
+//! The open connections of a coordinator, all of members: a reader and a writer task each, heartbeats out, silence noticed.
 //!
-//! Of a connection that has not said who it is one frame is read, and there are never many of them. Of a client's connection
+//! Of a connection that has not registered or asked one frame is read, and there are never many of them. Of a client's connection
 //! each further frame is read when the one before has been dealt with: only a worker can fill the mailbox.
 //!
 //! A connection ends when either task reports it broken, when nothing was heard for the heartbeat timeout (a half-open
@@ -8,22 +8,22 @@
 //!
 //! Owns: frames on their way out. Does not own: who a worker's newest connection is ([`crate::cores::failover`]).
 
-use super::{ConnectionId, Input};
+use super::{ConnectionId, Input, Member};
 use crate::config::JobConfig;
 use crate::cores::checkpointing::REQUESTS_MAX;
 use crate::door::{Connection, Env, FrameReceiver, FrameSender, Site, TaskHandle, Time};
 use crate::error::Reaction;
 use crate::ids::WorkerId;
 use crate::messages::client::{ToClient, Wish};
+use crate::messages::handshake::Claim;
 use crate::messages::{self, ToWorker};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Connections that have not registered. One more closes the oldest: a stranger can keep workers from registering only by
-/// dialling faster than they answer, and never by holding connections.
-const STRANGERS_MAX: usize = 64;
+/// Connections that have neither registered nor asked. One more closes the oldest.
+const NEWCOMERS_MAX: usize = 64;
 
 /// Clients at a time. One more is told so, and nothing it wants is done: those who wait already have come first.
 pub(super) const CLIENTS_MAX: usize = 2 * REQUESTS_MAX;
@@ -41,8 +41,6 @@ pub(super) struct Connections {
 pub(super) struct Open {
     pub peer: String,
     pub role: Role,
-    /// Of the worker's process.
-    pub incarnation: Option<u64>,
     heard: Time,
     /// Lets the reader go on after the first frame.
     admitted: Postbox<Admission>,
@@ -53,16 +51,16 @@ pub(super) struct Open {
 
 /// Who is at the other end.
 pub(super) enum Role {
-    /// Nobody knows yet.
-    Stranger,
+    /// A member that has proved to be this, and has not said what it wants.
+    Newcomer(Claim),
     /// A worker, and where other workers reach it.
     Worker(WorkerId, String),
     /// A client that waits for this.
     Client(Wish),
     /// A client that has its answer, and is expected to hang up.
     Answered,
-    /// A worker whose place another process has taken, and which is expected to hang up. Nothing it says counts.
-    Dismissed,
+    /// A process that wants to be a worker which another process is, and where other workers reach it.
+    Waiting(WorkerId, String),
 }
 
 /// How far the reader may go on.
@@ -71,16 +69,6 @@ enum Admission {
     ToTheEnd,
     /// By one frame.
     OneMore,
-}
-
-impl Open {
-    /// The worker at the other end, if it is one that has registered.
-    pub fn worker(&self) -> Option<WorkerId> {
-        match self.role {
-            Role::Worker(worker, _) => Some(worker),
-            Role::Stranger | Role::Client(_) | Role::Answered | Role::Dismissed => None,
-        }
-    }
 }
 
 impl Connections {
@@ -94,26 +82,23 @@ impl Connections {
         }
     }
 
-    /// Takes a connection in; it must say who it is before the heartbeat timeout.
-    pub fn open(&mut self, env: &Env, inbox: Postbox<Input>, connection: Connection) {
-        let strangers = self.open.iter().filter(|(_, open)| matches!(open.role, Role::Stranger));
-        let mut strangers = strangers.map(|(id, _)| *id);
-        if let (Some(oldest), Some(_)) = (strangers.next(), strangers.nth(STRANGERS_MAX - 2)) {
+    /// Takes a connection in; it must say what it wants before the heartbeat timeout.
+    pub fn open(&mut self, env: &Env, inbox: Postbox<Input>, member: Member) {
+        let newcomers = self.open.iter().filter(|(_, open)| matches!(open.role, Role::Newcomer(_)));
+        let mut newcomers = newcomers.map(|(id, _)| *id);
+        if let (Some(oldest), Some(_)) = (newcomers.next(), newcomers.nth(NEWCOMERS_MAX - 2)) {
             self.close(oldest);
         }
         self.accepted += 1;
         let id = ConnectionId(self.accepted);
-        let Connection { peer, sender, receiver } = connection;
+        let Member { connection: Connection { peer, sender, receiver }, claim } = member;
         let (frames, outgoing) = Mailbox::new(env, Site::new("coordinator.writer", id.0));
         let (admitted, admission) = Mailbox::new(env, Site::new("coordinator.reader", id.0));
         let spawn = |what, task| env.spawner.spawn(Site::new(what, id.0), task);
         let reader = spawn("coordinator.reader", Box::pin(read(id, receiver, admission, inbox.clone())));
         let writer = spawn("coordinator.writer", Box::pin(write(id, sender, outgoing, inbox)));
         let heard = env.clock.now();
-        self.open.insert(
-            id,
-            Open { peer, role: Role::Stranger, incarnation: None, heard, admitted, frames, reader, writer },
-        );
+        self.open.insert(id, Open { peer, role: Role::Newcomer(claim), heard, admitted, frames, reader, writer });
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<&Open> {
@@ -123,27 +108,24 @@ impl Connections {
     /// A frame arrived. `None` if the connection was closed meanwhile.
     pub fn heard(&mut self, now: Time, id: ConnectionId) -> Option<&mut Open> {
         let open = self.open.get_mut(&id)?;
-        if !matches!(open.role, Role::Dismissed) {
-            open.heard = now;
-        }
+        open.heard = now;
         Some(open)
     }
 
-    /// The connection is a worker's; what it says after its registration is read from here on.
-    pub fn admit(&mut self, id: ConnectionId, worker: WorkerId, incarnation: u64, data_address: String) {
+    /// The connection is of a process that wants to be a worker; what it says after its registration is read from here on.
+    pub fn admit(&mut self, id: ConnectionId, worker: WorkerId, data_address: String) {
         if let Some(open) = self.open.get_mut(&id) {
-            open.incarnation = Some(incarnation);
-            open.role = Role::Worker(worker, data_address);
+            open.role = Role::Waiting(worker, data_address);
             open.admitted.post(Admission::ToTheEnd);
         }
     }
 
-    /// The last word to a worker that another process has taken the place of. One that does not hang up then is closed for
-    /// its silence: closing it at once could overtake the word.
-    pub fn dismiss(&mut self, id: ConnectionId, message: &ToWorker) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.role = Role::Dismissed;
-            open.frames.post(messages::encode(message));
+    /// The process at this connection is the worker that it wants to be.
+    pub fn promote(&mut self, id: ConnectionId) {
+        if let Some(open) = self.open.get_mut(&id)
+            && let Role::Waiting(worker, data_address) = &mut open.role
+        {
+            open.role = Role::Worker(*worker, std::mem::take(data_address));
         }
     }
 
@@ -190,10 +172,10 @@ impl Connections {
         }
     }
 
-    /// Sends to every registered worker.
+    /// Sends to every registered worker, and to those that wait to be one.
     pub fn broadcast(&self, message: &ToWorker) {
         let frame = messages::encode(message);
-        for open in self.open.values().filter(|open| open.worker().is_some()) {
+        for open in self.open.values().filter(|open| matches!(open.role, Role::Worker(..) | Role::Waiting(..))) {
             open.frames.post(frame.clone());
         }
     }
@@ -206,13 +188,6 @@ impl Connections {
         }
     }
 
-    /// Closes a connection, unless its worker has still to hear why.
-    pub fn close_unless_dismissed(&mut self, id: ConnectionId) {
-        if !self.open.get(&id).is_some_and(|open| matches!(open.role, Role::Dismissed)) {
-            self.close(id);
-        }
-    }
-
     pub fn close_all(&mut self) {
         let ids: Vec<_> = self.open.keys().copied().collect();
         ids.into_iter().for_each(|id| self.close(id));
@@ -220,7 +195,7 @@ impl Connections {
 
     /// Whether neither a worker nor a client is connected.
     pub fn is_empty(&self) -> bool {
-        self.open.values().all(|open| matches!(open.role, Role::Stranger))
+        self.open.values().all(|open| matches!(open.role, Role::Newcomer(_)))
     }
 
     /// When to look at the clock next.
@@ -248,14 +223,14 @@ impl Connections {
     }
 }
 
-/// Reads the first frame, and the others as far as it is admitted: a stranger cannot fill the mailbox.
+/// Reads the first frame, and the others as far as it is admitted: only a worker can fill the mailbox.
 async fn read(
     id: ConnectionId,
     mut receiver: Box<dyn FrameReceiver>,
     mut admission: Mailbox<Admission>,
     inbox: Postbox<Input>,
 ) {
-    let (mut stranger, mut admitted) = (true, false);
+    let (mut newcomer, mut admitted) = (true, false);
     loop {
         let frame = match receiver.receive().await {
             Ok(frame) => frame,
@@ -263,12 +238,12 @@ async fn read(
         };
         match messages::decode(&frame) {
             Ok(message) => inbox.post(Input::Message(id, message)),
-            Err(error) if stranger && error.reaction == Reaction::GiveUp => {
+            Err(error) if newcomer && error.reaction == Reaction::GiveUp => {
                 return inbox.post(Input::Unfit(id, error.message));
             }
             Err(error) => return inbox.post(Input::Broken(id, error.message)),
         }
-        stranger = false;
+        newcomer = false;
         if !admitted {
             admitted = matches!(admission.take().await, Admission::ToTheEnd);
         }

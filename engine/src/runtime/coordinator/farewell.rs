@@ -7,8 +7,8 @@
 //! Owns: nothing but open connections. Nothing is decided here: the log has said it.
 
 use super::connections::{Connections, Role};
-use super::{ConnectionId, Input, Over};
-use crate::door::{Connection, Env, Time};
+use super::{ConnectionId, Input, Member, Over};
+use crate::door::{Env, Time};
 use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::messages::client::{JobState, JobStatus, ToClient, Wish};
@@ -46,8 +46,8 @@ impl Farewell {
         }
     }
 
-    pub fn on_accepted(&mut self, connection: Connection) {
-        self.connections.open(&self.env, self.inbox.clone(), connection);
+    pub fn on_accepted(&mut self, member: Member) {
+        self.connections.open(&self.env, self.inbox.clone(), member);
     }
 
     /// Answers every registration with the end of the job, for a while.
@@ -56,7 +56,7 @@ impl Farewell {
         while clock.now() < self.until && (self.told.len() < self.workers || !self.connections.is_empty()) {
             let mut alarm = clock.sleep_until(self.connections.deadline().min(self.until));
             match mailbox.take_before(&mut alarm).await {
-                Some(Input::Accepted(connection)) => self.on_accepted(connection),
+                Some(Input::Accepted(member)) => self.on_accepted(member),
                 Some(Input::Message(id, message)) => self.on_message(id, message),
                 Some(Input::Broken(id, _)) => self.connections.close(id),
                 Some(Input::NotListening(_)) => break,

@@ -4,27 +4,29 @@
 mod checkpoints;
 mod clients;
 mod perform;
+mod registering;
 
 use super::connections::{Connections, Role};
 use super::requests::Requests;
-use super::{Input, JobEnd, Over};
+use super::{Input, JobEnd, Member, Over};
 use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
-use crate::cores::failover::{ConnectionId, End, Failover, Registration};
+use crate::cores::failover::{ConnectionId, End, Failover};
 use crate::cores::lease::Beat;
 use crate::cores::reports::{Reports, Verdict};
 use crate::cores::retention::{Reachable, Retention};
+use crate::cores::roster::Roster;
 use crate::cores::statistics::Statistics;
-use crate::door::{BoxFuture, Connection, Time};
+use crate::door::{BoxFuture, Time};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::WorkerId;
-use crate::messages::{PROTOCOL_VERSION, ToCoordinator, ToWorker};
+use crate::messages::handshake::Claim;
+use crate::messages::{ToCoordinator, ToWorker};
 use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::mailbox::Mailbox;
 use checkpoints::{Ack, Proposal};
-use core::net::SocketAddr;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -42,6 +44,7 @@ pub(super) struct Leader {
     reports: Reports,
     /// What waits for a slot of the log, in order.
     proposals: VecDeque<Proposal>,
+    roster: Roster,
     failover: Failover,
     retention: Retention,
     connections: Connections,
@@ -86,6 +89,7 @@ impl Leader {
             statistics: Statistics::default(),
             reports: Reports::new(store.generation(), &job.graph),
             proposals: VecDeque::new(),
+            roster: Roster::default(),
             failover: Failover::new(store.generation(), workers, config.restart, subtasks),
             retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
             connections: Connections::new(now, config),
@@ -249,7 +253,7 @@ impl Leader {
         }
         let mut out = Vec::new();
         match input {
-            Input::Accepted(connection) => return self.on_accepted(connection),
+            Input::Accepted(member) => return self.on_accepted(member),
             // Whoever is connected is told all the same.
             Input::NotListening(_) if matches!(self.ending, Ending::Lingering { .. }) => return,
             Input::NotListening(error) => return self.stop(Error::restart(format!("cannot accept workers: {error}"))),
@@ -281,9 +285,9 @@ impl Leader {
         self.perform_store(out);
     }
 
-    pub fn on_accepted(&mut self, connection: Connection) {
+    pub fn on_accepted(&mut self, member: Member) {
         let inbox = self.requests.inbox();
-        self.connections.open(&self.requests.env, inbox, connection);
+        self.connections.open(&self.requests.env, inbox, member);
     }
 
     fn on_broken(&mut self, connection: ConnectionId, cause: &str) {
@@ -296,6 +300,9 @@ impl Leader {
             self.emit(Event::WorkerLost { worker });
         }
         self.perform_failover(out);
+        let mut out = Vec::new();
+        self.roster.on_gone(connection, &mut out);
+        self.perform_roster(out);
     }
 
     /// Storage has answered retention.
@@ -334,17 +341,19 @@ impl Leader {
         let now = self.now();
         let Some(open) = self.connections.heard(now, connection) else { return };
         match (&open.role, message) {
-            (Role::Stranger, ToCoordinator::Register { protocol, graph, worker, incarnation, data_address }) => {
-                if let Some(reason) = self.misfit(protocol, graph) {
-                    return self.refuse(connection, format!("{worker} does not fit: {reason}"));
+            (Role::Newcomer(claim), ToCoordinator::Register { protocol, graph, worker, incarnation, data_address }) => {
+                if *claim != Claim::Worker(worker) {
+                    let cause = format!("{claim} registers as {worker}");
+                    return self.on_broken(connection, &cause);
                 }
-                self.on_register(connection, worker, incarnation, data_address);
+                self.on_register(connection, worker, (protocol, graph), incarnation, data_address);
             }
-            (Role::Stranger, ToCoordinator::Ask(wish)) => self.on_wish(connection, wish),
-            (Role::Stranger, _) => self.on_broken(connection, "the first frame neither registers nor asks"),
+            (Role::Newcomer(Claim::Client), ToCoordinator::Ask(wish)) => self.on_wish(connection, wish),
+            (Role::Newcomer(_), _) => self.on_broken(connection, "the first frame neither registers nor asks"),
             (Role::Client(_) | Role::Answered, ToCoordinator::Heartbeat) => self.connections.read_on(connection),
             (Role::Client(_) | Role::Answered, _) => self.on_broken(connection, "a client asks once"),
-            (Role::Dismissed, _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
+            // It may still report what it did when it was the worker.
+            (Role::Waiting(..), _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
             (Role::Worker(..), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
             (Role::Worker(..), ToCoordinator::Ask(_)) => self.on_broken(connection, "a worker asks for nothing"),
             (Role::Worker(worker, _), message) => {
@@ -354,57 +363,6 @@ impl Leader {
                 }
             }
         }
-    }
-
-    fn on_register(&mut self, id: ConnectionId, worker: WorkerId, incarnation: u64, data_address: String) {
-        let now = self.now();
-        let open = self.connections.heard(now, id).expect("the connection is open");
-        let data_address = reachable(data_address, &open.peer);
-        let present = self.failover.workers().get(&worker).copied();
-        self.connections.admit(id, worker, incarnation, data_address);
-        let mut out = Vec::new();
-        let registration = self.failover.on_registered(now, worker, id, &mut out);
-        self.dismiss_rival(present, id, worker);
-        match registration {
-            Registration::Superseded => return self.perform_failover(out),
-            Registration::Replacing => self.emit(Event::WorkerLost { worker }),
-            Registration::New => {}
-        }
-        self.emit(Event::WorkerRegistered { worker });
-        self.connections.send(id, &ToWorker::Welcome { generation: self.store.generation() });
-        self.perform_failover(out);
-        if let Ending::Lingering { absent, .. } = &mut self.ending {
-            absent.remove(&worker);
-            self.connections.send(id, &ToWorker::JobDone);
-        }
-    }
-
-    /// Of two processes that say they are the same worker the one that came earlier is told so, or they would replace each
-    /// other for ever. A process that dials again replaces only its own connection.
-    fn dismiss_rival(&mut self, present: Option<ConnectionId>, id: ConnectionId, worker: WorkerId) {
-        let Some(present) = present else { return };
-        let incarnation = |connection| self.connections.get(connection).and_then(|open| open.incarnation);
-        if incarnation(present) != incarnation(id) {
-            let reason = format!("{worker} is registered from elsewhere");
-            self.emit(Event::WorkerRefused { reason: reason.clone() });
-            self.connections.dismiss(present.min(id), &ToWorker::Refused { reason });
-        }
-    }
-
-    /// The other side closes the connection; if it does not, silence will.
-    fn refuse(&mut self, connection: ConnectionId, reason: String) {
-        self.emit(Event::WorkerRefused { reason: reason.clone() });
-        self.connections.send(connection, &ToWorker::Refused { reason });
-    }
-
-    fn misfit(&self, protocol: u32, graph: u64) -> Option<String> {
-        if protocol != PROTOCOL_VERSION {
-            return Some(format!("it speaks protocol {protocol}, the coordinator {PROTOCOL_VERSION}"));
-        }
-        let name = &self.job.graph.name;
-        let own = self.job.graph.fingerprint();
-        let differs = format!("its graph of job \"{name}\" has fingerprint {graph:016x}, the coordinator's {own:016x}");
-        (graph != own).then_some(differs)
     }
 
     /// What no right worker sends closes its connection; the other cores never see it.
@@ -489,28 +447,5 @@ impl Leader {
         if let Some(connection) = self.failover.workers().get(&worker) {
             self.connections.send(*connection, message);
         }
-    }
-}
-
-/// Where a worker is reached that listens on every address of its machine and says so: at the one it was seen at.
-fn reachable(data_address: String, peer: &str) -> String {
-    match (data_address.parse::<SocketAddr>(), peer.parse::<SocketAddr>()) {
-        (Ok(listens), Ok(seen)) if listens.ip().is_unspecified() => {
-            SocketAddr::new(seen.ip(), listens.port()).to_string()
-        }
-        _ => data_address,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reachable;
-
-    #[test]
-    fn a_worker_that_listens_everywhere_is_reached_where_it_was_seen() {
-        let at = |listens: &str| reachable(listens.to_owned(), "10.0.0.7:50123");
-        assert_eq!(at("0.0.0.0:6200"), "10.0.0.7:6200");
-        assert_eq!(at("127.0.0.1:6200"), "127.0.0.1:6200");
-        assert_eq!(at("worker-7.example:6200"), "worker-7.example:6200");
     }
 }

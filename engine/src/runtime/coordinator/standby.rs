@@ -6,7 +6,7 @@
 //!
 //! Owns: nothing that outlasts it. Does not own: the claim ([`super`]), the decision ([`crate::cores::lease`]).
 
-use super::{Input, Reception};
+use super::{Input, Member, Reception};
 use crate::cores::lease::{Effect, Seen, Standing, Watch};
 use crate::door::{BoxFuture, Connection, Env, Site, StorageError, TaskHandle, whole};
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ pub(super) async fn watch(
         };
         while let Some(input) = mailbox.take_before(&mut observing).await {
             match input {
-                Input::Accepted(connection) => {
+                Input::Accepted(Member { connection, .. }) => {
                     count += 1;
                     let task = Box::pin(turn_away(env.clone(), connection));
                     visitors.push_back(env.spawner.spawn(Site::new("coordinator.visitor", count), task));

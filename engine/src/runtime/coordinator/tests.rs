@@ -8,16 +8,20 @@ mod storm;
 
 use super::*;
 use crate::config::{JobConfig, RestartStrategy};
+use crate::cores::handshake::Distrust;
 use crate::cores::retention::ROOT;
-use crate::door::Time;
+use crate::door::{Connection, Time};
 use crate::element::RecordCodec;
 use crate::error::Reaction;
 use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNode};
 use crate::ids::{EdgeId, Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::client::{Answer, Wish};
+use crate::messages::handshake::{self, Challenge, Claim, HANDSHAKE_BYTES_MAX, Nonce, Opening};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
 use crate::persist::{blob, slot};
 use crate::runtime::client::Reply;
+use crate::runtime::dial::{DialError, dial};
+use crate::runtime::gate::STRANGERS_MAX;
 use crate::runtime::mailbox::{Either, race};
 use crate::statistics::SnapshotStatistics;
 use clients::Client;
@@ -81,8 +85,9 @@ impl Coordinator {
     fn start_job(room: &Room, number: u32, job: Job, start: Start, rivalry: Rivalry) -> Self {
         let env = room.env(number);
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
-        let (listen, lease) = (address(number), LEASE);
-        let options = CoordinatorOptions { listen, workers: 2, start, rivalry, lease, ready: None, statistics: None };
+        let (listen, lease, secret) = (Listen::At(address(number)), LEASE, secret());
+        let (ready, statistics) = (None, None);
+        let options = CoordinatorOptions { listen, workers: 2, start, rivalry, lease, ready, statistics, secret };
         let running = run(env.clone(), job, options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }
@@ -91,6 +96,10 @@ impl Coordinator {
     async fn end(&mut self) -> Result<JobEnd> {
         self.end.take().await
     }
+}
+
+fn secret() -> Secret {
+    Secret::new(vec![7; 32]).expect("it is long enough")
 }
 
 fn address(number: u32) -> String {
@@ -116,7 +125,8 @@ impl Worker {
     async fn connect_as(room: &Room, coordinator: u32, id: u16, graph: u64, incarnation: u64) -> Self {
         let env = room.env(TEST);
         let connection = loop {
-            match env.network.connect(address(coordinator)).await {
+            let (limit, claim) = (Duration::from_secs(10), Claim::Worker(WorkerId(id)));
+            match dial(&env, &address(coordinator), limit, &secret(), claim).await {
                 Ok(connection) => break connection,
                 Err(_) => env.sleep(Duration::from_millis(1)).await,
             }
@@ -496,20 +506,123 @@ fn a_worker_that_registers_anew_is_announced_as_lost_first_and_welcomed_before_i
 }
 
 #[test]
-fn of_two_processes_with_one_id_the_earlier_is_told_why_it_has_to_go() {
+fn of_two_processes_with_one_id_the_later_waits_and_takes_the_place_of_the_first_when_that_is_lost() {
     play(async |room| {
         let _coordinator = Coordinator::start(&room, 1);
         let mut crew = Crew::running(&room, 1).await;
         let graph = job().graph.fingerprint();
         let mut rival = Worker::connect_as(&room, 1, 0, graph, INCARNATION + 1).await;
-        assert!(matches!(rival.hear().await, ToWorker::Welcome { .. }));
-        let reason = "worker-0 is registered from elsewhere".to_owned();
-        assert_eq!(crew.first.hear().await, ToWorker::Refused { reason });
-        drop(std::mem::replace(&mut crew.first, rival));
+        assert_eq!(rival.hear().await, ToWorker::Occupied);
+        crew.checkpoint().await;
+        // What it says counts for nothing meanwhile.
+        rival.attempt = attempt(1, 1);
+        rival.finished().await;
+        crew.checkpoint().await;
+        let first = std::mem::replace(&mut crew.first, rival);
+        drop(first);
         for worker in [&mut crew.first, &mut crew.second] {
-            assert_eq!(worker.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
+            let cancel = ToWorker::Cancel { attempt: attempt(1, 1) };
+            let heard = [worker.hear().await, worker.try_hear().await.expect("the coordinator is there")];
+            assert!(heard.contains(&cancel) || heard[0] == cancel, "{heard:?}");
+            if worker.id == 0 {
+                assert!(heard.iter().any(|message| matches!(message, ToWorker::Welcome { .. })), "{heard:?}");
+            } else {
+                assert!(matches!(&heard[1], ToWorker::Deploy(deployment) if deployment.attempt == attempt(1, 2)));
+            }
         }
-        assert_eq!(crew.run().await.attempt, attempt(1, 2));
+        assert_eq!(crew.first.deployed().await.attempt, attempt(1, 2));
+    });
+}
+
+#[test]
+fn a_process_that_waits_is_told_of_the_end_of_the_job() {
+    play(async |room| {
+        let mut coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        let graph = job().graph.fingerprint();
+        let mut rival = Worker::connect_as(&room, 1, 1, graph, INCARNATION + 1).await;
+        assert_eq!(rival.hear().await, ToWorker::Occupied);
+        let checkpoint = crew.finish().await;
+        while !matches!(rival.hear().await, ToWorker::JobDone) {}
+        drop((crew, rival));
+        assert_eq!(coordinator.end().await, Ok(JobEnd::Finished { checkpoint }));
+    });
+}
+
+#[test]
+fn a_worker_that_registers_as_another_than_it_has_proved_to_be_is_hung_up_on() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        let (env, limit) = (room.env(TEST), Duration::from_secs(10));
+        for claim in [Claim::Worker(WorkerId(5)), Claim::Client] {
+            let mut liar = dial(&env, &address(1), limit, &secret(), claim).await.expect("a member");
+            let register = ToCoordinator::Register {
+                protocol: PROTOCOL_VERSION,
+                graph: job().graph.fingerprint(),
+                worker: WorkerId(0),
+                incarnation: INCARNATION,
+                data_address: "data-0".to_owned(),
+            };
+            liar.sender.send(messages::encode(&register)).await.expect("the coordinator is there");
+            assert!(liar.receiver.receive().await.is_err(), "{claim} registers as worker-0");
+        }
+        crew.checkpoint().await;
+    });
+}
+
+#[test]
+fn a_stranger_learns_nothing_and_changes_nothing() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        let (env, limit) = (room.env(TEST), Duration::from_secs(10));
+        let wrong = Secret::new(vec![8; 32]).expect("it is long enough");
+        for claim in [Claim::Worker(WorkerId(0)), Claim::Client] {
+            let refused = dial(&env, &address(1), limit, &wrong, claim).await.map(|_| ());
+            assert_eq!(refused, Err(DialError::Distrusted(Distrust::Unproven)));
+        }
+        // One that does not care for proofs says at once what it wants, or behind a challenge.
+        for opens in [false, true] {
+            let mut rude = env.network.connect(address(1)).await.expect("somebody listens");
+            if opens {
+                let (claim, nonce) = (Claim::Client, Nonce([1; 32]));
+                rude.sender.send(handshake::encode(&Opening { claim, nonce })).await.expect("it is taken");
+                let challenge = rude.receiver.receive().await.expect("a challenge");
+                assert!(handshake::decode::<Challenge>(&challenge).is_some());
+            }
+            let cancel = messages::encode(&ToCoordinator::Ask(Wish::Cancel));
+            rude.sender.send(cancel).await.expect("it is taken");
+            assert!(rude.receiver.receive().await.is_err(), "a stranger got an answer");
+        }
+        let mut long = env.network.connect(address(1)).await.expect("somebody listens");
+        let frame = Bytes::from(vec![0; HANDSHAKE_BYTES_MAX + 1]);
+        long.sender.send(frame).await.expect("it is taken");
+        assert!(long.receiver.receive().await.is_err());
+        crew.checkpoint().await;
+        let distrusted = room.events().iter().filter(|event| matches!(event, Event::PeerDistrusted { .. })).count();
+        assert_eq!(distrusted, 2 + 2 + 1, "the two that verify hang up themselves");
+    });
+}
+
+#[test]
+fn strangers_that_hold_connections_keep_no_member_out() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        pause(&room, 50).await;
+        let env = room.env(TEST);
+        let mut held = Vec::new();
+        for _ in 0..3 * STRANGERS_MAX {
+            held.push(env.network.connect(address(1)).await.expect("somebody listens"));
+            pause(&room, 1).await;
+        }
+        Crew::running(&room, 1).await.checkpoint().await;
+        let mut open = 0;
+        for connection in &mut held {
+            let received = race(connection.receiver.receive(), env.sleep(Duration::from_micros(1))).await;
+            open += usize::from(matches!(received, Either::Second(())));
+        }
+        assert!(open <= STRANGERS_MAX, "{open} strangers are held");
     });
 }
 

@@ -36,8 +36,8 @@ pub async fn read_elements(
     while !lanes.is_empty() {
         let (channel, seq, element) = match receiver.next().await? {
             Frame::Element { channel, seq, element } => (channel, seq, element),
-            Frame::Hello { .. } | Frame::Credits(_) | Frame::KeepAlive => {
-                return Err(Error::restart("a link was introduced twice"));
+            Frame::Ready | Frame::Credits(_) | Frame::KeepAlive => {
+                return Err(Error::restart("the producing side of a link sent what the consuming side sends"));
             }
         };
         let Some((lane, came)) = lanes.get_mut(&channel) else {
@@ -78,13 +78,16 @@ fn judge_barrier(arrival: Arrival, barriers: &SharedBarriers) -> Result<(), Viol
     }
 }
 
-/// Returns credit for the batches that consumers take until the connection breaks; returns why.
+/// Says that the consumers run, then returns credit for the batches that they take until the connection breaks; returns why.
 pub async fn write_credits(
     env: Env,
     mut sender: Box<dyn FrameSender>,
     mut taken: Mailbox<ChannelId>,
     pace: Pace,
 ) -> Error {
+    if let Err(error) = sender.send(encode(&Frame::Ready)).await {
+        return error.into();
+    }
     let mut beat = env.sleep(pace.beat);
     loop {
         let frame = match taken.take_before(&mut beat).await {

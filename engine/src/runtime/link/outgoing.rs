@@ -2,7 +2,7 @@
 
 use super::{Frame, Listening, Pace, WireElement};
 use crate::cores::links::Window;
-use crate::door::{BoxFuture, Connection, Env, FrameReceiver, FrameSender, Site};
+use crate::door::{BoxFuture, Connection, Env, FrameSender, Site};
 use crate::element::{Batch, Element, RecordCodec};
 use crate::error::{Error, Result};
 use crate::ids::ChannelId;
@@ -99,7 +99,7 @@ impl OutgoingLane {
     }
 }
 
-/// Carries elements out and credit in until every lane is closed and the consuming side has hung up. Errors: why the link is
+/// Waits until the consuming side runs the attempt, then carries elements out and credit in until every lane is closed and the consuming side has hung up. Errors: why the link is
 /// over before that.
 pub async fn carry(
     env: &Env,
@@ -109,8 +109,15 @@ pub async fn carry(
     pace: Pace,
     bytes_max: usize,
 ) -> Result<()> {
+    let mut receiver = Listening::new(env.clone(), connection.receiver, pace);
+    match receiver.next().await? {
+        Frame::Ready => {}
+        Frame::Element { .. } | Frame::Credits(_) | Frame::KeepAlive => {
+            return Err(Error::restart("a link was used before both sides were ready"));
+        }
+    }
     let (credits, arrived) = Mailbox::new(env, site);
-    let mut read = Box::pin(read_credits(env.clone(), connection.receiver, credits, pace));
+    let mut read = Box::pin(read_credits(receiver, credits));
     let write = write_elements(env, site, connection.sender, (lanes, bytes_max), arrived, pace);
     match race(&mut read, Box::pin(write)).await {
         Either::First(cause) | Either::Second(Err(cause)) => Err(cause),
@@ -180,17 +187,11 @@ async fn wait_for_work(
 }
 
 /// Passes the credit that comes back to [`write_elements`] until the connection breaks; returns why.
-async fn read_credits(
-    env: Env,
-    receiver: Box<dyn FrameReceiver>,
-    credits: Postbox<(ChannelId, u32)>,
-    pace: Pace,
-) -> Error {
-    let mut receiver = Listening::new(env, receiver, pace);
+async fn read_credits(mut receiver: Listening, credits: Postbox<(ChannelId, u32)>) -> Error {
     loop {
         match receiver.next().await {
             Ok(Frame::Credits(taken)) => taken.into_iter().for_each(|credit| credits.post(credit)),
-            Ok(Frame::Hello { .. } | Frame::Element { .. } | Frame::KeepAlive) => {
+            Ok(Frame::Ready | Frame::Element { .. } | Frame::KeepAlive) => {
                 return Error::restart("data came back on a link");
             }
             Err(error) => return error,

@@ -6,6 +6,7 @@ use crate::door::{Network, Site, Trace};
 use crate::element::{Batch, Element, RecordCodec};
 use crate::event::Event;
 use crate::ids::EdgeId;
+use crate::messages::encode;
 use crate::os::{self, network::TcpNetwork};
 use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel};
 use crate::runtime::mailbox::Mailbox;
@@ -127,7 +128,8 @@ fn a_record_too_large_for_a_frame_fails_the_job_by_name() {
         let env = env();
         let Crossing { producer, outgoing, .. } = crossing(&env, 4);
         producer.push(Element::Batch(Batch::new(vec![7_u64])));
-        let (near, _far) = connection().await;
+        let (near, mut far) = connection().await;
+        far.sender.send(encode(&Frame::Ready)).await.expect("the connection stands");
         let error = carry(&env, SITE, near, vec![outgoing], PATIENT, 12).await.expect_err("it does not fit");
         let message = "operator \"numbers\" emitted a record of 16 bytes; one that goes to another worker may have 12";
         assert_eq!(error, Error::give_up(message));
@@ -161,6 +163,8 @@ fn a_silent_link_is_noticed_and_one_that_beats_is_not() {
         let beats = write_credits(env.clone(), far.sender, crossing(&env, 4).taken, pace);
         let mut listening = near.receiver;
         let heard = async {
+            let ready = listening.receive().await.expect("the connection stands");
+            assert!(matches!(decode(&ready), Ok(Frame::Ready)));
             for _ in 0..3 {
                 let frame = listening.receive().await.expect("the connection stands");
                 assert!(matches!(decode(&frame), Ok(Frame::KeepAlive)));
@@ -170,6 +174,20 @@ fn a_silent_link_is_noticed_and_one_that_beats_is_not() {
             crate::runtime::mailbox::Either::First(()) => {}
             crate::runtime::mailbox::Either::Second(error) => panic!("{error}"),
         }
+    });
+}
+
+#[test]
+fn nothing_is_sent_to_a_consumer_that_is_not_ready() {
+    run(async {
+        let env = env();
+        let pace = Pace { beat: Duration::from_millis(1), patience: Duration::from_millis(50) };
+        let Crossing { producer, outgoing, .. } = crossing(&env, 4);
+        producer.push(Element::Batch(Batch::new(vec![7_u64])));
+        let (near, mut far) = connection().await;
+        let error = carry(&env, SITE, near, vec![outgoing], pace, TEN_NUMBERS).await;
+        assert_eq!(error, Err(Error::restart("silent for 50ms")), "it waits, but not for ever");
+        assert!(far.receiver.receive().await.is_err(), "the connection is over, and nothing was on it");
     });
 }
 

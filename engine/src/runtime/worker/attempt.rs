@@ -22,6 +22,7 @@ use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel}
 use crate::runtime::link::{self, IncomingLane, OutgoingLane, Pace, SharedBarriers};
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use crate::runtime::subtask::{Control, InputChannel, OutputEdge, SubtaskShell};
+use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,13 +30,14 @@ use std::time::Duration;
 
 const CONNECT_TRIES: u32 = 20;
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The running tasks of an attempt.
 pub(super) struct RunningAttempt {
     attempt: Attempt,
     me: WorkerId,
     env: Env,
+    secret: Secret,
     pace: Pace,
     /// The way to each subtask that has not finished.
     controls: BTreeMap<SubtaskId, Postbox<Control>>,
@@ -76,7 +78,7 @@ impl RunningAttempt {
     pub(super) fn start(
         env: &Env,
         job: &Job,
-        me: WorkerId,
+        (me, secret): (WorkerId, Secret),
         deployment: &Deployment,
         reports: Postbox<ToCoordinator>,
         inputs: Postbox<Input>,
@@ -100,6 +102,7 @@ impl RunningAttempt {
             attempt: deployment.attempt,
             me,
             env: env.clone(),
+            secret,
             pace: Pace::of(job.config.heartbeat_timeout),
             controls: BTreeMap::new(),
             reports,
@@ -169,10 +172,10 @@ impl RunningAttempt {
 
     fn open_link(&mut self, to: WorkerId, address: String, lanes: Vec<OutgoingLane>) {
         let site = Site::new("link-out", lane(self.me.0, to.0, 0, 0));
-        let (attempt, me, pace, inputs, env) =
-            (self.attempt, self.me, self.pace, self.inputs.clone(), self.env.clone());
+        let (attempt, pace, inputs, env) = (self.attempt, self.pace, self.inputs.clone(), self.env.clone());
+        let (ends, secret) = ((attempt, self.me, to), self.secret.clone());
         let carry = async move {
-            if let Err(cause) = run_outgoing(env, site, address, (attempt, me), lanes, pace).await {
+            if let Err(cause) = run_outgoing(env, site, address, (ends, secret), lanes, pace).await {
                 let cause = cause.while_doing(format_args!("link to {to}"));
                 inputs.post(Input::LinkBroken { attempt, cause });
             }
@@ -239,6 +242,7 @@ impl RunningAttempt {
             }
             ToWorker::Welcome { .. }
             | ToWorker::Standby
+            | ToWorker::Occupied
             | ToWorker::Refused { .. }
             | ToWorker::Heartbeat
             | ToWorker::Deploy(_)
@@ -259,15 +263,15 @@ async fn run_outgoing(
     env: Env,
     site: Site,
     address: String,
-    (attempt, me): (Attempt, WorkerId),
+    (ends, secret): ((Attempt, WorkerId, WorkerId), Secret),
     lanes: Vec<OutgoingLane>,
     pace: Pace,
 ) -> Result<()> {
     let mut tries = 1;
     let connection = loop {
-        match link::open(&env, &address, CONNECT_LIMIT, attempt, me).await {
+        match link::open(&env, &address, CONNECT_LIMIT, &secret, ends).await {
             Ok(connection) => break connection,
-            Err(error) if tries == CONNECT_TRIES => return Err(error),
+            Err(error) if tries == CONNECT_TRIES => return Err(error.into()),
             Err(_) => tries += 1,
         }
         env.sleep(CONNECT_PAUSE).await;

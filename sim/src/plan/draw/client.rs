@@ -1,9 +1,10 @@
 //! Clients: three plans in ten have some that ask for checkpoints, one in twenty has one that cancels the job.
 //!
+//! One plan in ten has a stranger, which asks without being a member of the job.
 //! Some ask at the same time, so that requests wait for each other; some are impatient, and gone before their answer.
 
 use super::pace::Pace;
-use crate::plan::{Ask, Client};
+use crate::plan::{Ask, Client, Trick};
 use crate::world::{Fault, FaultKind, Point, Target, Trigger};
 use cofferdam_engine::messages::client::Wish;
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ pub fn clients(pace: &Pace) -> impl Strategy<Value = (Vec<Client>, Vec<Fault>)> 
     let asking = (proptest::collection::vec(asking(pace), 1..=3), proptest::option::weighted(0.3, struck()));
     let cancelling = cancelling(pace);
     let both = (asking.clone(), cancelling.clone());
-    prop_oneof![
+    let members = prop_oneof![
         66 => Just((Vec::new(), Vec::new())),
         29 => asking.prop_map(|(clients, fault)| (clients, fault.into_iter().collect())),
         3 => cancelling.prop_map(|client| (vec![client], Vec::new())),
@@ -25,7 +26,22 @@ pub fn clients(pace: &Pace) -> impl Strategy<Value = (Vec<Client>, Vec<Fault>)> 
             clients.push(cancelling);
             (clients, fault.into_iter().collect())
         }),
-    ]
+    ];
+    (members, proptest::option::weighted(0.1, stranger(pace))).prop_map(|((mut clients, faults), stranger)| {
+        clients.extend(stranger);
+        (clients, faults)
+    })
+}
+
+/// Tries something a few times.
+fn stranger(pace: &Pace) -> impl Strategy<Value = Client> + Clone + use<> {
+    let wish = select(vec![Wish::Cancel, Wish::Cancel, Wish::Checkpoint]);
+    let ask = (0..pace.length_ms * 3 / 2, wish).prop_map(|(at_ms, wish)| Ask { at_ms, wish, patience_ms: PATIENCE_MS });
+    let tricks = vec![Trick::Bypasses, Trick::Forges, Trick::Reflects, Trick::Registers, Trick::Floods];
+    (proptest::collection::vec(ask, 1..=3), select(tricks)).prop_map(|(mut asks, trick)| {
+        asks.sort_by_key(|ask| ask.at_ms);
+        Client { asks, stranger: Some(trick) }
+    })
 }
 
 fn asking(pace: &Pace) -> impl Strategy<Value = Client> + Clone + use<> {
@@ -38,7 +54,7 @@ fn asking(pace: &Pace) -> impl Strategy<Value = Client> + Clone + use<> {
     });
     proptest::collection::vec(ask, 1..=4).prop_map(|mut asks| {
         asks.sort_by_key(|ask| ask.at_ms);
-        Client { asks }
+        Client { asks, stranger: None }
     })
 }
 
@@ -47,8 +63,10 @@ fn patience() -> impl Strategy<Value = u64> + Clone {
 }
 
 fn cancelling(pace: &Pace) -> impl Strategy<Value = Client> + Clone + use<> {
-    (pace.length_ms / 4..pace.length_ms * 3 / 2, patience())
-        .prop_map(|(at_ms, patience_ms)| Client { asks: vec![Ask { at_ms, wish: Wish::Cancel, patience_ms }] })
+    (pace.length_ms / 4..pace.length_ms * 3 / 2, patience()).prop_map(|(at_ms, patience_ms)| Client {
+        asks: vec![Ask { at_ms, wish: Wish::Cancel, patience_ms }],
+        stranger: None,
+    })
 }
 
 /// The coordinator dies while somebody waits, or as the answer goes out; or another takes its place.

@@ -108,7 +108,7 @@ impl Leader {
     pub(super) fn perform_failover(&mut self, effects: Vec<Failover>) {
         for effect in effects {
             match effect {
-                Failover::Disconnect { connection } => self.connections.close_unless_dismissed(connection),
+                Failover::Disconnect { connection } => self.connections.close(connection),
                 Failover::ReadRestore { attempt } => self.read_restore(attempt),
                 Failover::Deploy { attempt, placement, restore } => self.deploy(attempt, placement, restore),
                 Failover::Run { attempt } => {

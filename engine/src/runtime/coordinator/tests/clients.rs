@@ -19,7 +19,8 @@ impl Client {
     fn ask_all(room: &Room, coordinators: Vec<String>, wish: Wish, patience: Duration) -> Self {
         let env = room.env(TEST);
         let (replied, reply) = Mailbox::new(&env, Site::new("test.client", 0));
-        let options = ClientOptions { coordinators, wish, patience, silence: Duration::from_secs(10) };
+        let options =
+            ClientOptions { coordinators, wish, patience, silence: Duration::from_secs(10), secret: secret() };
         let task = {
             let env = env.clone();
             async move { replied.post(ask(&env, &options).await) }
@@ -194,7 +195,9 @@ fn a_client_that_goes_on_talking_loses_its_connection_and_nobody_else_does() {
     play(async |room| {
         let _coordinator = Coordinator::start(&room, 1);
         let mut crew = Crew::running(&room, 1).await;
-        let mut rude = room.env(TEST).network.connect(address(1)).await.expect("the coordinator listens");
+        let (env, limit) = (room.env(TEST), Duration::from_secs(10));
+        let rude = dial(&env, &address(1), limit, &secret(), Claim::Client).await;
+        let mut rude = rude.expect("the coordinator listens");
         for _ in 0..2 {
             let frame = messages::encode(&ToCoordinator::Ask(Wish::Checkpoint));
             rude.sender.send(frame).await.expect("the coordinator is there");

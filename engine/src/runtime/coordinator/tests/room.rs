@@ -303,6 +303,11 @@ impl Schedule for Process {
         state.serial += 1;
         state.serial
     }
+    fn nonce(&self, site: Site) -> [u8; 32] {
+        let mut nonce = [0; 32];
+        nonce[..8].copy_from_slice(&self.token(site).to_le_bytes());
+        nonce
+    }
 }
 
 impl Trace for Process {
@@ -474,6 +479,7 @@ impl Pipe {
 
 struct Half {
     pipe: Arc<Pipe>,
+    bytes_max: usize,
     /// The other direction, which a dropped receiver closes too.
     back: Arc<Pipe>,
 }
@@ -509,7 +515,8 @@ impl FrameReceiver for Half {
         Box::pin(std::future::poll_fn(|context| {
             let mut pipe = self.pipe.0.lock().expect("nobody panicked");
             if let Some(frame) = pipe.0.pop_front() {
-                return Poll::Ready(Ok(frame));
+                let malformed = || NetworkError::Malformed("the peer".into(), format!("{} bytes", frame.len()));
+                return Poll::Ready(if frame.len() > self.bytes_max { Err(malformed()) } else { Ok(frame) });
             }
             if pipe.1 {
                 return Poll::Ready(broken());
@@ -517,6 +524,9 @@ impl FrameReceiver for Half {
             pipe.2 = Some(context.waker().clone());
             Poll::Pending
         }))
+    }
+    fn bound(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
     }
 }
 
@@ -557,7 +567,10 @@ impl Network for Process {
         let room = self.room.clone();
         Box::pin(async move {
             let (there, back) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-            let half = |pipe: &Arc<Pipe>, back: &Arc<Pipe>| Box::new(Half { pipe: pipe.clone(), back: back.clone() });
+            let half = |pipe: &Arc<Pipe>, back: &Arc<Pipe>| {
+                let (pipe, back) = (pipe.clone(), back.clone());
+                Box::new(Half { pipe, back, bytes_max: FRAME_BYTES_MAX })
+            };
             let end = |out: &Arc<Pipe>, into: &Arc<Pipe>| Connection {
                 peer: "the peer".into(),
                 sender: half(out, into),

@@ -111,7 +111,8 @@ impl Ledger {
 pub async fn serve(room: Room, number: u16, ledger: Arc<Mutex<Ledger>>) {
     let env = room.env(TEST);
     loop {
-        let Ok(connection) = env.network.connect(address(1)).await else {
+        let (limit, claim) = (Duration::from_secs(10), Claim::Worker(WorkerId(number)));
+        let Ok(connection) = dial(&env, &address(1), limit, &secret(), claim).await else {
             env.sleep(Duration::from_millis(20)).await;
             continue;
         };
@@ -215,6 +216,7 @@ impl Served {
             ToWorker::Trigger { .. }
             | ToWorker::Welcome { .. }
             | ToWorker::Standby
+            | ToWorker::Occupied
             | ToWorker::Heartbeat
             | ToWorker::Aborted { .. }
             | ToWorker::Cancel { .. }
@@ -270,13 +272,14 @@ async fn weather(room: Room, seed: u64, ledger: Arc<Mutex<Ledger>>) {
         let own = room.env(number);
         let (ended, mut end) = Mailbox::new(&env, Site::new("test", 0));
         let options = CoordinatorOptions {
-            listen: address(1),
+            listen: Listen::At(address(1)),
             workers: SUBTASKS,
             start: Start::Resume,
             rivalry: Rivalry::Depose,
             lease: LEASE,
             ready: None,
             statistics: None,
+            secret: secret(),
         };
         let running = run(own.clone(), storm_job(), options);
         own.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
