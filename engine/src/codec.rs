@@ -42,9 +42,15 @@ impl Encoding {
 
     /// The bytes of `value`.
     pub fn encode<T: Serialize>(self, value: &T) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.append(value, &mut bytes);
-        bytes
+        match self {
+            // Which knows the length beforehand.
+            Self::Plain => bincode::serialize(value).expect("state serialises"),
+            Self::Canonical => {
+                let mut bytes = Vec::new();
+                self.append(value, &mut bytes);
+                bytes
+            }
+        }
     }
 }
 

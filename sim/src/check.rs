@@ -20,7 +20,8 @@
 //! ```
 //!
 //! 1. Runs that failed before (`regressions`) are run again.
-//! 2. The job is run without faults once for each parallelism and measured (`calibrate`): plans fit its pace.
+//! 2. The job is run without faults once for each parallelism and measured (`calibrate`): plans fit its pace. A state that
+//!    encodes differently each time is named, because no judge can compare it.
 //! 3. Seeds are run on several threads, each in a world of its own, and judged by every property. The simulator chooses
 //!    workers, parallelism, configuration and faults.
 //! 4. The first failure is shrunk, kept as a capsule beside the test, and told on one screen, which ends in the command that

@@ -332,3 +332,61 @@ fn full_batches_leave_at_once_and_the_rest_at_a_flush() {
     assert!(out.batches.is_empty(), "a stateless chain holds nothing back");
     assert!(crate::state::collect(chain.snapshot()).is_empty(), "a stateless chain has no state");
 }
+
+/// A map that lists its entries in another order once it was restored.
+#[derive(Clone, Debug, Default)]
+struct Turning(std::collections::BTreeMap<u64, u64>, bool);
+
+impl serde::Serialize for Turning {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.1 { serializer.collect_map(self.0.iter().rev()) } else { serializer.collect_map(&self.0) }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Turning {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::collections::BTreeMap::deserialize(deserializer).map(|entries| Self(entries, true))
+    }
+}
+
+/// Keeps the map itself.
+#[derive(Clone)]
+struct Collect;
+
+impl LocalFunction<u64> for Collect {
+    type State = Vec<Option<Turning>>;
+    type Out = u64;
+
+    fn on_record(&self, record: u64, state: &mut Self::State, _: &mut Vec<u64>) {
+        state.resize_with(1, Option::default);
+        state[0].get_or_insert_default().0.insert(record, 1);
+    }
+}
+
+#[test]
+fn equal_maps_in_state_have_equal_bytes_before_and_after_a_restore() {
+    let keyed = |job: &JobBuilder| {
+        let collect = |_: &u8, n: u64, state: &mut Option<(u8, Turning)>, _: &mut Vec<u64>| {
+            state.get_or_insert_default().1.0.insert(n, 1);
+        };
+        job.source("numbers", numbers(1)).key_by(|_| 0_u8).process("maps", collect).sink("end", Discard);
+    };
+    let local = |job: &JobBuilder| {
+        job.source("numbers", numbers(1)).shared().process_local("maps", Collect).sink("end", Discard);
+    };
+    for declare in [&keyed as &dyn Fn(&JobBuilder), &local] {
+        let job = JobBuilder::new("maps");
+        declare(&job);
+        let graph = job.build().expect("a good job");
+        let fresh = || match (graph.operators[1].factory)(&context(&World::default(), "maps", 0, 1, 8)) {
+            Instance::Transform(chain) => chain,
+            Instance::Source(..) | Instance::Sink(_) => panic!("a keyed operator transforms"),
+        };
+        let mut first = fresh();
+        first.on_batch(0, Batch::new(vec![3_u64, 1, 2]), &mut Outbox::default());
+        let taken = crate::state::collect(first.snapshot());
+        let mut second = fresh();
+        second.restore(&taken).expect("its own snapshot");
+        assert_eq!(crate::state::collect(second.snapshot()), taken);
+    }
+}
