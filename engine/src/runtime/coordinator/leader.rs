@@ -343,8 +343,8 @@ impl Leader {
         match (&open.role, message) {
             (Role::Newcomer(claim), ToCoordinator::Register { protocol, graph, worker, incarnation, data_address }) => {
                 if *claim != Claim::Worker(worker) {
-                    let cause = format!("{claim} registers as {worker}");
-                    return self.on_broken(connection, &cause);
+                    let lie = format!("{claim} registers as {worker}");
+                    return self.on_broken(connection, &lie);
                 }
                 self.on_register(connection, worker, (protocol, graph), incarnation, data_address);
             }
