@@ -256,7 +256,7 @@ fn command_lines_that_make_no_sense_are_refused_by_name() {
         let ended = binary::run(&bench.engine, &[what, "--coordinator", "127.0.0.1:1"]);
         assert_ends(&ended, 2, &["only members", "--checkpoints", "--secret-file"]);
         let ended = binary::run(&bench.engine, &[what, "--checkpoints", &bench.at("nowhere")]);
-        assert_ends(&ended, 2, &["no job was started with checkpoints in", "nowhere"]);
+        assert_ends(&ended, 2, &["there is no secret in checkpoints", "nowhere", "--secret-file"]);
         assert_eq!(binary::run(&bench.engine, &[what]).code, Some(2), "a client is told whom to ask");
         let ended = bench.ask(what, "nowhere");
         assert!(ended.code == Some(2) && ended.stderr.contains("--coordinator"), "{ended:?}");

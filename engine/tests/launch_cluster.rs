@@ -103,6 +103,22 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn who_listens_beyond_loopback_needs_a_secret_of_the_users_own() {
+    let bench = Bench::new();
+    let (join, open) = (["--join", "127.0.0.1:1", "--id", "0"], ["--listen", "0.0.0.0:0"]);
+    for (kind, more) in [("coordinator", &[][..]), ("worker", &join), ("run", &[])] {
+        let ended = bench.run(kind, &[&open[..], more].concat());
+        assert_ends(&ended, 2, &["--listen 0.0.0.0:0 lets other machines in", "--secret-file"]);
+    }
+    fs::write(bench.at("short"), "hunter2\n").expect("a file");
+    let ended = bench.run("run", &["--secret-file", &bench.at("short")]);
+    assert_ends(&ended, 2, &["short", "at least 16 bytes"]);
+    fs::write(bench.at("secret"), "as long as a secret must be\n").expect("a file");
+    let ended = bench.run("run", &[&open[..], &["--secret-file", &bench.at("secret")]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
 fn folders_that_cannot_be_used_are_refused_before_anything_starts() {
     let bench = Bench::new();
     fs::write(bench.at("chk"), "not a folder").expect("a file");

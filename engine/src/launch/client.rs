@@ -97,7 +97,7 @@ impl ClientArgs {
             (Some(file), checkpoints) => secrets::of(Some(file), checkpoints.as_deref().unwrap_or(Path::new(""))),
             (None, Some(checkpoints)) => secrets::known(checkpoints)?.ok_or_else(|| {
                 Error::give_up(format!(
-                    "no job was started with checkpoints in {}: it has no secret",
+                    "there is no secret in checkpoints {}: no job was started there, or with --secret-file, which is needed then",
                     checkpoints.display()
                 ))
             }),
