@@ -10,6 +10,7 @@ mod fit;
 mod folders;
 mod host;
 mod inspect;
+mod latest;
 mod options;
 pub mod out;
 mod policy;

@@ -31,7 +31,8 @@
 //!    copy of the slot below may land late as well (its own `Create` was repeated after an unknown outcome, or somebody
 //!    else wrote it); then, and for slot 1, a listing must show ours as the top. The top of the log is never deleted, so
 //!    a listing shows what is above ours, provided that it is of an instant after the `Create`: it may be out of date,
-//!    so it is waited for as long as a listing may be old ([`crate::door::LISTING_AGE_MAX`]).
+//!    so it is waited for as long as a listing may be old ([`crate::door::LISTING_AGE_MAX`]). The same listing tells a slot that
+//!    somebody newer has freed from one that is lost: below a newer leader there is always a slot above ours.
 //! 4. *Confirming* that this process still leads: no slot above our top, and then our top is still there.
 //! 5. Ids are reserved in blocks of [`IDS_PER_BLOCK`]; a new leadership starts with a fresh block (order rule O1).
 //!
@@ -307,8 +308,8 @@ impl Completed {
                 self.decide_proposal(proposal, decision, out);
             }
             Stage::Confirming { tries, step, then } => {
-                assert_eq!(step, Question::Listed, "a listing was asked for");
-                let answer = self.hear_listing(reply);
+                assert!(matches!(step, Question::Listed | Question::Gone), "a listing was asked for");
+                let answer = self.hear_listing(step, reply);
                 self.confirming(tries, step, then, answer, out);
             }
             Stage::New | Stage::Leading => panic!("no listing was asked for"),
@@ -417,6 +418,11 @@ impl Completed {
         self.log.last_key_value().map(|(_, top)| Below { token: top.token, doubtful })
     }
 
+    /// Above every id that may have been handed out so far.
+    pub fn unused_id(&self) -> CheckpointId {
+        self.reserved().next()
+    }
+
     fn reserved(&self) -> CheckpointId {
         self.log.last_key_value().map_or(CheckpointId(0), |(_, slot)| slot.ids_reserved)
     }
@@ -438,7 +444,10 @@ impl Completed {
                     out.push(reading.settle());
                     self.stage = Stage::Reading(reading);
                 }
-                Some(refusal) => out.push(refusal),
+                Some(refusal) => {
+                    self.log = log;
+                    out.push(refusal);
+                }
                 None => {
                     self.log = log;
                     self.claim(out);
@@ -577,6 +586,12 @@ impl Completed {
         assert!(self.next_id.0 <= self.reserved().0 + 1, "no id is used that was not reserved");
         assert!(self.latest().is_none_or(|latest| latest.checkpoint < self.next_id), "ids grow");
     }
+}
+
+/// A slot that counts is gone, and nothing above it says why: nobody who follows the rules has deleted it.
+fn lost(number: u64) -> Error {
+    let path = slot::path(number);
+    Error::corrupt(format!("{path} is gone, and the log holds nothing newer: it was deleted while the job ran"))
 }
 
 /// The floor that a log sets: the newest that a slot names, or the first slot.

@@ -12,6 +12,7 @@
 use super::exit::Exit;
 use super::fit;
 use super::host::{Outcome, host};
+use super::latest::latest;
 use super::options::{LOOPBACK, RunArgs};
 use super::out;
 #[cfg(unix)]
@@ -21,7 +22,7 @@ use crate::cores::statistics::Statistics;
 use crate::door::{BoxFuture, Env, Site};
 use crate::error::Result;
 use crate::graph::Job;
-use crate::ids::WorkerId;
+use crate::ids::{CheckpointId, WorkerId};
 use crate::jobs::BuiltIn;
 use crate::os::trace::Progress;
 use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Listen, Rivalry, Start};
@@ -29,6 +30,7 @@ use crate::runtime::mailbox::{Either, Mailbox, race};
 use crate::runtime::worker::{self, WorkerOptions};
 use crate::secret::Secret;
 use indicatif::{HumanCount, HumanDuration};
+use std::fmt::Display;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -43,7 +45,7 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
         }
     };
     let fits = fit::check(&folders.checkpoints, &job.graph);
-    let mounts = match fits.and_then(|()| folders.mount(&job.graph.name)) {
+    let mounts = match fits.and_then(|()| folders.share(&job.graph.name)) {
         Ok(mounts) => mounts,
         Err(error) => {
             out::complain(format_args!("error: {error}"));
@@ -210,8 +212,7 @@ async fn lead_and_work(
 pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<JobEnd>, took: Duration) -> Exit {
     let (job, output, course) = (&args.job, args.output.display(), progress.course());
     let from = course.last_completed.map(|last| last.checkpoint).or(course.resumed_from);
-    let from = from.map_or(String::new(), |checkpoint| format!(" from {checkpoint}"));
-    let again = format!("run the same command again to go on{from}");
+    let again = || again(from, latest(&args.checkpoints), args.checkpoints.display());
     match outcome {
         Outcome::Ended(JobEnd::Finished { checkpoint }) => {
             out::say(format_args!(
@@ -250,13 +251,29 @@ pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<Job
             exit
         }
         Outcome::Panicked(message) => {
-            out::complain(format_args!("error: a bug stopped {job}: {message}; nothing is lost, {again}"));
+            out::complain(format_args!("error: a bug stopped {job}: {message}; {}", again()));
             Exit::Panicked
         }
         Outcome::Interrupted => {
-            out::complain(format_args!("{job} was interrupted; nothing is lost, {again}"));
+            out::complain(format_args!("{job} was interrupted; {}", again()));
             Exit::Interrupted
         }
+    }
+}
+
+/// What is left of a run that stopped early: it came to checkpoint `from`, and in the folder `found` is the latest.
+fn again(from: Option<CheckpointId>, found: Result<Option<CheckpointId>>, folder: impl Display) -> String {
+    match (from, found) {
+        (_, Ok(Some(checkpoint))) => {
+            format!("nothing is lost, run the same command again to go on from {checkpoint}")
+        }
+        (None, Ok(None)) => {
+            "no checkpoint has completed, run the same command again to begin from the start".to_owned()
+        }
+        (Some(checkpoint), Ok(None)) => {
+            format!("{checkpoint} had completed, but there is no checkpoint in {folder} any more")
+        }
+        (_, Err(error)) => format!("it cannot go on from its latest checkpoint: {error}"),
     }
 }
 
@@ -266,4 +283,19 @@ fn human(duration: Duration) -> String {
         return format!("{:.1} s", duration.as_secs_f64());
     }
     HumanDuration(duration).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn nothing_is_lost_is_said_only_when_it_is_true() {
+        let seven = Some(CheckpointId(7));
+        let promises = |from, found| again(from, found, "chk").starts_with("nothing is lost");
+        assert!(promises(seven, Ok(seven)) && promises(None, Ok(seven)));
+        assert!(!promises(seven, Ok(None)) && !promises(None, Ok(None)));
+        assert!(!promises(seven, Err(Error::corrupt("chk/chk-7/a does not exist"))));
+    }
 }

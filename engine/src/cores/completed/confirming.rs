@@ -1,7 +1,8 @@
 //! A leader asks storage whether it still leads.
 //!
 //! No slot above its top, and then its top is still there: so nobody took over before the first of these reads. If a copy
-//! of the top may land late, that it is there proves nothing, and a listing has to show it as the top.
+//! of the top may land late, that it is there proves nothing, and a listing has to show it as the top. A top that is gone
+//! without anything above it is lost.
 
 use super::{CONFIRM_TRIES, Completed, Effect, Stage};
 use crate::cores::backoff::backoff;
@@ -19,6 +20,8 @@ pub(super) enum Question {
     Top,
     /// Is our top the highest that is listed?
     Listed,
+    /// Our top is gone. Is there a slot above it?
+    Gone,
 }
 
 /// What an answer to a [`Question`] means.
@@ -27,6 +30,8 @@ pub(super) enum Answer {
     Leading,
     Deposed,
     Fenced,
+    /// The log was deleted.
+    Lost,
     /// Nothing was learned.
     Nothing,
 }
@@ -37,7 +42,7 @@ impl Completed {
         out.push(match question {
             Question::Above => Effect::Read { number: next, delay },
             Question::Top => Effect::Read { number: next - 1, delay },
-            Question::Listed => Effect::List { delay: LISTING_AGE_MAX + delay },
+            Question::Listed | Question::Gone => Effect::List { delay: LISTING_AGE_MAX + delay },
         });
     }
 
@@ -51,8 +56,8 @@ impl Completed {
                 assert_eq!(number, top + 1, "the reply fits the request");
                 if reply.is_ok() { Answer::Deposed } else { Answer::Next(Question::Top) }
             }
-            // Gone: somebody newer freed it, so there was one above that is gone as well.
-            (Question::Top, Err(StorageError::NotFound(_))) => Answer::Deposed,
+            // If somebody newer freed it, and the one above as well, there is one above both.
+            (Question::Top, Err(StorageError::NotFound(_))) => Answer::Next(Question::Gone),
             (Question::Top, Ok(bytes)) => {
                 assert_eq!(number, *top, "the reply fits the request");
                 match Slot::decode(&slot::path(number), &bytes) {
@@ -62,14 +67,15 @@ impl Completed {
                     Err(_) => Answer::Nothing,
                 }
             }
-            (Question::Listed, _) => panic!("no read was asked for"),
+            (Question::Listed | Question::Gone, _) => panic!("no read was asked for"),
         }
     }
 
-    pub(super) fn hear_listing(&self, reply: Result<Vec<u64>, StorageError>) -> Answer {
+    pub(super) fn hear_listing(&self, step: Question, reply: Result<Vec<u64>, StorageError>) -> Answer {
         let next = self.next_number();
         match reply {
             Ok(numbers) if numbers.iter().any(|number| *number >= next) => Answer::Deposed,
+            Ok(_) if step == Question::Gone => Answer::Lost,
             Ok(numbers) if numbers.contains(&(next - 1)) => Answer::Leading,
             Err(StorageError::Fenced) => Answer::Fenced,
             // Out of date, or failed.
@@ -89,6 +95,7 @@ impl Completed {
         match answer {
             Answer::Deposed => return out.push(Effect::StepDown),
             Answer::Fenced => return out.push(Effect::Fail { error: StorageError::Fenced.into() }),
+            Answer::Lost => return out.push(Effect::Fail { error: super::lost(self.next_number() - 1) }),
             Answer::Next(step) => {
                 self.stage = Stage::Confirming { tries, step, then };
                 return self.ask(step, Duration::ZERO, out);

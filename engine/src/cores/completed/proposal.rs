@@ -38,6 +38,8 @@ pub(super) struct Proposal {
     unknown: u32,
     /// Whether one of those has been found: it will not land again.
     found: bool,
+    /// A slot that had been there and is not any more.
+    gone: Option<u64>,
     /// Tries of the current step that went wrong in a row.
     pub tries: u32,
     step: Step,
@@ -69,7 +71,8 @@ impl Proposal {
     pub fn new(number: u64, slot: Slot, below: Option<Below>, out: &mut Vec<Effect>) -> Self {
         assert_eq!(below.is_none(), number == 1, "every slot but the first has one below");
         let (may_land, unknown, found) = (false, 0, false);
-        let mut proposal = Self { number, slot, below, may_land, unknown, found, tries: 0, step: Step::Creating };
+        let (gone, tries, step) = (None, 0, Step::Creating);
+        let mut proposal = Self { number, slot, below, may_land, unknown, found, gone, tries, step };
         proposal.create(Duration::ZERO, out);
         proposal
     }
@@ -132,8 +135,7 @@ impl Proposal {
                 Ok(_) => Decision::Theirs,
                 Err(error) => Decision::Broken(error),
             },
-            // It was there and is gone: only the floor of somebody newer can have removed it.
-            Err(StorageError::NotFound(_)) if seen => Decision::Theirs,
+            Err(StorageError::NotFound(_)) if seen => self.look_above(number, out),
             Err(StorageError::NotFound(_)) => {
                 self.tries += 1;
                 self.create(backoff(self.tries), out);
@@ -159,7 +161,7 @@ impl Proposal {
                 Ok(_) => Decision::Ours,
                 Err(error) => Decision::Broken(error),
             },
-            Err(StorageError::NotFound(_)) => Decision::Theirs,
+            Err(StorageError::NotFound(_)) => self.look_above(number, out),
             Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
             Err(StorageError::Failed(_) | StorageError::Unknown(_) | StorageError::Exists(_)) => {
                 self.tries += 1;
@@ -175,6 +177,7 @@ impl Proposal {
         self.tries += 1;
         match reply {
             Ok(numbers) if numbers.iter().any(|number| *number > self.number) => return Decision::Theirs,
+            Ok(_) if let Some(gone) = self.gone => return Decision::Broken(super::lost(gone)),
             Ok(numbers) if numbers.contains(&self.number) => return Decision::Ours,
             Ok(_) if self.tries >= LIST_TRIES => {
                 let path = slot::path(self.number);
@@ -187,6 +190,12 @@ impl Proposal {
         }
         out.push(Effect::List { delay: LISTING_AGE_MAX + backoff(self.tries) });
         Decision::Open
+    }
+
+    /// A slot was there and is gone. If somebody newer has freed it, there is one above; otherwise it is lost.
+    fn look_above(&mut self, gone: u64, out: &mut Vec<Effect>) -> Decision {
+        self.gone = Some(gone);
+        self.list(out)
     }
 
     fn verify(&mut self, out: &mut Vec<Effect>) -> Decision {

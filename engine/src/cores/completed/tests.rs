@@ -364,7 +364,43 @@ fn a_create_that_succeeds_on_the_number_of_a_deleted_slot_means_deposed() {
     store.on_created(2, Ok(()), &mut out);
     out.clear();
     store.on_read(1, absent(), &mut out);
-    assert_eq!(asked(&mut out), [Effect::StepDown]);
+    freed(&mut store, &mut out);
+}
+
+/// A slot is gone because somebody newer has freed it, which a listing shows.
+fn freed(store: &mut Completed, out: &mut Vec<Effect>) {
+    assert_eq!(asked(out), [Effect::List { delay: LISTING_AGE_MAX }], "who has deleted it?");
+    store.on_listed(Ok(vec![8, 9]), out);
+    assert_eq!(asked(out), [Effect::StepDown], "the successor's slots are far above by now");
+}
+
+/// A slot is gone, and nobody newer is there.
+fn lost(store: &mut Completed, left: &[u64], gone: &str, out: &mut Vec<Effect>) {
+    assert_eq!(asked(out), [Effect::List { delay: LISTING_AGE_MAX }], "who has deleted it?");
+    store.on_listed(Ok(left.to_vec()), out);
+    let [Effect::Fail { error }] = &asked(out)[..] else { panic!("a log that was deleted deposes nobody") };
+    assert_eq!(error.reaction, crate::error::Reaction::Corrupt);
+    assert!(error.message.starts_with(&format!("checkpoints/log/{gone} is gone")), "{error}");
+}
+
+#[test]
+fn a_log_that_was_deleted_is_corrupt_and_nobody_has_taken_over() {
+    let (mut store, mut out) = proposing();
+    store.on_created(2, Ok(()), &mut out);
+    out.clear();
+    store.on_read(1, absent(), &mut out);
+    lost(&mut store, &[2], "0000000001", &mut out);
+    let (mut store, mut out) = leading();
+    store.confirm(&mut out);
+    store.on_read(2, absent(), &mut out);
+    out.clear();
+    store.on_read(1, absent(), &mut out);
+    lost(&mut store, &[], "0000000001", &mut out);
+    let (mut store, mut out) = proposing();
+    store.on_created(2, exists(), &mut out);
+    out.clear();
+    store.on_read(2, absent(), &mut out);
+    lost(&mut store, &[], "0000000002", &mut out);
 }
 
 #[test]
@@ -403,7 +439,7 @@ fn a_slot_that_was_there_and_is_gone_means_deposed() {
     store.on_created(2, exists(), &mut out);
     out.clear();
     store.on_read(2, absent(), &mut out);
-    assert_eq!(asked(&mut out), [Effect::StepDown]);
+    freed(&mut store, &mut out);
 }
 
 #[test]
@@ -524,7 +560,7 @@ fn a_leader_whose_slots_have_been_freed_learns_that_it_is_deposed() {
     store.on_read(2, absent(), &mut out);
     out.clear();
     store.on_read(1, absent(), &mut out);
-    assert_eq!(asked(&mut out), [Effect::StepDown], "the successor's slots are far above by now");
+    freed(&mut store, &mut out);
 }
 
 #[test]

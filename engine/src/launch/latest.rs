@@ -1,0 +1,39 @@
+//! The latest checkpoint in a folder, for the last words of a run that stops early: what they promise has been looked at.
+
+use super::folders::{fetch, slots};
+use crate::error::{Error, Result};
+use crate::ids::CheckpointId;
+use crate::persist::reader;
+use std::fs;
+use std::path::Path;
+
+/// Looks at a folder in which deletions may still be under way.
+const TRIES: u32 = 3;
+
+/// The newest completed checkpoint, with every file that it consists of there and as long as it has to be; `None` if none
+/// has completed. Says nothing about their bytes, which `inspect` checks.
+pub fn latest(folder: &Path) -> Result<Option<CheckpointId>> {
+    let mut looked = look(folder);
+    for _ in 1..TRIES {
+        if looked.is_err() {
+            looked = look(folder);
+        }
+    }
+    looked
+}
+
+fn look(folder: &Path) -> Result<Option<CheckpointId>> {
+    let fetch = |path: &str| fetch(folder, path);
+    let log = reader::read_log(&fetch, &slots(folder)?)?;
+    let Some(path) = reader::retained(&log).pop() else { return Ok(None) };
+    let manifest = reader::read_manifest(&fetch, &path)?;
+    for handle in manifest.snapshots() {
+        let file = folder.join(handle.path.strip_prefix("checkpoints/").unwrap_or(&handle.path));
+        let found = fs::metadata(&file).map_err(|e| Error::corrupt(format!("{}: {e}", file.display())))?.len();
+        if found != handle.bytes {
+            let (file, bytes) = (file.display(), handle.bytes);
+            return Err(Error::corrupt(format!("{file} has {found} bytes instead of {bytes}")));
+        }
+    }
+    Ok(Some(manifest.checkpoint))
+}
