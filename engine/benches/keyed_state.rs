@@ -99,6 +99,12 @@ impl door::Storage for Nowhere {
     fn list(&self, _: &str) -> BoxFuture<'static, Result<Vec<door::ObjectMeta>, door::StorageError>> {
         unreachable!("no storage in this benchmark")
     }
+    fn incarnation(&self) -> u64 {
+        unreachable!("no storage in this benchmark")
+    }
+    fn clear(&self, _: std::collections::BTreeSet<u64>) -> BoxFuture<'static, Result<(), door::StorageError>> {
+        unreachable!("no storage in this benchmark")
+    }
 }
 
 impl door::Schedule for Nowhere {

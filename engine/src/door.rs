@@ -17,6 +17,7 @@ pub mod retry;
 pub mod whole;
 
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::{fmt, future::Future, ops::Range, pin::Pin, sync::Arc, task::Context, task::Poll, time::Duration};
 
 use crate::event::Event;
@@ -256,10 +257,20 @@ pub trait Storage: Send + Sync {
     /// Every object whose path is `prefix` or starts with `prefix/`, sorted by path. May be *out of date*: it shows the
     /// objects as they all were at one instant, which is at most [`LISTING_AGE_MAX`] before the request was made.
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>>;
+
+    /// The number of this incarnation of this process. No other incarnation and no other process has it.
+    fn incarnation(&self) -> u64;
+
+    /// Clears away what every incarnation that is not among `living` has begun to write and has not published: staged files,
+    /// parts of uploads. This incarnation always counts as living. Nothing that is visible is touched; a request under way
+    /// of a cleared incarnation has failed for certain, and its uploads exist no more ([`StorageError::NotFound`]). A store
+    /// that removes such parts by a rule of its own may do nothing here.
+    fn clear(&self, living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>>;
 }
 
 /// An object on its way into storage, part by part. Nothing of it is visible, neither to reads nor to listings, before
-/// it is complete. Dropping it leaves its parts behind, invisible, until the store clears them away; so does a crash.
+/// it is complete. Dropping it leaves its parts behind, invisible, until they are [cleared away](Storage::clear); so does a
+/// crash.
 ///
 /// There is no `Create` here, because stores cannot complete an upload on condition: a path that is uploaded to
 /// belongs to one uploader alone.

@@ -39,6 +39,8 @@ pub enum Event {
     PeerDistrusted { peer: String, cause: String },
     /// A worker's connection is lost or silent.
     WorkerLost { worker: WorkerId },
+    /// A worker runs nothing; `what` it waits for is for people. Announced when that changes.
+    WorkerIdle { worker: WorkerId, what: String },
     /// The latest completed checkpoint was read back from storage, about to be deployed.
     RestoreRead { attempt: Attempt, checkpoint: CheckpointId },
     /// Deployments are about to be sent.

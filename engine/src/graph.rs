@@ -50,6 +50,8 @@ pub struct OperatorNode {
     pub kind: OperatorKind,
     /// The states it may hold.
     pub states: Vec<StateDescriptor>,
+    /// Of a sink: the folder of what it has staged. Nothing in it is needed once the job has finished.
+    pub staging: Option<String>,
     /// Makes a subtask.
     pub factory: Factory,
 }

@@ -81,6 +81,7 @@ struct DraftOperator {
     parallelism: Option<u16>,
     states: Vec<DraftState>,
     version: Option<u32>,
+    staging: Option<String>,
     sealed: Option<Sealed>,
 }
 
@@ -154,7 +155,7 @@ impl JobBuilder {
                     targets: parallelisms[usize::from(edge.to.0)],
                 })
                 .collect();
-            let DraftOperator { uid, kind, states, version, sealed, .. } = operator;
+            let DraftOperator { uid, kind, states, version, staging, sealed, .. } = operator;
             if version.is_some() && states.is_empty() {
                 return Err(wrong(format!("operator {uid:?} has a state version but no state")));
             }
@@ -164,7 +165,7 @@ impl JobBuilder {
             };
             let states = states.into_iter().map(|state| state.finish(&uid, version)).collect::<Result<_, _>>();
             let states = states.map_err(wrong)?;
-            nodes.push(OperatorNode { id, uid, parallelism, kind, states, factory: sealed(plans) });
+            nodes.push(OperatorNode { id, uid, parallelism, kind, states, staging, factory: sealed(plans) });
         }
         Ok(JobGraph { name, max_parallelism, operators: nodes, edges })
     }
@@ -179,6 +180,7 @@ impl JobBuilder {
             parallelism: None,
             states,
             version: None,
+            staging: None,
             sealed: None,
         });
         OperatorId(id)
@@ -205,6 +207,10 @@ impl JobBuilder {
         } else {
             draft.destinations.insert(destination, uid.into());
         }
+    }
+
+    fn set_staging(&self, operator: OperatorId, staging: Option<String>) {
+        self.draft.borrow_mut().operators[usize::from(operator.0)].staging = staging;
     }
 
     fn set_parallelism(&self, operator: OperatorId, parallelism: u16) {

@@ -17,6 +17,7 @@
 
 pub mod blob;
 pub mod manifest;
+pub mod part;
 pub mod reader;
 pub mod sign;
 pub mod slot;
@@ -39,6 +40,8 @@ pub enum Kind {
     Blob = 3,
     /// A leader's sign of life.
     Sign = 4,
+    /// The record of a part of output.
+    Part = 6,
 }
 
 /// An envelope being written: what will stand at its end.

@@ -4,6 +4,7 @@
 //! *Invariant:* a task waits only for the door (clock, connection, storage, bell), and never for two things at once but
 //! in a fixed order ([`mailbox::race`]).
 
+pub mod changes;
 pub mod channel;
 pub mod client;
 pub mod coordinator;

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use cofferdam_engine::door::{Env, StorageError, WriteMode, whole};
-use cofferdam_engine::os::mount::{Mount, Mounts, STAGING, sweep};
+use cofferdam_engine::os::mount::{Mount, Mounts, STAGING};
 use cofferdam_engine::os::trace::TracingTrace;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -140,20 +141,32 @@ fn what_is_neither_file_nor_folder_is_refused() {
 }
 
 #[test]
-fn what_a_kill_left_unpublished_is_invisible_and_swept() {
+fn what_a_kill_left_unpublished_is_invisible_and_cleared_away() {
     let folder = tempdir().expect("a folder");
     let output = Mount::folder("output", folder.path()).expect("a writable folder");
-    let left = folder.path().join(STAGING).join("0123456789abcdef");
-    fs::write(&left, "half a fi").expect("a file");
+    let staging = folder.path().join(STAGING);
+    // Of an incarnation that is dead, of one that is alive, and what is in no folder of an incarnation.
+    let left = ["0123456789abcdef/1", "00000000000000aa/2", "3"].map(|name| staging.join(name));
+    for file in &left {
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, "half a fi").expect("a file");
+    }
     run(Mounts::default().with("output", output), |env| async move {
-        let path = format!("output/{STAGING}/0123456789abcdef");
+        let path = format!("output/{STAGING}/0123456789abcdef/1");
         assert_eq!(env.storage.list("output").await, Ok(Vec::new()));
         assert_eq!(whole::read(&env.storage, &path).await, Err(StorageError::NotFound(path.clone())));
         let written = env.storage.write(&path, Bytes::new(), WriteMode::Overwrite).await;
         assert!(matches!(written, Err(StorageError::Failed(_))), "{written:?}");
+        let mut upload = env.storage.upload("output/large");
+        upload.part(Bytes::from("own, ")).await.expect("a part");
+        assert_eq!(env.storage.clear(BTreeSet::from([0xaa])).await, Ok(()));
+        upload.part(Bytes::from("and alive")).await.expect("a part");
+        upload.complete().await.expect("an upload of this process is not cleared away");
+        assert_eq!(env.storage.clear(BTreeSet::from([0xaa])).await, Ok(()));
     });
-    sweep(folder.path()).expect("swept");
-    assert!(!left.exists() && left.parent().expect("a folder").exists());
+    assert_eq!(left.map(|file| file.exists()), [false, true, false]);
+    let names: Vec<_> = fs::read_dir(&staging).expect("a folder").map(|e| e.expect("an entry").file_name()).collect();
+    assert_eq!(names, ["00000000000000aa"], "emptied folders are gone, also the own one");
 }
 
 #[test]
@@ -168,7 +181,8 @@ fn nothing_but_the_object_appears_in_a_folder_and_emptied_folders_go() {
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
         assert_eq!(names, ["c"]);
-        assert_eq!(fs::read_dir(root.join(STAGING)).expect("a folder").count(), 0, "a staged file stayed behind");
+        let own = root.join(STAGING).join(format!("{:016x}", env.storage.incarnation()));
+        assert_eq!(fs::read_dir(own).expect("a folder").count(), 0, "a staged file stayed behind");
         env.storage.delete("output/a/b/c").await.expect("deleted");
         assert!(!root.join("a").exists() && root.exists());
     });

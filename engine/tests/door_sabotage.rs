@@ -8,7 +8,7 @@ use cofferdam_engine::conformance;
 use cofferdam_engine::door::{BoxFuture, Env, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode, whole};
 use cofferdam_engine::os::mount::{Mount, Mounts};
 use cofferdam_engine::os::trace::TracingTrace;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -159,6 +159,14 @@ impl Storage for Saboteur {
             Ok(objects)
         })
     }
+
+    fn incarnation(&self) -> u64 {
+        self.good.incarnation()
+    }
+
+    fn clear(&self, living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>> {
+        self.good.clear(living)
+    }
 }
 
 struct BadUpload {
@@ -269,6 +277,12 @@ fn short_reads_are_no_sabotage() {
         }
         fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
             self.0.list(prefix)
+        }
+        fn incarnation(&self) -> u64 {
+            self.0.incarnation()
+        }
+        fn clear(&self, living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>> {
+            self.0.clear(living)
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

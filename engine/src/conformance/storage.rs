@@ -2,6 +2,7 @@
 
 use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode, whole};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Everything storage promises, below `folder`, which must be a fresh one, such as `"output/conformance"`.
@@ -18,6 +19,7 @@ pub async fn check(env: &Env, folder: &str) {
     names_are_taken_as_they_are(env, &format!("{folder}/names")).await;
     an_upload_appears_whole_when_it_is_complete(env, &format!("{folder}/upload")).await;
     uploads_do_not_mix(env, &format!("{folder}/uploads")).await;
+    an_upload_of_the_living_is_not_cleared_away(env, &format!("{folder}/cleared")).await;
     an_aborted_upload_never_appears(env, &format!("{folder}/aborted")).await;
 }
 
@@ -221,6 +223,16 @@ async fn uploads_do_not_mix(env: &Env, folder: &str) {
     one.complete().await.expect("completing works");
     let content = whole::read(&env.storage, &path).await.expect("the object is there");
     assert!(content == vec![1; PART_BYTES + 1], "an object holds parts of another upload");
+}
+
+async fn an_upload_of_the_living_is_not_cleared_away(env: &Env, folder: &str) {
+    let path = format!("{folder}/object");
+    let mut upload = env.storage.upload(&path);
+    upload.part(Bytes::from_static(b"begun ")).await.expect("a part is taken");
+    env.storage.clear(BTreeSet::new()).await.expect("clearing works");
+    upload.part(Bytes::from_static(b"and completed")).await.expect("whoever clears is alive");
+    upload.complete().await.expect("an upload can be completed");
+    assert_eq!(whole::read(&env.storage, &path).await.as_deref(), Ok(&b"begun and completed"[..]));
 }
 
 async fn an_aborted_upload_never_appears(env: &Env, folder: &str) {

@@ -3,8 +3,9 @@
 //! 1. `write` formats records into lines, in memory.
 //! 2. `prepare(n)` writes them as one *staged* object, `DIR/.staging/UID-INDEX/ATTEMPT-CHECKPOINT`: durable, and hidden
 //!    from `cat DIR/part-*`. The committable names it, the final object, and length and checksum of both.
-//! 3. `commit` copies the staged object to `DIR/part-INDEX-CHECKPOINT` and deletes the staged one. Repeating any part of
-//!    that changes nothing: the names are fixed, and so are the bytes.
+//! 3. `commit` copies the staged object to `DIR/part-INDEX-CHECKPOINT` and deletes the staged one. In between it leaves
+//!    the length and checksum of the part beside it ([`PartRecord`]), for `inspect --output`. Repeating any part of that
+//!    changes nothing: the names are fixed, and so are the bytes.
 //! 4. `recover` deletes what attempts before this one staged. What they staged for the restored checkpoint was committed
 //!    just before, and the rest will be written again.
 //!
@@ -13,8 +14,8 @@
 //!
 //! Invariant: the buffer holds exactly the lines written since the last successful `prepare`.
 //! Not handled: output of an earlier, unrelated job in the same directory; lines that must fit in memory between two
-//! checkpoints; a restore with less parallelism; a staged object that storage writes belatedly, after an unknown outcome
-//! that was repeated and committed, lies hidden until the next restart.
+//! checkpoints; a restore with less parallelism. A staged object that storage writes late, after a request that was repeated
+//! and committed, lies hidden until the next restart, or until the coordinator clears up behind a finished job.
 
 use super::objects::{self, Found};
 use crate::codec;
@@ -24,8 +25,12 @@ use crate::error::{Error, Result};
 use crate::graph::SubtaskContext;
 use crate::ids::{Attempt, CheckpointId, Generation};
 use crate::job::{Sink, SinkWriter};
+use crate::persist::part::PartRecord;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+/// The folder of staged objects, in that of the output.
+const STAGING: &str = ".staging";
 
 /// Appends the text of a record, without a newline.
 pub type Format<T> = fn(&T, &mut Vec<u8>);
@@ -50,7 +55,7 @@ impl<T: Record> Sink<T> for FileSink<T> {
         let index = context.subtask.index;
         FileWriter {
             env: context.env.clone(),
-            staging: format!("{}/.staging/{}-{index}", self.directory, context.uid),
+            staging: format!("{}/{STAGING}/{}-{index}", self.directory, context.uid),
             part: format!("{}/part-{index:05}", self.directory),
             attempt: context.attempt,
             format: self.format,
@@ -61,6 +66,10 @@ impl<T: Record> Sink<T> for FileSink<T> {
 
     fn destination(&self) -> Option<String> {
         Some(self.directory.clone())
+    }
+
+    fn staging(&self) -> Option<String> {
+        Some(format!("{}/{STAGING}", self.directory))
     }
 }
 
@@ -130,6 +139,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
         match objects::read(&self.env, staged, 0..u64::MAX).await? {
             Found::Object(content) if committable.describes(&content) => {
                 objects::overwrite(&self.env, shown, &content).await?;
+                self.record(&committable).await?;
                 objects::delete(&self.env, staged).await?;
             }
             Found::Object(content) => {
@@ -167,6 +177,16 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
             }
         }
         Ok(())
+    }
+}
+
+impl<T: Record> FileWriter<T> {
+    /// Leaves beside a part what it is made of. One that is there already is of the same part.
+    async fn record(&self, committable: &Committable) -> Result<()> {
+        let Committable { shown, bytes, checksum, .. } = committable;
+        let name = shown.rsplit('/').next().unwrap_or(shown).to_owned();
+        let record = PartRecord { name, bytes: *bytes, checksum: *checksum }.encode();
+        objects::put_once(&self.env, &PartRecord::path(shown), &record).await
     }
 }
 

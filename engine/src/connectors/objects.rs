@@ -35,6 +35,21 @@ pub(super) async fn overwrite(env: &Env, path: &str, bytes: &Bytes) -> Result<()
     }
 }
 
+/// Creates an object of which every writer would write the same.
+pub(super) async fn put_once(env: &Env, path: &str, bytes: &Bytes) -> Result<()> {
+    let create = || {
+        let created = env.storage.write(path, bytes.clone(), WriteMode::Create);
+        let done = async move {
+            match created.await {
+                Err(StorageError::Exists(_)) => Ok(()),
+                outcome => outcome,
+            }
+        };
+        Box::pin(done) as BoxFuture<'static, _>
+    };
+    repeat(env, "writing", create).await.map(|_| ())
+}
+
 /// Deletes an object.
 pub(super) async fn delete(env: &Env, path: &str) -> Result<()> {
     repeat(env, "deleting", || env.storage.delete(path)).await.map(|_| ())

@@ -588,12 +588,6 @@ impl Completed {
     }
 }
 
-/// A slot that counts is gone, and nothing above it says why: nobody who follows the rules has deleted it.
-fn lost(number: u64) -> Error {
-    let path = slot::path(number);
-    Error::corrupt(format!("{path} is gone, and the log holds nothing newer: it was deleted while the job ran"))
-}
-
 /// The floor that a log sets: the newest that a slot names, or the first slot.
 fn floor(log: &BTreeMap<u64, Slot>) -> u64 {
     log.values().rev().find_map(|slot| slot.record.floor()).unwrap_or(1)

@@ -12,7 +12,7 @@
 
 use super::failover::ConnectionId;
 use crate::ids::WorkerId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Processes that wait for the place of one worker. One more is turned away, and may come again.
 pub const WAITING_MAX: usize = 8;
@@ -109,6 +109,12 @@ impl Roster {
         });
         assert!(out.len() <= 1, "a connection has one place");
         self.validate();
+    }
+
+    /// The incarnation of every process that is connected.
+    pub fn incarnations(&self) -> BTreeSet<u64> {
+        let processes = |place: &Place| std::iter::once(place.present).chain(place.waiting.clone()).collect::<Vec<_>>();
+        self.places.values().flat_map(processes).map(|process| process.incarnation).collect()
     }
 
     fn validate(&self) {

@@ -31,6 +31,7 @@ names! {
     ReportRejected => "report_rejected",
     WorkerLost => "worker_lost",
     CommandRejected => "command_rejected",
+    WorkerIdle => "worker_idle",
     CoordinatorLost => "coordinator_lost",
     RestoreRead => "restore_read",
     AttemptDeployed => "attempt_deployed",
@@ -141,7 +142,7 @@ impl Event {
             Self::Restored { checkpoint, .. } => *checkpoint,
             any_of!(
                 LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
-                WorkerWaits WorkerLost
+                WorkerWaits WorkerIdle WorkerLost
                 CommandRejected CoordinatorLost AttemptRunning AttemptFailed RestartScheduled LinkFailed
                 DeleteStarted DeleteFailed RequestReceived RequestAnswered RequestWithdrawn WishSent AnswerHeard
                 AnswerLost StatisticsKept JobFailed ClosedReceived SourceEmitted Consumed EndReceived InputEnded
@@ -186,7 +187,7 @@ impl Event {
             | Self::SubtaskFailed { subtask, .. } => Some(*subtask),
             any_of!(
                 LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
-                WorkerWaits WorkerLost
+                WorkerWaits WorkerIdle WorkerLost
                 CommandRejected CoordinatorLost RestoreRead AttemptDeployed AttemptRunning AttemptFailed
                 RestartScheduled LinkFailed CheckpointTriggered TriggerSent ManifestStarted ManifestWritten
                 CompletionStarted CompletionDurable CheckpointAborted NotifySent CheckpointSubsumed DeleteStarted
@@ -243,7 +244,7 @@ impl Event {
             | Self::AttemptCancelled { attempt, .. } => Some(*attempt),
             any_of!(
                 LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted Deposed WorkerRegistered
-                WorkerWaits WorkerLost CommandRejected
+                WorkerWaits WorkerIdle WorkerLost CommandRejected
                 CoordinatorLost ManifestStarted ManifestWritten CompletionStarted CompletionDurable
                 CheckpointAborted CheckpointSubsumed DeleteStarted DeleteFailed RequestReceived RequestAnswered
                 RequestWithdrawn WishSent AnswerHeard AnswerLost StatisticsKept JobFinished JobCancelled JobFailed

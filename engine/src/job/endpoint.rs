@@ -61,6 +61,12 @@ pub trait Sink<T: Record>: Send + Sync + 'static {
     fn destination(&self) -> Option<String> {
         None
     }
+
+    /// The folder in storage of everything that its writers stage, if they stage in one. When the job has finished, which
+    /// implies that everything is committed, the coordinator deletes what is left there.
+    fn staging(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Writes the records of one subtask, in two phases.

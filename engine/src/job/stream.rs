@@ -250,6 +250,7 @@ impl<'j, T: Record> Shared<'j, T> {
             job.claim_destination(uid, destination);
         }
         let operator = job.add_operator(uid, OperatorKind::Sink, vec![endpoint::sink_state()]);
+        job.set_staging(operator, sink.staging());
         self.attach(operator, 0);
         job.seal(operator, |plans| {
             assert!(plans.is_empty(), "nothing comes after a sink");

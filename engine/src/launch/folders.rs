@@ -6,7 +6,7 @@
 //! * Output that no checkpoint here knows of was written by something else: its files would be mixed with this run's.
 
 use crate::error::{Error, Result};
-use crate::os::mount::{Mount, Mounts, STAGING, sweep};
+use crate::os::mount::{Mount, Mounts, STAGING};
 use crate::persist::reader;
 use bytes::Bytes;
 use std::fs;
@@ -28,15 +28,6 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// Like [`Folders::share`], for a process that is about to take the job over from whoever died: it clears away what
-    /// was left unpublished.
-    pub fn mount(&self, job: &str) -> Result<Mounts> {
-        let mounts = self.share(job)?;
-        sweep(&self.checkpoints)?;
-        sweep(&self.output)?;
-        Ok(mounts)
-    }
-
     /// Checks the folders for `job`, makes those that are missing, and mounts them. Others may be using them.
     pub fn share(&self, job: &str) -> Result<Mounts> {
         let input = self.input.as_deref().map(Mount::input).transpose()?;

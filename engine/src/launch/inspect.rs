@@ -1,9 +1,10 @@
-//! `inspect`: what a checkpoint folder or one manifest holds, with every stored byte read back and checked by the
-//! offline reader ([`crate::persist::reader`]), which shares no code with a restore.
+//! `inspect`: what a checkpoint folder or one manifest holds, and whether committed output is what was committed, with every
+//! stored byte read back and checked. Checkpoints are read by the offline reader ([`crate::persist::reader`]), which shares no code with a restore.
 //!
 //! Reads only. A job may be running: a checkpoint that is subsumed while it is being read is no damage, so what looks
 //! like damage counts only if the log has not moved on meanwhile.
 
+mod output;
 mod report;
 mod text;
 
@@ -12,7 +13,9 @@ use super::folders::slots;
 use super::out;
 use crate::error::{Error, Reaction, Result};
 use clap::Args;
+use output::OutputReport;
 use report::Report;
+use serde::Serialize;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,8 +25,13 @@ Examples:
   inspect chk                            the log, and every checkpoint it retains
   inspect chk/chk-7/manifest-a1.1        one checkpoint
   inspect chk --json | jq .checkpoints
+  inspect --output out                   committed output against the checksums that its sinks left
 
-Exit codes: 0 sound, 2 there is no checkpoint, 4 stored bytes are not what was written";
+--output notices a part that is missing, has another length, or of which a byte has changed. It cannot see a part that is gone
+together with its checksum (.checksums beside it), nor what a sink wrote that leaves none, and nothing in systems outside. A
+reader that takes parts away takes their checksums along, or they count as missing.
+
+Exit codes: 0 sound, 2 there is nothing to inspect, 4 stored bytes are not what was written";
 
 /// Times that a moving log is read again.
 const TRIES_MAX: usize = 10;
@@ -32,8 +40,11 @@ const TRIES_MAX: usize = 10;
 #[derive(Args, Clone, Debug)]
 pub struct InspectArgs {
     /// A checkpoint folder, the folder of one checkpoint, or a manifest
-    #[arg(value_name = "DIR_OR_MANIFEST")]
-    pub path: PathBuf,
+    #[arg(value_name = "DIR_OR_MANIFEST", required_unless_present = "output")]
+    pub path: Option<PathBuf>,
+    /// An output folder, to verify what is committed in it
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
     /// Print JSON, with the entries of every key group
     #[arg(long)]
     pub json: bool,
@@ -48,25 +59,39 @@ enum Target {
     Manifests(PathBuf, Vec<String>),
 }
 
-/// Shows what is at a path.
+/// Shows what is at a path, and what became of committed output.
 pub fn inspect(args: &InspectArgs) -> Exit {
-    let report = match target(&args.path).and_then(|target| read(&target)) {
+    let checkpoints = args.path.as_deref().map(|path| {
+        let report = target(path).and_then(|target| read(&target));
+        shown(report, args.json, text::render, |report| &report.problems)
+    });
+    let output = args
+        .output
+        .as_deref()
+        .map(|folder| shown(OutputReport::of(folder), args.json, OutputReport::render, |report| &report.problems));
+    // The worst of them: corrupt before usage before done.
+    [checkpoints, output].into_iter().flatten().max_by_key(|exit| exit.code()).unwrap_or(Exit::Usage)
+}
+
+/// Prints a report and its problems.
+fn shown<R: Serialize>(
+    report: Result<R>,
+    json: bool,
+    render: impl Fn(&R) -> String,
+    problems: impl Fn(&R) -> &[String],
+) -> Exit {
+    let report = match report {
         Ok(report) => report,
         Err(error) => {
             out::complain(format_args!("error: {error}"));
             return if error.reaction == Reaction::Corrupt { Exit::Corrupt } else { Exit::Usage };
         }
     };
-    let shown = if args.json {
-        serde_json::to_string_pretty(&report).expect("reports serialise")
-    } else {
-        text::render(&report)
-    };
-    out::say(shown);
-    for problem in &report.problems {
+    out::say(if json { serde_json::to_string_pretty(&report).expect("reports serialise") } else { render(&report) });
+    for problem in problems(&report) {
         out::complain(format_args!("error: {problem}"));
     }
-    if report.problems.is_empty() { Exit::Done } else { Exit::Corrupt }
+    if problems(&report).is_empty() { Exit::Done } else { Exit::Corrupt }
 }
 
 fn read(target: &Target) -> Result<Report> {

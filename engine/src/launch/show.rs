@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Failures of the same kind in a row, without a checkpoint in between, that are probably not transient.
+const ALIKE: u32 = 5;
 /// Time between two looks.
 pub const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -41,6 +43,7 @@ pub struct Show {
     /// Records a second, smoothed over a few looks.
     rate: f64,
     failures_shown: u64,
+    alike_shown: u32,
     aborts_shown: u64,
     last_abort_line: Option<Duration>,
     refusals_shown: u64,
@@ -65,6 +68,7 @@ impl Show {
             last_records: 0,
             rate: 0.0,
             failures_shown: 0,
+            alike_shown: 0,
             aborts_shown: 0,
             last_abort_line: None,
             refusals_shown: 0,
@@ -108,9 +112,14 @@ impl Show {
     fn tell_troubles(&mut self, since_start: Duration, course: &Course) {
         let mut out = self.log_writer();
         // A display that cannot be written to must not stop the job.
-        if let Some(cause) = course.last_failure.as_ref().filter(|_| course.failures > self.failures_shown) {
+        if course.failures > self.failures_shown {
             self.failures_shown = course.failures;
-            let _ = writeln!(out, "attempt failed, going on from the last checkpoint: {cause}");
+            // What was said once of the same failure need not be said again.
+            let said = self.alike_shown;
+            self.alike_shown = course.alike;
+            if let Some(line) = trouble(course).filter(|_| said < ALIKE || course.alike < said) {
+                let _ = writeln!(out, "{line}");
+            }
         }
         let quiet = self.last_abort_line.is_none_or(|last| since_start.saturating_sub(last) >= LINE_EVERY);
         if let Some(reason) = course.last_abort.as_ref().filter(|_| quiet && course.aborted > self.aborts_shown) {
@@ -138,7 +147,7 @@ impl Show {
         self.notices_shown = course.notices;
     }
 
-    /// Says at once whom a coordinator begins to wait for.
+    /// Says at once what this part begins to wait for.
     fn tell_waiting(&mut self, course: &Course) {
         let mut out = self.log_writer();
         let waiting = waiting(self.part, course);
@@ -156,9 +165,28 @@ impl Show {
     }
 }
 
-/// Whom a coordinator waits for, if for anybody.
+/// Why an attempt failed, and what comes of it.
+fn trouble(course: &Course) -> Option<String> {
+    let cause = course.last_failure.as_ref()?;
+    if course.alike >= ALIKE {
+        let times = course.alike;
+        return Some(format!(
+            "the same failure {times} times in a row without a checkpoint in between: probably not transient, and not said \
+             again while it goes on: {cause}"
+        ));
+    }
+    let from = course.last_completed.map(|last| last.checkpoint).or(course.resumed_from);
+    let from = from.map_or("the beginning".to_owned(), |checkpoint| checkpoint.to_string());
+    Some(format!("attempt failed, going on from {from}: {cause}"))
+}
+
+/// Whom or what this part waits for, if for anything.
 fn waiting(part: Part, course: &Course) -> Option<String> {
-    let Part::Coordinator { workers } = part else { return None };
+    let workers = match part {
+        Part::Whole => return None,
+        Part::Worker => return course.waits.as_ref().map(|what| format!("waiting for {what}")),
+        Part::Coordinator { workers } => workers,
+    };
     let missing = workers.saturating_sub(course.workers.len());
     match course.leading {
         false => Some("standing by: leads once no other coordinator shows signs of life".to_owned()),
@@ -309,6 +337,7 @@ mod tests {
             parallelism: 2,
             kind: OperatorKind::Source,
             states: vec![],
+            staging: None,
             factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
         }
     }
@@ -337,6 +366,52 @@ mod tests {
         assert_eq!(describe(part, 0, 0.0, &course), "waiting for 2 of 3 workers");
         course.workers.extend([0, 2].map(crate::ids::WorkerId));
         assert_eq!(describe(part, 0, 0.0, &course), "3 workers, no checkpoint yet, starting");
+    }
+
+    #[test]
+    fn a_worker_says_what_it_waits_for() {
         assert_eq!(describe(Part::Worker, 5, 2.0, &Course::default()), "5 records, 2/s");
+        let progress = Arc::new(Progress::default());
+        let trace = TracingTrace::feeding(progress.clone());
+        let what = "a coordinator that leads: cannot connect to nosuchhost:1: no such name".to_owned();
+        trace.emit(Event::WorkerIdle { worker: crate::ids::WorkerId(0), what: what.clone() });
+        assert_eq!(describe(Part::Worker, 0, 0.0, &progress.course()), format!("waiting for {what}"));
+        let (attempt, subtask) = (Attempt::default(), SubtaskId { operator: OperatorId(0), index: 0 });
+        trace.emit(Event::Restored { attempt, subtask, checkpoint: None, digest: 0, ended: false });
+        assert_eq!(describe(Part::Worker, 0, 0.0, &progress.course()), "0 records, 0/s");
+        trace.emit(Event::AttemptCancelled { attempt, worker: crate::ids::WorkerId(0) });
+        assert_eq!(describe(Part::Worker, 0, 0.0, &progress.course()), "waiting for the next attempt");
+    }
+
+    #[test]
+    fn a_failure_that_comes_again_and_again_is_told_as_such_once() {
+        let progress = Arc::new(Progress::default());
+        let trace = TracingTrace::feeding(progress.clone());
+        let fail = |number: u32, cause: &str| {
+            let attempt = Attempt { generation: Generation(1), number };
+            trace.emit(Event::AttemptFailed { attempt, cause: cause.to_owned() });
+            progress.course()
+        };
+        for number in 1..ALIKE {
+            let course = fail(number, &format!("link to worker-1: connection to 127.0.0.1:{number} broke"));
+            assert_eq!(course.alike, number);
+            assert!(
+                trouble(&course).expect("it failed").starts_with("attempt failed, going on from the beginning: link")
+            );
+        }
+        let course = fail(ALIKE, "link to worker-1: connection to 127.0.0.1:55555 broke");
+        let told = trouble(&course).expect("it failed");
+        assert!(told.starts_with("the same failure 5 times in a row without a checkpoint in between"), "{told}");
+        assert_eq!(fail(6, "something else").alike, 1);
+        trace.emit(Event::CompletionDurable {
+            checkpoint: CheckpointId(7),
+            slot: 2,
+            manifest: String::new(),
+            bytes: 0,
+            duration_ms: 0,
+            last: false,
+        });
+        let course = fail(7, "something else");
+        assert_eq!(trouble(&course).as_deref(), Some("attempt failed, going on from chk-7: something else"));
     }
 }

@@ -40,6 +40,15 @@ impl Mounts {
         self
     }
 
+    /// The folders for unpublished files of those mounts that are folders.
+    pub(super) fn staging(&self) -> Vec<PathBuf> {
+        let folders = self.by_name.values().filter_map(|mount| match &mount.layout {
+            Layout::Folder { disk, .. } => disk.path_to_filesystem(&ObjectPath::from(STAGING)).ok(),
+            Layout::Atomic { .. } | Layout::Input { .. } => None,
+        });
+        folders.collect()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Arc<Mount>> {
         self.by_name.get(name)
     }
@@ -96,7 +105,12 @@ impl Mount {
         create_folders(&staging).map_err(cannot)?;
         // Found out now rather than at the first checkpoint: a read-only or full disk, missing rights.
         let probe = staging.join(format!("probe-{:016x}", rand::random::<u64>()));
-        fs::write(&probe, b"probe").and_then(|()| fs::remove_file(&probe)).map_err(cannot)?;
+        fs::write(&probe, b"probe").map_err(cannot)?;
+        match fs::remove_file(&probe) {
+            // A leader has cleared it away.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(cannot)?,
+        }
         let disk = LocalFileSystem::new_with_prefix(folder)
             .map_err(|e| Error::give_up(format!("cannot open {purpose} {}: {e}", folder.display())))?
             .with_fsync(true);
@@ -135,21 +149,6 @@ impl Mount {
             Layout::Input { only } => !name.is_root() && only.as_ref().is_none_or(|only| only == name),
         }
     }
-}
-
-/// Removes what killed processes left unpublished in `folder`. A process that is still publishing there sees its write
-/// fail, so this is for whoever is about to take the job over.
-pub fn sweep(folder: &Path) -> Result<()> {
-    let staging = folder.join(STAGING);
-    let cannot = |e: io::Error| Error::give_up(format!("cannot clear {}: {e}", staging.display()));
-    for entry in fs::read_dir(&staging).map_err(cannot)? {
-        match fs::remove_file(entry.map_err(cannot)?.path()) {
-            // Published meanwhile.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(cannot)?,
-        }
-    }
-    Ok(())
 }
 
 /// Like `create_dir_all`, and the new entries are durable: a checkpoint in a folder that a power failure

@@ -39,6 +39,10 @@ impl TokioSpawner {
 impl Spawner for TokioSpawner {
     #[expect(clippy::disallowed_methods, reason = "this is the production spawner")]
     fn spawn(&self, site: Site, future: BoxFuture<'static, ()>) -> Box<dyn TaskHandle> {
+        // Asked for by something that is dropped behind the end of the runtime: nothing runs there any more.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Box::new(Never);
+        }
         let panics = self.panics.clone();
         let task = tokio::spawn(async move {
             // What the future captured is dropped with it and never looked at again.
@@ -68,6 +72,13 @@ impl TaskHandle for Task {
     fn abort(&self) {
         self.0.abort();
     }
+}
+
+/// A task that was never started.
+struct Never;
+
+impl TaskHandle for Never {
+    fn abort(&self) {}
 }
 
 /// A bell whose rings arrive at once.

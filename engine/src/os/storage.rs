@@ -3,7 +3,8 @@
 //! How a write ends, which decides whether the engine may repeat it:
 //! * *a store with atomic puts* (memory; S3, GCS and Azure later): one `put`. Errors that say why nothing was tried are
 //!   `Failed`; all others may have reached the store and are `Unknown`.
-//! * *a folder on disk*: the bytes go to a file of a hidden staging folder and are synced there, then one link (`Create`)
+//! * *a folder on disk*: the bytes go to a file of a hidden staging folder, below one that is named after the incarnation of
+//!   the process, and are synced there, then one link (`Create`)
 //!   or rename (`Overwrite`) publishes them, and the folder is synced. Before the publishing step an error is
 //!   `Failed`, for nothing can have become visible. In it an error is `Unknown`: the entry may exist and only the
 //!   sync of its folder may have failed. (Rejected: `put` straight to the destination; it stages beside it under `name#1`, and
@@ -11,7 +12,7 @@
 //!
 //! An upload in parts: a store takes them and assembles the object when it is complete; on disk the parts are one after
 //! the other in a staged file, which is synced and renamed when it is complete. Parts of an upload that nobody completes
-//! are cleared away by the sweep of the staging folder, and in a bucket by its rule for incomplete uploads.
+//! are removed from the staging folder by [`Storage::clear`], and from a bucket by its rule for incomplete uploads.
 //!
 //! Invariants: a path never leaves its mount (`.` and `..` are refused); names are taken as they are, nothing is
 //! percent-encoded. Files that object_store cannot name (`name#123`) are invisible, which is why a mount of input
@@ -25,6 +26,7 @@ use futures_util::StreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,12 +35,14 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct MountedStorage {
     mounts: Mounts,
+    /// Names the staging folder of this process.
+    incarnation: u64,
 }
 
 impl MountedStorage {
     /// Storage over these mounts.
     pub fn new(mounts: Mounts) -> Self {
-        Self { mounts }
+        Self { mounts, incarnation: rand::random() }
     }
 
     fn place(&self, path: &str) -> Result<Place, StorageError> {
@@ -50,7 +54,7 @@ impl MountedStorage {
             return Err(StorageError::Failed(format!("{path}: a path has no empty segment")));
         }
         let name = Path::parse(name).map_err(|e| StorageError::Failed(format!("{path}: {e}")))?;
-        Ok(Place { mount: found.clone(), name, path: path.to_owned() })
+        Ok(Place { mount: found.clone(), name, path: path.to_owned(), incarnation: self.incarnation })
     }
 
     /// Runs `request` on the place that `path` names.
@@ -86,6 +90,20 @@ impl Storage for MountedStorage {
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         self.at(prefix, |place| async move { place.list().await })
     }
+
+    fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    fn clear(&self, mut living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>> {
+        living.insert(self.incarnation);
+        let (folders, own) = (self.mounts.staging(), self.incarnation);
+        let clear = move || folders.iter().try_for_each(|staging| clear(staging, &living, own));
+        Box::pin(async move {
+            let cleared = tokio::task::spawn_blocking(clear).await;
+            cleared.map_err(io::Error::other).flatten().map_err(|e| StorageError::Unknown(e.to_string()))
+        })
+    }
 }
 
 /// One path, looked up.
@@ -96,6 +114,8 @@ pub(super) struct Place {
     pub name: Path,
     /// As the engine knows it.
     pub path: String,
+    /// Of the process that asks.
+    pub incarnation: u64,
 }
 
 impl Place {
@@ -167,7 +187,7 @@ impl Place {
     }
 
     async fn publish(&self, disk: &LocalFileSystem, bytes: Bytes, mode: WriteMode) -> Result<(), StorageError> {
-        let staged = staged_name();
+        let staged = staged_name(self.incarnation);
         if let Err(e) = disk.put(&staged, bytes.into()).await {
             return Err(self.failed(e));
         }
@@ -176,13 +196,13 @@ impl Place {
             WriteMode::Overwrite => disk.rename(&staged, &self.name).await,
         };
         if mode == WriteMode::Create || published.is_err() {
-            // If this fails a hidden file stays behind until the next sweep; the object itself is not concerned.
+            // If this fails a hidden file stays behind until it is cleared away; the object itself is not concerned.
             let _ = disk.delete(&staged).await;
         }
         match published {
             Ok(()) => Ok(()),
             Err(StoreError::AlreadyExists { .. }) => Err(StorageError::Exists(self.path.clone())),
-            // The staged file was swept away by a newer process, so there was nothing to publish.
+            // The staged file was cleared away by a newer leader, so there was nothing to publish.
             Err(e @ StoreError::NotFound { .. }) => Err(self.failed(e)),
             Err(e) => Err(StorageError::Unknown(self.say(e))),
         }
@@ -271,9 +291,39 @@ impl Place {
     }
 }
 
-/// A fresh name in the folder for unpublished files.
-pub(super) fn staged_name() -> Path {
-    Path::from_iter([STAGING.to_owned(), format!("{:016x}", rand::random::<u64>())])
+/// A fresh name in the folder for what `incarnation` has not published.
+pub(super) fn staged_name(incarnation: u64) -> Path {
+    Path::from_iter([STAGING.to_owned(), folder_of(incarnation), format!("{:016x}", rand::random::<u64>())])
+}
+
+/// The folder of an incarnation, in the staging folder.
+fn folder_of(incarnation: u64) -> String {
+    format!("{incarnation:016x}")
+}
+
+/// Removes everything from a staging folder but the folders of `living` incarnations; that of `own`, if it is empty.
+fn clear(staging: &std::path::Path, living: &BTreeSet<u64>, own: u64) -> io::Result<()> {
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot clear {}: {e}", staging.display()));
+    let keep: BTreeSet<String> = living.iter().map(|incarnation| folder_of(*incarnation)).collect();
+    for entry in std::fs::read_dir(staging).map_err(named)? {
+        let entry = entry.map_err(named)?;
+        if entry.file_name().to_str().is_some_and(|name| keep.contains(name)) {
+            continue;
+        }
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = match is_folder {
+            true => std::fs::remove_dir_all(entry.path()),
+            false => std::fs::remove_file(entry.path()),
+        };
+        match removed {
+            // Its owner published or removed it meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(named)?,
+        }
+    }
+    // Not empty, or never made: both are as they should be.
+    let _ = std::fs::remove_dir(staging.join(folder_of(own)));
+    Ok(())
 }
 
 /// Whether the name lies in the folder for unpublished files.

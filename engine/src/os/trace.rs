@@ -63,10 +63,14 @@ pub struct Course {
     pub failures: u64,
     /// Why the last one of them did.
     pub last_failure: Option<String>,
+    /// How many of them in a row, up to the last, failed alike, without a checkpoint in between.
+    pub alike: u32,
     /// Whether this process leads.
     pub leading: bool,
     /// The workers that are registered here.
     pub workers: BTreeSet<WorkerId>,
+    /// What the worker of this process waits for, while it runs nothing.
+    pub waits: Option<String>,
     /// Workers that were refused.
     pub refusals: u64,
     /// Why the last one of them was.
@@ -154,9 +158,13 @@ impl Progress {
                 course.attempts += 1;
                 course.attempt = Some(*attempt);
             }),
+            Event::WorkerIdle { what, .. } => change(&|course| course.waits = Some(what.clone())),
+            Event::Restored { .. } => change(&|course| course.waits = None),
+            Event::AttemptCancelled { .. } => change(&|course| course.waits = Some("the next attempt".to_owned())),
             Event::AttemptFailed { cause, .. } => change(&|course| {
                 course.failures += 1;
-                course.last_failure = Some(cause.clone());
+                let before = course.last_failure.replace(cause.clone());
+                course.alike = if before.is_some_and(|before| alike(&before, cause)) { course.alike + 1 } else { 1 };
             }),
             Event::CheckpointAborted { checkpoint, reason } => change(&|course| {
                 course.aborted += 1;
@@ -165,11 +173,18 @@ impl Progress {
             Event::CompletionDurable { checkpoint, bytes, duration_ms, .. } => change(&|course| {
                 let duration = Duration::from_millis(*duration_ms);
                 course.completed += 1;
+                course.alike = 0;
                 course.last_completed = Some(Completed { checkpoint: *checkpoint, bytes: *bytes, duration });
             }),
             _ => {}
         }
     }
+}
+
+/// Whether two failures have the same cause, numbers aside: attempts, ports and times differ from one to the next.
+fn alike(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    words(one) == words(other)
 }
 
 fn log(event: &Event) {
@@ -189,6 +204,7 @@ fn log(event: &Event) {
         }
         E::PeerDistrusted { peer, cause } => warn!(target: "cofferdam", "hung up on {peer}: {cause}"),
         E::WorkerWaits { worker } => warn!(target: "cofferdam", "another process is {worker} already: one waits"),
+        E::WorkerIdle { worker, what } => info!(target: "cofferdam", "{worker} waits for {what}"),
         E::WorkerLost { worker } => warn!(target: "cofferdam", "{worker} is lost"),
         E::AttemptDeployed { attempt, restore: Some(checkpoint) } => {
             info!(target: "cofferdam", "attempt {attempt} starts from {checkpoint}");

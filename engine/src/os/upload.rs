@@ -51,7 +51,7 @@ impl MountedUpload {
                 let id = store.create_multipart(&place.name).await.map_err(|e| place.write_error(e))?;
                 Stage::Store { id, parts: Vec::new() }
             }
-            Layout::Folder { .. } => Stage::Disk { staged: staged_name(), bytes: 0 },
+            Layout::Folder { .. } => Stage::Disk { staged: staged_name(place.incarnation), bytes: 0 },
             Layout::Input { .. } => return Err(place.only_read()),
         };
         Ok(())
@@ -142,7 +142,7 @@ impl Upload for MountedUpload {
 async fn rename(disk: &LocalFileSystem, staged: &Path, place: &Place) -> Result<(), StorageError> {
     match disk.rename(staged, &place.name).await {
         Ok(()) => Ok(()),
-        // Published before, or swept away by a newer process.
+        // Published before, or cleared away by a newer leader.
         Err(StoreError::NotFound { .. }) => Err(over(place)),
         Err(e) => Err(StorageError::Unknown(format!("{}: {e}", place.path))),
     }
@@ -161,8 +161,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 }
 
 /// Writes a part at its own offset, whatever a failed try has left there. A file that has vanished between parts was
-/// swept away: making it anew would publish an object with a hole.
+/// cleared away: making it anew would publish an object with a hole.
 fn append(file: &PathBuf, at: u64, part: &[u8]) -> io::Result<()> {
+    if let (0, Some(folder)) = (at, file.parent()) {
+        std::fs::create_dir_all(folder)?;
+    }
     let mut file = OpenOptions::new().write(true).create(at == 0).truncate(at == 0).open(file)?;
     file.seek(SeekFrom::Start(at))?;
     file.write_all(part)

@@ -10,7 +10,7 @@
 //! 1. Listen, unless that begins with the leadership ([`Listen`]). Unless told to lead at once, watch the leader's sign of life until it expires (`standby`); and again, if
 //!    somebody else was faster.
 //! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
-//!    left alone: the workers that still look for a coordinator are told (`farewell`), and that is all.
+//!    left alone: the workers that still look for a coordinator are told, and what is left behind is swept (`farewell`).
 //! 3. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
 //! 4. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
 //!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a standby. Every
@@ -25,6 +25,7 @@ mod leader;
 mod reception;
 mod requests;
 mod standby;
+mod sweeping;
 
 use crate::cores::completed::{Completed, Effect};
 use crate::cores::lease::Beat;
@@ -37,6 +38,7 @@ use crate::ids::{Attempt, CheckpointId, Generation};
 use crate::messages::client::Answer;
 use crate::messages::{RestoreFrom, ToCoordinator};
 use crate::persist::slot::{Ended, JobMark};
+use crate::runtime::changes::Changes;
 use crate::runtime::mailbox::{Mailbox, Postbox};
 use crate::runtime::patience;
 use crate::secret::Secret;
@@ -130,6 +132,10 @@ enum Input {
     Freed(bool),
     /// What an aborted checkpoint had stored is gone, or was left to a sweep.
     Discarded,
+    /// Every write of this process is decided, or that took too long.
+    Drained,
+    /// What sinks had staged is gone, as far as possible.
+    StagingSwept,
     /// A sign of life was written, or not.
     SignWritten,
 }
@@ -139,7 +145,7 @@ enum Input {
 /// Errors by [`Reaction`]: `Fenced`, deposed; `GiveUp` and `Corrupt`, the job has failed for good; `Restart`, storage or
 /// network kept this process from its work, and another try may succeed.
 pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobEnd> {
-    let env = patience::bounded(env, job.config.storage_timeout);
+    let (env, changes) = patience::bounded(env, job.config.storage_timeout);
     let (secret, ready) = (options.secret.clone(), options.ready.clone());
     let reception = Reception::new(&env, secret, job.config.heartbeat_timeout, ready);
     let port = match &options.listen {
@@ -158,7 +164,7 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
                 Err(error) => break Err(error),
             },
         };
-        let led = lead(&env, &job, &options, claim, port.as_ref(), &reception).await;
+        let led = lead(&env, &changes, &job, &options, claim, port.as_ref(), &reception).await;
         // Whatever was said meanwhile was said by others.
         start = Start::Resume;
         match (led, options.rivalry) {
@@ -182,6 +188,7 @@ enum Led {
 /// One leadership, from the claim to its end.
 async fn lead(
     env: &Env,
+    changes: &Changes,
     job: &Job,
     options: &CoordinatorOptions,
     claim: Completed,
@@ -190,19 +197,19 @@ async fn lead(
 ) -> Led {
     let (inbox, mut mailbox) = Mailbox::new(env, Site::new("coordinator", 0));
     reception.lead_to(inbox.clone());
-    let mut requests = Requests::new(env.clone(), inbox.clone());
+    let mut requests = Requests::new(env.clone(), changes.clone(), inbox.clone());
     let mut early = Vec::new();
     let store = match take_leadership(env, claim, &mut requests, &mut mailbox, &mut early).await {
         Ok(Leadership::Taken(store)) => *store,
-        Ok(Leadership::Needless(over)) => {
+        Ok(Leadership::Needless(over, store)) => {
             // The predecessor may have died between writing this and saying it.
             env.emit(over.announcement());
             let how = over.how.clone();
-            if port.is_some() {
-                let mut farewell = Farewell::new(env, job, over, options.workers, inbox);
-                early.into_iter().for_each(|member| farewell.on_accepted(member));
-                farewell.tell(&mut mailbox).await;
-            }
+            // Without a port there is nobody to tell.
+            let workers = if port.is_some() { options.workers } else { 0 };
+            let mut farewell = Farewell::new(requests, job, over, &store, workers);
+            early.into_iter().for_each(|member| farewell.on_accepted(member));
+            farewell.tell(&mut mailbox).await;
             return Led::Ended(match how {
                 Ended::Finished { checkpoint } => Ok(JobEnd::AlreadyFinished { checkpoint }),
                 Ended::Failed { cause } => Err(Error::give_up(cause)),
@@ -236,8 +243,8 @@ const EARLY_MAX: usize = 64;
 
 enum Leadership {
     Taken(Box<Completed>),
-    /// The job is over.
-    Needless(Over),
+    /// The job is over, and this is its log.
+    Needless(Over, Box<Completed>),
     /// Somebody else has it.
     Elsewhere {
         leader: Generation,
@@ -289,7 +296,7 @@ async fn take_leadership(
                 }
                 Effect::Over { how } => {
                     let kept = store.latest().map(|latest| latest.checkpoint);
-                    return Ok(Leadership::Needless(Over { how, kept }));
+                    return Ok(Leadership::Needless(Over { how, kept }, Box::new(store)));
                 }
                 Effect::GiveWay { leader } => return Ok(Leadership::Elsewhere { leader }),
                 Effect::Fail { error } => return Err(error),
@@ -316,6 +323,8 @@ async fn take_leadership(
             | Input::Deleted(..)
             | Input::Freed(_)
             | Input::Discarded
+            | Input::Drained
+            | Input::StagingSwept
             | Input::SignWritten => panic!("only the log was asked for"),
         }
     }

@@ -7,7 +7,7 @@
 //! 4. Durable, which an upload in parts is when it is complete: ack with the handle. Failed: decline; the job goes on.
 //!
 //! An upload for an aborted checkpoint stops at the next step, and deletes what it may have left; that of a cancelled attempt
-//! just stops. Neither acks nor declines: `Decision` says who may. Parts of an upload that ended early are taken back.
+//! just stops, once its request is answered ([`Changes`](super::changes::Changes)). Neither acks nor declines: `Decision` says who may. Parts of an upload that ended early are taken back.
 //! Not handled: deleting an object that a failed upload, or one of a cancelled attempt, may have left; the coordinator cleans
 //! by listing.
 

@@ -21,6 +21,7 @@ mod parts;
 mod restore;
 mod steps;
 
+use super::changes::Changes;
 use super::channel::{ChannelReceiver, ChannelSender};
 use super::mailbox::{Mailbox, Postbox};
 use super::snapshot::AsyncPart;
@@ -78,6 +79,8 @@ pub struct SubtaskShell {
     pub part_bytes: usize,
     /// What to restore.
     pub restore: Option<(Completion, SnapshotHandle)>,
+    /// What its process has under way.
+    pub changes: Changes,
 }
 
 /// An input channel.
@@ -108,6 +111,7 @@ struct Running {
     cancelled: Arc<AtomicBool>,
     snapshot_mode: SnapshotMode,
     part_bytes: usize,
+    changes: Changes,
     alignment: Alignment,
     /// Whether all input has been processed, now or before the restored checkpoint.
     ended: bool,
@@ -166,6 +170,7 @@ impl Running {
             cancelled: shell.cancelled,
             snapshot_mode: shell.snapshot_mode,
             part_bytes: shell.part_bytes,
+            changes: shell.changes,
             ended: false,
             end_announced: false,
             end_held_by: None,
@@ -344,11 +349,13 @@ impl Running {
             decision: self.parts.start(checkpoint),
             statistics: watch.stop(&self.context.env),
         };
+        // A cancelled attempt drops the subtask, not its request in the middle.
+        let part = self.changes.keep(Box::pin(part.run(sections, pages)));
         match self.snapshot_mode {
-            SnapshotMode::Sync => part.run(sections, pages).await,
+            SnapshotMode::Sync => part.await,
             SnapshotMode::Async => {
                 let site = Site::new("upload", subtask.lane());
-                self.context.env.spawner.spawn(site, Box::pin(part.run(sections, pages)));
+                self.context.env.spawner.spawn(site, Box::pin(part));
             }
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! 2. On `Deploy`: cancel whatever older attempt runs, build channels, subtasks and links (`attempt`).
 //! 3. Pass triggers, completions and aborts to the subtasks, and their reports to the coordinator.
 //! 4. A lost or silent coordinator cancels the attempt: only a living leader may let a job run.
+//! 5. Told that the job is over: drain what is under way in storage, then hang up.
 //!
 //! One loop over one mailbox; connections have a reader and a writer task that know nothing but bytes and that mailbox.
 //! Inputs carry their session (one registration) so that a late message of a former connection is ignored.
@@ -14,6 +15,7 @@
 
 mod attempt;
 
+use super::changes::Changes;
 use super::dial::dial;
 use super::gate::Gate;
 use super::mailbox::{Either, Mailbox, Postbox, race};
@@ -31,8 +33,9 @@ use crate::messages::{Deployment, PROTOCOL_VERSION, ToCoordinator, ToWorker, dec
 use crate::secret::Secret;
 use attempt::RunningAttempt;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::time::Duration;
 
 /// How a worker starts.
@@ -70,7 +73,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs a worker until the job is done. Errors: the coordinator refused it, or it cannot listen.
 pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
-    let env = patience::bounded(env, job.config.storage_timeout);
+    let (env, changes) = patience::bounded(env, job.config.storage_timeout);
     let listening = env.network.listen(options.listen.clone()).await;
     let listener = listening.map_err(|e| Error::give_up(e.to_string()))?;
     let (inputs, mailbox) = Mailbox::new(&env, site("worker", &options));
@@ -87,8 +90,9 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
     let acceptor = env.spawner.spawn(site("accept", &options), accepting);
     let mut worker = Worker {
         commands: Commands::new(options.worker, &job.graph),
-        incarnation: env.schedule.token(site("worker.incarnation", &options)),
+        incarnation: env.storage.incarnation(),
         env,
+        changes,
         job,
         options,
         data_address,
@@ -101,6 +105,7 @@ pub async fn run(env: Env, job: Job, options: WorkerOptions) -> Result<()> {
         links: 0,
         early: EarlyLinks::default(),
         held: BTreeMap::new(),
+        missed: BTreeSet::new(),
     };
     let ended = worker.serve().await;
     worker.cancel();
@@ -116,8 +121,9 @@ struct Worker {
     env: Env,
     job: Job,
     options: WorkerOptions,
-    /// What tells this process from others that say they are the same worker.
+    /// What tells this process from others that say they are the same worker, and what it has not published from theirs.
     incarnation: u64,
+    changes: Changes,
     data_address: String,
     inputs: Postbox<Input>,
     mailbox: Mailbox<Input>,
@@ -132,6 +138,8 @@ struct Worker {
     links: u64,
     early: EarlyLinks,
     held: BTreeMap<LinkId, HeldLink>,
+    /// Why no coordinator has taken this worker in so far.
+    missed: BTreeSet<String>,
 }
 
 /// A link that waits for its attempt.
@@ -145,6 +153,8 @@ struct Session {
     outgoing: Postbox<Bytes>,
     tasks: [Box<dyn TaskHandle>; 2],
     heard: Time,
+    /// Where the coordinator was reached.
+    coordinator: String,
 }
 
 impl Worker {
@@ -152,14 +162,21 @@ impl Worker {
     async fn serve(&mut self) -> Result<()> {
         for turn in 0.. {
             let limit = self.job.config.heartbeat_timeout;
-            let WorkerOptions { worker, coordinators, secret, .. } = &self.options;
-            let coordinator = &coordinators[turn % coordinators.len()];
-            let Ok(connection) = dial(&self.env, coordinator, limit, secret, Claim::Worker(*worker)).await else {
-                self.env.sleep(RECONNECT_PAUSE).await;
-                continue;
+            let WorkerOptions { worker, coordinators, secret, .. } = self.options.clone();
+            let coordinator = coordinators[turn % coordinators.len()].clone();
+            let connection = match dial(&self.env, &coordinator, limit, &secret, Claim::Worker(worker)).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    self.missed(error.to_string());
+                    self.env.sleep(RECONNECT_PAUSE).await;
+                    continue;
+                }
             };
-            let mut session = self.open(connection);
+            let mut session = self.open(connection, coordinator);
             let ended = self.attend(&mut session).await;
+            if let Ok(SessionEnd::JobDone) = ended {
+                self.drain(&session).await;
+            }
             session.tasks.iter().for_each(|task| task.abort());
             match ended? {
                 SessionEnd::JobDone => return Ok(()),
@@ -172,7 +189,19 @@ impl Worker {
         unreachable!("there is always a next turn")
     }
 
-    fn open(&mut self, connection: Connection) -> Session {
+    /// A coordinator cannot be reached or does not lead. Says so once of each.
+    fn missed(&mut self, why: String) {
+        if self.missed.insert(why) {
+            let all: Vec<&str> = self.missed.iter().map(String::as_str).collect();
+            self.waits(format!("a coordinator that leads: {}", all.join("; ")));
+        }
+    }
+
+    fn waits(&self, what: String) {
+        self.env.emit(Event::WorkerIdle { worker: self.options.worker, what });
+    }
+
+    fn open(&mut self, connection: Connection, coordinator: String) -> Session {
         self.session += 1;
         self.commands.on_session();
         let session = self.session;
@@ -209,7 +238,7 @@ impl Worker {
             incarnation: self.incarnation,
             data_address: self.data_address.clone(),
         }));
-        Session { outgoing, tasks, heard: self.env.clock.now() }
+        Session { outgoing, tasks, heard: self.env.clock.now(), coordinator }
     }
 
     async fn attend(&mut self, session: &mut Session) -> Result<SessionEnd> {
@@ -238,6 +267,18 @@ impl Worker {
         }
     }
 
+    /// Before it hangs up at the end of the job: what is under way may leave something behind, and the coordinator looks for
+    /// that once the workers are gone.
+    async fn drain(&mut self, session: &Session) {
+        self.cancel();
+        let until = self.env.clock.now() + self.job.config.storage_timeout;
+        while !self.changes.is_idle() && self.env.clock.now() < until {
+            let beat = self.env.sleep(self.job.config.heartbeat_interval);
+            race(pin!(self.changes.drained()), beat).await;
+            session.outgoing.post(encode(&ToCoordinator::Heartbeat));
+        }
+    }
+
     /// Passes a report on. One of another leadership is not for this coordinator.
     fn report(&mut self, report: ToCoordinator, session: &Session) {
         if let ToCoordinator::Finished { attempt, subtask } = &report
@@ -254,7 +295,7 @@ impl Worker {
         match input {
             Input::Message { session: of, message } if of == self.session => {
                 session.heard = self.env.clock.now();
-                return self.on_message(message);
+                return self.on_message(message, session);
             }
             Input::CoordinatorLost { session: of, cause } if of == self.session => {
                 if cause.reaction == Reaction::GiveUp {
@@ -285,14 +326,25 @@ impl Worker {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn on_message(&mut self, message: ToWorker) -> Result<ControlFlow<SessionEnd>> {
+    fn on_message(&mut self, message: ToWorker, session: &Session) -> Result<ControlFlow<SessionEnd>> {
         if let Verdict::Reject(violation) = self.commands.on_command(&message) {
             return Ok(self.reject(&format!("it {violation}")));
         }
         match message {
-            ToWorker::Welcome { .. } | ToWorker::Heartbeat => {}
-            ToWorker::Occupied => self.env.emit(Event::WorkerWaits { worker: self.options.worker }),
-            ToWorker::Standby => return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost)),
+            ToWorker::Welcome { generation } => {
+                self.missed.clear();
+                self.waits(format!("a deployment by generation {generation}"));
+            }
+            ToWorker::Heartbeat => {}
+            ToWorker::Occupied => {
+                let worker = self.options.worker;
+                self.waits(format!("another process that is {worker} already"));
+                self.env.emit(Event::WorkerWaits { worker });
+            }
+            ToWorker::Standby => {
+                self.missed(format!("{} stands by", session.coordinator));
+                return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost));
+            }
             ToWorker::Refused { reason } => return Err(Error::give_up(reason)),
             ToWorker::Deploy(deployment) => self.deploy(deployment),
             ToWorker::Trigger { attempt, .. }
@@ -328,8 +380,8 @@ impl Worker {
         }
         self.cancel();
         let me = (self.options.worker, self.options.secret.clone());
-        let (reports, inputs) = (self.reports.clone(), self.inputs.clone());
-        self.attempt = Some(RunningAttempt::start(&self.env, &self.job, me, &deployment, reports, inputs));
+        let (reports, inputs, changes) = (self.reports.clone(), self.inputs.clone(), self.changes.clone());
+        self.attempt = Some(RunningAttempt::start(&self.env, &self.job, me, &deployment, reports, inputs, changes));
         let mut out = Vec::new();
         self.early.on_deployed(attempt, &mut out);
         out.into_iter().for_each(|effect| self.perform(effect, None));

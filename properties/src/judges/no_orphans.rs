@@ -1,26 +1,29 @@
-//! No orphans: when the job is over and its coordinator has cleaned up, nothing is left that nobody points to.
+//! No orphans: when the job is over and a coordinator has cleaned up, nothing is left that nobody points to.
 //!
 //! Source: order rules O5 and O8; FLINK-5063. What is stored and forgotten is found by nobody, and fills the storage.
 //!
-//! Once the coordinator that wrote the last slot has come to its end by itself:
+//! Once a coordinator has come to its end by itself behind the last slot, whether it wrote that slot or found it:
 //! 1. below `checkpoints/` there are the slots at and above the newest floor, what those of them that complete a
 //!    checkpoint name (manifest and snapshots), the leader's sign of life, and nothing else;
-//! 2. the staging areas of sinks, which are the hidden folders below `output/`, are empty, if the job has finished: only a
-//!    sink cleans up after its predecessor, and behind any other end there is none.
+//! 2. the staging areas of sinks, which are the hidden folders below `output/` but for those of checksums, are empty, if the job has finished: what is
+//!    not committed behind any other end belongs to a checkpoint.
 //!
-//! Nobody can clean up what arrives afterwards. So an object is left alone if, when it was last written, its writer was
-//! dead, or a newer attempt than the one in its name had been deployed (its request was on its way when its task was
-//! cancelled), or the last slot was durable; or if its writer was ever told an unknown outcome of it, unless that is why a sink
-//! could not stage it, and it was there before the next commit of that sink, which cleans up; or if behind the
-//! end deletions in its folder failed four times and that was announced (whoever cleans up tries again, and once more for
-//! good), or that of a manifest: those go first; a sink may have failed as often at any time. Does not judge a coordinator
-//! that crashed behind the last slot.
+//! The coordinator that ends last looks for what is left after the last slot, so everything stored before that slot has to go,
+//! whoever stored it. Of what is stored later it can miss only
+//! * what arrives once it has gone, and what it did not wait for: writes of a process that was dead or that outlived it, of a
+//!   coordinator that is not itself, and writes later than a request may take;
+//! * a write of which storage said that its outcome is unknown: nobody can wait for it.
+//!
+//! A live process waits for what it has given up on, and a worker that leaves by itself has waited for all of it: that is
+//! *not* an excuse. An object is also left alone if behind the end
+//! deletions in its folder failed four times and that was announced (the coordinator tries again, and once more for good), or
+//! that of a manifest: those go first; a sink may have failed as often at any time.
 
 use crate::case::{Case, Property, Violation};
-use crate::history::{Fact, History, Incarnation, What};
+use crate::history::{Fact, History, Process, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
+use cofferdam_engine::persist::part::CHECKSUMS;
 use cofferdam_engine::persist::{sign, slot};
 use std::collections::BTreeSet;
 
@@ -41,25 +44,75 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let (ledger, history) = (case.ledger(), case.history);
     let finished = ledger.finished();
     let end = ledger.ended(|_| true)?;
-    let by = history.entries[end].by;
     let came_to_its_end = |&at: &usize| {
         let entry = &history.entries[at];
-        entry.by == by && matches!(entry.what, What::Fact(Fact::Ended(Ok(_))))
+        let coordinator = matches!(entry.by.process, Process::Coordinator(_));
+        coordinator && matches!(entry.what, What::Fact(Fact::Ended(Ok(_))))
     };
-    ledger.protocol.iter().rev().take_while(|at| **at > end).find(|at| came_to_its_end(at))?;
+    let gone = ledger.protocol.iter().rev().copied().take_while(|at| *at > end).find(came_to_its_end)?;
+    let config = &case.job.config;
+    // Being told takes a timeout, or two of a process that has to dial again; then a request may take as long again.
+    let patience = (config.heartbeat_timeout * 2 + config.storage_timeout).as_nanos() as u64;
+    let ended = history.entries[end].time;
+    let (longest, drained) =
+        (ended.saturating_add(patience), ended.saturating_add((config.storage_timeout / 2).as_nanos() as u64));
+    let cleaning = Cleaning { end, gone, longest, drained };
     let floor = ledger.floor();
     let reachable = reachable(ledger, floor);
     let stored = ledger.objects_under("checkpoints").chain(ledger.objects_under("output"));
     let mut orphans = stored.map(|(path, _)| path).filter(|path| match slot::number(path) {
         Some(number) => number < floor,
         None if path.starts_with("output/") => {
-            finished.is_some() && path.split('/').any(|segment| segment.starts_with('.'))
+            finished.is_some() && path.split('/').any(|segment| segment.starts_with('.') && segment != CHECKSUMS)
         }
         None => *path != sign::PATH && !reachable.contains(path),
     });
     orphans
-        .find(|path| !may_stay(history, ledger, path, end))
+        .find(|path| !cleaning.may_miss(history, ledger, path) && !resists(history, ledger, path, end))
         .map(|path| Violation::new(NAME, end, path, "is left behind by a job that is over, and nothing points to it"))
+}
+
+/// When somebody cleaned up.
+struct Cleaning {
+    /// The entry of the last slot.
+    end: usize,
+    /// The entry at which the coordinator had gone.
+    gone: usize,
+    /// How long it may have waited for others, in virtual time.
+    longest: u64,
+    /// Until then at least a worker waits for its own writes, by any clock.
+    drained: u64,
+}
+
+impl Cleaning {
+    /// Whether an object may have been stored behind the coordinator's last look.
+    fn may_miss(&self, history: &History, ledger: &Ledger<'_>, path: &str) -> bool {
+        let written = ledger.last_written(path).unwrap_or_default();
+        if written <= self.end {
+            return false;
+        }
+        let writer = history.entries[written].by;
+        let cleaner = history.entries[self.gone].by;
+        let unknown = |at: &usize| {
+            let entry = &history.entries[*at];
+            entry.by == writer && matches!(&entry.what, What::Fact(Fact::OutcomeUnknown { path: p }) if p == path)
+        };
+        let doubtful = || ledger.protocol.iter().any(unknown);
+        let left = |at: &usize| {
+            let entry = &history.entries[*at];
+            (entry.by == writer && matches!(entry.what, What::Fact(Fact::Ended(Ok(_))))).then_some(*at)
+        };
+        // A worker that crashed, or stayed longer than the coordinator, was not waited for. One that left by itself was, and
+        // should have waited for its own writes.
+        let left = ledger.protocol.iter().find_map(left).filter(|left| *left < self.gone);
+        let in_time = |left: usize| history.entries[left].time < self.drained;
+        let waited_for = match writer.process {
+            Process::Worker(_) if left.is_some_and(|left| left < written && in_time(left)) => return doubtful(),
+            Process::Worker(_) => left.is_some_and(|left| written < left),
+            Process::Coordinator(_) | Process::Client(_) => writer == cleaner,
+        };
+        written > self.gone || !waited_for || history.entries[written].time > self.longest || doubtful()
+    }
 }
 
 fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
@@ -74,119 +127,38 @@ fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
     reachable
 }
 
-/// Whether nobody could have cleaned it up.
-fn may_stay(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> bool {
-    let written = ledger.last_written(path).unwrap_or_default();
-    let writer = history.entries[written].by;
-    let attempt = attempt_in(path);
-    let (mut writer_is_dead, mut failures, mut doubtful) = (false, 0, false);
-    let mut given_up = GivenUp::default();
+/// Whether it could not be deleted.
+fn resists(history: &History, ledger: &Ledger<'_>, path: &str, end: usize) -> bool {
     // Pointers go first: while any manifest resists, no blob is deleted, since it may be named there.
     let manifest = |p: &str| p.rsplit_once('/').is_some_and(|(_, name)| name.starts_with("manifest-"));
-    let mut resisting: BTreeSet<&str> = BTreeSet::new();
+    let (mut failures, mut resisting) = (0, BTreeSet::new());
     for &at in &ledger.protocol {
-        let entry = &history.entries[at];
-        match &entry.what {
-            What::Fact(Fact::Crashed | Fact::Ended(_)) if at < written => writer_is_dead |= entry.by == writer,
-            What::Fact(Fact::OutcomeUnknown { path: p }) if p == path => doubtful = true,
-            What::Claim(event) if given_up.on(event, at, path) => {}
+        match &history.entries[at].what {
             What::Claim(Event::DeleteFailed { path: p, .. }) => {
                 let sinks = path.starts_with("output/") && p == path;
                 failures += u32::from(sinks || (at > end && folder(p) == folder(path)));
                 if manifest(p) {
-                    resisting.insert(p);
+                    resisting.insert(p.as_str());
                 }
             }
             What::Claim(Event::DeleteStarted { path: p }) if manifest(p) => drop(resisting.remove(p.as_str())),
-            What::Claim(Event::AttemptDeployed { attempt: newer, .. })
-                if at < written && attempt.is_some_and(|attempt| attempt < *newer) =>
-            {
-                return true;
-            }
             _ => {}
         }
     }
-    (doubtful && !given_up.was_cleaned_up_after(written))
-        || writer_is_dead
-        || failures >= PATIENCE
-        || !resisting.is_empty()
-        || written > end
-        || is_deposed(history, ledger, attempt, writer, written)
+    failures >= PATIENCE || !resisting.is_empty()
 }
 
 fn folder(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(folder, _)| folder)
 }
 
-/// What a sink did that could not stage an object, and goes on.
-#[derive(Default)]
-struct GivenUp {
-    by: Option<(Attempt, SubtaskId)>,
-    /// When its next commit started, and whether that ended.
-    commit: Option<(usize, bool)>,
-}
-
-impl GivenUp {
-    /// Whether an event is about that.
-    fn on(&mut self, event: &Event, at: usize, path: &str) -> bool {
-        match event {
-            Event::PrepareFailed { attempt, subtask, cause, .. } if cause.contains(&format!("{path}:")) => {
-                self.by = Some((*attempt, *subtask));
-            }
-            Event::CommitStarted { attempt, subtask, .. } if self.by == Some((*attempt, *subtask)) => {
-                self.commit.get_or_insert((at, false));
-            }
-            Event::CommitEnded { attempt, subtask, .. } if self.by == Some((*attempt, *subtask)) => {
-                self.commit = self.commit.map(|(started, _)| (started, true));
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    /// Whether it has cleaned up what was written then.
-    fn was_cleaned_up_after(&self, written: usize) -> bool {
-        self.commit.is_some_and(|(started, ended)| ended && written < started)
-    }
-}
-
-/// Whether its writer, a coordinator, had a successor: what it still asked for comes as late as it likes, even when it
-/// leads again.
-fn is_deposed(
-    history: &History,
-    ledger: &Ledger<'_>,
-    attempt: Option<Attempt>,
-    writer: Incarnation,
-    written: usize,
-) -> bool {
-    let taken = |at: &usize| match &history.entries[*at].what {
-        What::Claim(Event::LeadershipTaken { generation, .. }) if history.entries[*at].by == writer => {
-            Some(*generation)
-        }
-        _ => None,
-    };
-    let led: Option<Generation> = ledger.protocol.iter().filter_map(taken).next_back();
-    let then = attempt.map(|attempt| attempt.generation).or(led);
-    led.is_some() && ledger.generation_at(written) > then
-}
-
-/// The attempt that an object is named after: the first part of its name that looks like one.
-fn attempt_in(path: &str) -> Option<Attempt> {
-    let name = path.rsplit('/').next()?;
-    name.split('-').find_map(|part| {
-        let (generation, number) = part.strip_prefix('a')?.split_once('.')?;
-        Some(Attempt { generation: Generation(generation.parse().ok()?), number: number.parse().ok()? })
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{NAME, PATIENCE, attempt_in};
-    use crate::history::{Fact, Process};
+    use super::{NAME, PATIENCE};
+    use crate::history::{Fact, Process, What};
     use crate::story::{Story, worker};
     use bytes::Bytes;
     use cofferdam_engine::event::Event;
-    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
 
     /// A run that stores `path` in the middle.
     fn with(path: &str) -> Story {
@@ -254,64 +226,86 @@ mod tests {
         assert_eq!(story.judge_by(NAME).expect("a conviction").subject, "checkpoints/log/0000000001");
     }
 
-    #[test]
-    fn what_nobody_could_clean_up_is_left_alone() {
-        let path = "checkpoints/chk-9/sums-0-a1.1";
-        let bytes = Bytes::from_static(b"late");
-        // Its writer is dead, or its attempt is over.
-        let mut story = Story::begun();
-        story.crash(worker(0));
-        story.wrote(worker(0), path, bytes.clone());
-        story.spare(path);
-        story.finish();
-        assert_eq!(story.judge_by(NAME), None);
-        let mut story = Story::begun();
-        story.deploy();
-        story.wrote(worker(0), path, bytes.clone());
-        story.spare(path);
-        story.finish();
-        assert_eq!(story.judge_by(NAME), None);
-        // It came behind the end, its writer did not know of it, or could not get rid of it.
+    const BLOB: &str = "checkpoints/chk-9/sums-0-a1.1";
+
+    fn late() -> Bytes {
+        Bytes::from_static(b"late")
+    }
+
+    /// A finished job whose worker stores `path` when `before` has happened, and leaves; then the coordinator leaves.
+    fn stored_late(path: &str, dies: bool, doubtful: bool) -> Story {
         let mut story = Story::whole();
-        story.wrote(worker(0), path, bytes);
-        assert_eq!(story.judge_by(NAME), None);
-        let mut story = with(path);
-        story.fact(worker(0), Fact::OutcomeUnknown { path: path.to_owned() });
-        assert_eq!(story.judge_by(NAME), None);
-        let mut story = with(path);
+        let ended = |what: &What| matches!(what, What::Fact(Fact::Ended(_)));
+        let left = story.drop_first(ended);
+        if doubtful {
+            story.fact(worker(0), Fact::OutcomeUnknown { path: path.to_owned() });
+        }
+        if dies {
+            story.crash(worker(0));
+        }
+        story.wrote(worker(0), path, late());
+        if !dies {
+            story.fact(worker(0), Fact::Ended(Ok("done".to_owned())));
+        }
+        story.record(left.by.process, left.what);
+        story
+    }
+
+    #[test]
+    fn what_a_worker_stores_before_it_leaves_convicts() {
+        for path in [BLOB, "output/.staged/chk-9-a1.1"] {
+            assert_eq!(stored_late(path, false, false).judge_by(NAME).expect("a conviction").subject, path);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_leaves_while_it_stores_something_convicts() {
+        let mut story = Story::whole();
+        let left = story.drop_first(|what| matches!(what, What::Fact(Fact::Ended(_))));
+        story.fact(worker(0), Fact::Ended(Ok("done".to_owned())));
+        story.record(left.by.process, left.what);
+        story.wrote(worker(0), BLOB, late());
+        assert_eq!(story.judge_by(NAME).expect("a conviction").subject, BLOB);
+    }
+
+    #[test]
+    fn what_nobody_could_wait_for_is_left_alone() {
+        assert_eq!(stored_late(BLOB, true, false).judge_by(NAME), None, "its writer is dead");
+        assert_eq!(stored_late(BLOB, false, true).judge_by(NAME), None, "storage said that it knows of nothing");
+        let mut story = Story::whole();
+        story.wrote(worker(0), BLOB, late());
+        assert_eq!(story.judge_by(NAME), None, "everybody has gone");
+    }
+
+    #[test]
+    fn what_was_stored_before_the_end_convicts_whoever_stored_it() {
+        let mut dead = Story::begun();
+        dead.crash(worker(0));
+        dead.wrote(worker(0), BLOB, late());
+        let mut older = Story::begun();
+        older.deploy();
+        older.wrote(worker(0), BLOB, late());
+        let mut doubtful = Story::begun();
+        doubtful.fact(worker(0), Fact::OutcomeUnknown { path: BLOB.to_owned() });
+        doubtful.wrote(worker(0), BLOB, late());
+        for mut story in [dead, older, doubtful] {
+            story.spare(BLOB);
+            story.finish();
+            assert_eq!(story.judge_by(NAME).expect("a conviction").subject, BLOB);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_is_left_alone() {
+        let mut story = with(BLOB);
         let cause = "storage is unavailable".to_owned();
-        let failed = Event::DeleteFailed { path: path.to_owned(), cause };
+        let failed = Event::DeleteFailed { path: BLOB.to_owned(), cause };
         for _ in 1..PATIENCE {
             story.claim(Process::COORDINATOR, failed.clone());
         }
         assert!(story.judge_by(NAME).is_some(), "a few failures are no reason to leave it");
         story.claim(Process::COORDINATOR, failed);
         assert_eq!(story.judge_by(NAME), None);
-    }
-
-    #[test]
-    fn what_a_sink_could_not_stage_convicts_once_it_has_committed_something_else() {
-        let path = "output/.staged/chk-9-a1.1";
-        let begun = |before: bool| {
-            let mut story = Story::begun();
-            story.emit(0, 2);
-            story.fact(worker(0), Fact::OutcomeUnknown { path: path.to_owned() });
-            let (attempt, subtask, checkpoint) = (story.attempt(), story.subtask(4), CheckpointId(9));
-            let cause = format!("writing, 4 times: {path}: no reply");
-            story.claim(worker(0), Event::PrepareFailed { attempt, subtask, checkpoint, cause });
-            if before {
-                story.wrote(worker(0), path, Bytes::from_static(b"in doubt"));
-            }
-            story.checkpoint();
-            if !before {
-                story.wrote(worker(0), path, Bytes::from_static(b"late"));
-            }
-            story.spare(path);
-            story.finish();
-            story.judge_by(NAME)
-        };
-        assert_eq!(begun(true).expect("a conviction").subject, path);
-        assert_eq!(begun(false), None, "it came when it had been given up for the last time");
     }
 
     #[test]
@@ -324,13 +318,5 @@ mod tests {
             story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
             assert!(story.judge_by(NAME).is_some());
         }
-    }
-
-    #[test]
-    fn attempts_are_found_in_names() {
-        let attempt = Some(Attempt { generation: Generation(2), number: 13 });
-        assert_eq!(attempt_in("checkpoints/chk-7/a-b.c-0-a2.13"), attempt);
-        assert_eq!(attempt_in("output/.staging/out-0/a2.13-chk-4"), attempt);
-        assert_eq!(attempt_in("output/counts/part-0"), None);
     }
 }

@@ -60,7 +60,8 @@ fn node(
     factory: impl Fn(&SubtaskContext) -> Instance + Send + Sync + 'static,
 ) -> OperatorNode {
     let factory = Arc::new(factory);
-    OperatorNode { id: OperatorId(id), uid: uid.to_owned(), parallelism, kind, states: Vec::new(), factory }
+    let (uid, states, staging) = (uid.to_owned(), Vec::new(), None);
+    OperatorNode { id: OperatorId(id), uid, parallelism, kind, states, staging, factory }
 }
 
 fn edge(id: u16, exchange: Exchange) -> Edge {

@@ -13,7 +13,7 @@ use cofferdam_engine::door::{
     Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Work, WriteMode,
 };
 use cofferdam_engine::event::Event;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,6 +97,14 @@ impl Storage for QuietStorage {
         let found = from.filter(|(path, _)| below(path));
         let listed = found.map(|(path, bytes)| ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 });
         Box::pin(ready(Ok(listed.collect())))
+    }
+
+    fn incarnation(&self) -> u64 {
+        0
+    }
+
+    fn clear(&self, _: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>> {
+        Box::pin(ready(Ok(())))
     }
 }
 

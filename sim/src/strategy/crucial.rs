@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a new leader's, which reads the log | as the leader crashes, so that the first to ask is its successor | once to three times, or hangs, or answers in part |
 //! | a sink's, which commits | from a commit on, to output or a system outside | for longer than anybody tries again, or hangs |
+//! | any write of a snapshot or of staged output | from where it is made on | so slow that it is given up on, and lands later |
 //! | an upload's, for a part or its completion | from an upload on, with parts so small that there are several | a few times, or hangs, or nobody hears the answer |
 
 use super::aim;
@@ -27,11 +28,15 @@ const LEADING: [&str; 7] = [
 /// What a subtask does just before it uploads.
 const UPLOADING: [&str; 3] = ["barrier_emitted", "snapshot_taken", "upload_started"];
 
+/// What a subtask does just before it writes something.
+const WRITING: [&str; 4] = ["barrier_emitted", "prepared", "upload_started", "commit_started"];
+
 /// Lets requests of one sort fail.
 pub(super) fn strike(plan: &mut Plan, draws: &mut Draws) {
     // Not many jobs write to a system outside.
     let outside = plan.input.writes_outside() && draws.below(2) == 0;
-    plan.faults = match draws.below(3) {
+    plan.faults = match draws.below(4) {
+        3 => late(plan, draws),
         1 => commit(plan, draws),
         _ if outside => commit(plan, draws),
         0 => succession(plan, draws),
@@ -89,6 +94,14 @@ fn commit(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
     vec![Fault { at, what }]
 }
 
+/// A request takes about as long as it may, for a moment only: it is repeated, and what is repeated is done long before it.
+fn late(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
+    let at = at_one_of(plan, &WRITING, draws);
+    let prefix = if draws.below(2) == 0 { "output" } else { "checkpoints/chk" }.to_owned();
+    let (factor, for_ms) = (800 + draws.below(4000) as u32, 1 + draws.below(30));
+    vec![Fault { at, what: FaultKind::SlowStorage { prefix, factor, for_ms } }]
+}
+
 fn upload(plan: &mut Plan, draws: &mut Draws) -> Vec<Fault> {
     if !plan.policy.uploads_in_parts() {
         plan.policy.part_bytes = 150 + draws.skewed(800) as usize;
@@ -136,8 +149,9 @@ mod tests {
                 _ => false,
             });
             assert!(!in_parts || plan.policy.uploads_in_parts(), "{plan}");
-            sorts.insert((crashes, in_parts));
+            let late = plan.faults.iter().any(|fault| matches!(fault.what, FaultKind::SlowStorage { .. }));
+            sorts.insert((crashes, in_parts, late));
         }
-        assert_eq!(sorts.len(), 3, "{sorts:?}");
+        assert_eq!(sorts.len(), 4, "{sorts:?}");
     }
 }

@@ -10,7 +10,8 @@
 //!    never: keyed.
 //! 3. Faults strike at the effect: nothing happened and that is certain, or it happened (or will) and that is not, or
 //!    nobody is ever told.
-//! 4. Parts of an upload are kept apart from the objects until it is complete. Those of the dead stay there.
+//! 4. Parts of an upload are kept apart from the objects until it is complete. Those of the dead stay there until they are
+//!    cleared away, and so do those of the living whom the caller does not know.
 //! 5. Systems outside are reached, and struck, in the same way (`external`).
 //!
 //! Not modelled: torn writes, and objects that stay readable after a delete whose success was told; the contract
@@ -28,7 +29,7 @@ use super::wait::{Outcome, WaitId};
 use bytes::Bytes;
 use cofferdam_engine::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode};
 use cofferdam_properties::history::{Fact, What};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::ops::{Bound, Range};
 use std::pin::Pin;
@@ -41,10 +42,18 @@ pub(crate) type Objects = BTreeMap<String, Bytes>;
 /// All that is stored.
 pub(crate) struct Store {
     objects: Objects,
-    /// The parts of uploads by number; `None` once an upload is over.
-    uploads: BTreeMap<u64, Option<BTreeMap<u32, Bytes>>>,
+    /// Uploads by number.
+    uploads: BTreeMap<u64, Uploading>,
     /// Every change of an object: when, which, and its length before.
     changes: Vec<(u64, String, Option<u64>)>,
+}
+
+/// An upload that has begun.
+struct Uploading {
+    /// The incarnation it belongs to.
+    owner: u64,
+    /// Its parts; `None` once it is over.
+    parts: Option<BTreeMap<u32, Bytes>>,
 }
 
 impl Store {
@@ -98,6 +107,8 @@ pub(crate) enum Request {
     /// Of so many parts.
     Complete(u64, u32),
     Abort(u64),
+    /// Of every upload whose incarnation is not among these.
+    Clear(BTreeSet<u64>),
     /// Something of the system outside that the path names.
     Call(Bytes),
 }
@@ -120,7 +131,7 @@ impl Request {
             Self::Write(..) | Self::Call(_) => Requests::Writes,
             Self::Part(..) => Requests::Parts,
             Self::Complete(..) => Requests::Completions,
-            Self::Delete | Self::Abort(_) => Requests::Deletes,
+            Self::Delete | Self::Abort(_) | Self::Clear(_) => Requests::Deletes,
         }
     }
 
@@ -128,7 +139,7 @@ impl Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Write(bytes, _) | Self::Part(_, _, bytes) | Self::Call(bytes) => bytes.len(),
-            Self::Read(_) | Self::Delete | Self::List | Self::Complete(..) | Self::Abort(_) => 0,
+            Self::Read(_) | Self::Delete | Self::List | Self::Complete(..) | Self::Abort(_) | Self::Clear(_) => 0,
         }
     }
 
@@ -136,7 +147,7 @@ impl Request {
     fn ends_with(&self, error: StorageError) -> Outcome {
         match self {
             Self::Read(_) => Outcome::Read(Err(error)),
-            Self::Write(..) | Self::Delete | Self::Part(..) | Self::Complete(..) | Self::Abort(_) => {
+            Self::Write(..) | Self::Delete | Self::Part(..) | Self::Complete(..) | Self::Abort(_) | Self::Clear(_) => {
                 Outcome::Done(Err(error))
             }
             Self::List => Outcome::Listed(Err(error)),
@@ -289,14 +300,22 @@ impl State {
                 Outcome::Done(Ok(()))
             }
             Request::Part(upload, index, bytes) => {
-                let parts = self.store.uploads.entry(*upload).or_insert_with(|| Some(BTreeMap::new()));
-                let Some(parts) = parts else { return Outcome::Done(Err(over(path))) };
+                let owner = self.incarnation(operation.incarnation).key;
+                let begun = || Uploading { owner, parts: Some(BTreeMap::new()) };
+                let upload = self.store.uploads.entry(*upload).or_insert_with(begun);
+                let Some(parts) = &mut upload.parts else { return Outcome::Done(Err(over(path))) };
                 parts.insert(*index, bytes.clone());
                 Outcome::Done(Ok(()))
             }
             Request::Complete(upload, parts) => Outcome::Done(self.complete(world, operation, *upload, *parts)),
             Request::Abort(upload) => {
-                self.store.uploads.insert(*upload, None);
+                let owner = self.incarnation(operation.incarnation).key;
+                self.store.uploads.insert(*upload, Uploading { owner, parts: None });
+                Outcome::Done(Ok(()))
+            }
+            Request::Clear(living) => {
+                let dead = self.store.uploads.values_mut().filter(|upload| !living.contains(&upload.owner));
+                dead.for_each(|upload| upload.parts = None);
                 Outcome::Done(Ok(()))
             }
             Request::Call(request) => self.call(world, operation, request),
@@ -313,13 +332,14 @@ impl State {
     }
 
     fn complete(&mut self, world: &Shared, of: &Operation, upload: u64, parts: u32) -> Result<(), StorageError> {
-        let Some(Some(stored)) = self.store.uploads.get(&upload) else { return Err(over(&of.path)) };
+        let Some(upload) = self.store.uploads.get_mut(&upload) else { return Err(over(&of.path)) };
+        let Some(stored) = &upload.parts else { return Err(over(&of.path)) };
         let found: Vec<&[u8]> = (0..parts).filter_map(|index| stored.get(&index).map(|part| &part[..])).collect();
         if found.len() < parts as usize {
             return Err(StorageError::Failed(format!("{}: parts of the upload are missing", of.path)));
         }
         let bytes = Bytes::from(found.concat());
-        self.store.uploads.insert(upload, None);
+        upload.parts = None;
         self.appear(world, of, bytes);
         Ok(())
     }
@@ -378,6 +398,15 @@ impl Storage for Port {
                 other => unreachable!("a listing ended with {other:?}"),
             }
         })
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.door.key
+    }
+
+    fn clear(&self, mut living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>> {
+        living.insert(self.door.key);
+        Reply::new(&self.door, "staging", Request::Clear(living)).done()
     }
 }
 

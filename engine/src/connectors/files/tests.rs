@@ -3,6 +3,7 @@
 use super::*;
 use crate::connectors::world::{Mood, World, attempt, context};
 use crate::error::Reaction;
+use crate::persist::part::CHECKSUMS;
 use futures_util::FutureExt;
 
 const FINAL: &str = "output/x/part-00001-0000000003";
@@ -23,8 +24,25 @@ fn prepare(writer: &mut FileWriter<u32>, checkpoint: u64) -> Result<Option<Vec<u
     ready(writer.prepare(CheckpointId(checkpoint)))
 }
 
+/// What is stored, but for the checksums of parts.
 fn paths(world: &World) -> Vec<String> {
-    world.under("output").into_keys().collect()
+    world.under("output").into_keys().filter(|path| !path.contains(CHECKSUMS)).collect()
+}
+
+#[test]
+fn a_part_has_its_checksum_beside_it_before_what_was_staged_goes() {
+    let world = World::default();
+    let committable = staged(&world);
+    world.upset(CHECKSUMS, Mood::Fail, 4);
+    assert_eq!(ready(writer(&world, 1).commit(&committable)).expect_err("an outage").reaction, Reaction::Restart);
+    assert_eq!(paths(&world), [STAGED, FINAL], "the commit is not over");
+    for _ in 0..2 {
+        ready(writer(&world, 2).commit(&committable)).expect("storage works");
+    }
+    let path = "output/x/.checksums/part-00001-0000000003";
+    let record = PartRecord::decode(path, &world.under(path)[path]).expect("a record");
+    let (name, checksum) = ("part-00001-0000000003".to_owned(), crc32c::crc32c(b"1\n"));
+    assert_eq!(record, PartRecord { name, bytes: 2, checksum });
 }
 
 #[test]

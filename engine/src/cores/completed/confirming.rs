@@ -7,6 +7,7 @@
 use super::{CONFIRM_TRIES, Completed, Effect, Stage};
 use crate::cores::backoff::backoff;
 use crate::door::{LISTING_AGE_MAX, StorageError};
+use crate::error::Error;
 use crate::persist::slot::{self, Slot, SlotRecord};
 use bytes::Bytes;
 use std::time::Duration;
@@ -95,7 +96,7 @@ impl Completed {
         match answer {
             Answer::Deposed => return out.push(Effect::StepDown),
             Answer::Fenced => return out.push(Effect::Fail { error: StorageError::Fenced.into() }),
-            Answer::Lost => return out.push(Effect::Fail { error: super::lost(self.next_number() - 1) }),
+            Answer::Lost => return out.push(Effect::Fail { error: lost(self.next_number() - 1) }),
             Answer::Next(step) => {
                 self.stage = Stage::Confirming { tries, step, then };
                 return self.ask(step, Duration::ZERO, out);
@@ -112,4 +113,10 @@ impl Completed {
             self.propose(token, record, out);
         }
     }
+}
+
+/// A slot that counts is gone, and nothing above it says why: nobody who follows the rules has deleted it.
+pub(super) fn lost(number: u64) -> Error {
+    let path = slot::path(number);
+    Error::corrupt(format!("{path} is gone, and the log holds nothing newer: it was deleted while the job ran"))
 }

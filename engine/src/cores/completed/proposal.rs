@@ -177,7 +177,7 @@ impl Proposal {
         self.tries += 1;
         match reply {
             Ok(numbers) if numbers.iter().any(|number| *number > self.number) => return Decision::Theirs,
-            Ok(_) if let Some(gone) = self.gone => return Decision::Broken(super::lost(gone)),
+            Ok(_) if let Some(gone) = self.gone => return Decision::Broken(super::confirming::lost(gone)),
             Ok(numbers) if numbers.contains(&self.number) => return Decision::Ours,
             Ok(_) if self.tries >= LIST_TRIES => {
                 let path = slot::path(self.number);

@@ -22,6 +22,7 @@ fn graph() -> JobGraph {
         parallelism: 1,
         kind,
         states: vec![],
+        staging: None,
         factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
     };
     let (from, to, exchange) = (OperatorId(0), OperatorId(1), Exchange::Forward);

@@ -31,6 +31,7 @@ fn operator(id: u16, uid: &str, parallelism: u16, kind: OperatorKind, states: &[
         parallelism,
         kind,
         states: states.iter().map(|name| state(name)).collect(),
+        staging: None,
         factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
     }
 }

@@ -198,6 +198,11 @@ impl Connections {
         self.open.values().all(|open| matches!(open.role, Role::Newcomer(_)))
     }
 
+    /// Whether a worker is connected.
+    pub fn has_workers(&self) -> bool {
+        self.open.values().any(|open| matches!(open.role, Role::Worker(..)))
+    }
+
     /// When to look at the clock next.
     pub fn deadline(&self) -> Time {
         let silence = self.open.values().map(|open| open.heard + self.timeout).min();

@@ -4,41 +4,53 @@
 //! there, so this lasts until as many workers as the job needs have been told and are gone, or until a worker must have
 //! noticed the loss of its coordinator and dialled again. Clients that come meanwhile are told as well.
 //!
-//! Owns: nothing but open connections. Nothing is decided here: the log has said it.
+//! It may also have died before it cleaned up, so this process sweeps in its place ([`LastSweep`]): the log justifies every
+//! deletion, and a leadership that comes later uses other ids.
+//!
+//! Owns: open connections. Nothing is decided here: the log has said it.
 
 use super::connections::{Connections, Role};
+use super::leader::SWEEP_TIME_MAX;
+use super::requests::Requests;
+use super::sweeping::LastSweep;
 use super::{ConnectionId, Input, Member, Over};
-use crate::door::{Env, Time};
+use crate::cores::completed::Completed;
+use crate::cores::retention::{Reachable, Retention};
+use crate::door::Time;
 use crate::graph::Job;
 use crate::ids::WorkerId;
 use crate::messages::client::{JobState, JobStatus, ToClient, Wish};
 use crate::messages::{ToCoordinator, ToWorker};
-use crate::runtime::mailbox::{Mailbox, Postbox};
+use crate::runtime::mailbox::Mailbox;
 use crate::statistics::Counts;
 use std::collections::BTreeSet;
 
 /// What is left to do once the job is over.
 pub(super) struct Farewell {
-    env: Env,
-    inbox: Postbox<Input>,
+    requests: Requests,
     connections: Connections,
-    job: String,
+    job: Job,
     over: Over,
+    retention: Retention,
+    reachable: Reachable,
+    sweep: LastSweep,
     workers: usize,
     told: BTreeSet<WorkerId>,
     until: Time,
 }
 
 impl Farewell {
-    /// Nobody has been told yet.
-    pub fn new(env: &Env, job: &Job, over: Over, workers: u16, inbox: Postbox<Input>) -> Self {
-        let (now, config) = (env.clock.now(), &job.config);
+    /// Nobody has been told yet. `store` has read the log that says how the job ended.
+    pub fn new(requests: Requests, job: &Job, over: Over, store: &Completed, workers: u16) -> Self {
+        let (now, config) = (requests.env.clock.now(), &job.config);
         Self {
-            job: job.graph.name.clone(),
+            job: job.clone(),
             over,
-            env: env.clone(),
-            inbox,
+            requests,
             connections: Connections::new(now, config),
+            retention: Retention::new(config.checkpoints.retained, &store.retained(), store.floor()),
+            reachable: Reachable { bound: store.unused_id(), carried: BTreeSet::new() },
+            sweep: LastSweep::Waiting,
             workers: usize::from(workers),
             told: BTreeSet::new(),
             // Silence is noticed after one timeout; dialling again may take another.
@@ -47,32 +59,73 @@ impl Farewell {
     }
 
     pub fn on_accepted(&mut self, member: Member) {
-        self.connections.open(&self.env, self.inbox.clone(), member);
+        let inbox = self.requests.inbox();
+        self.connections.open(&self.requests.env, inbox, member);
     }
 
-    /// Answers every registration with the end of the job, for a while.
+    /// Answers every registration with the end of the job, for a while, and sweeps.
     pub async fn tell(mut self, mailbox: &mut Mailbox<Input>) {
-        let clock = self.env.clock.clone();
-        while clock.now() < self.until && (self.told.len() < self.workers || !self.connections.is_empty()) {
-            let mut alarm = clock.sleep_until(self.connections.deadline().min(self.until));
+        let clock = self.requests.env.clock.clone();
+        let last = self.until + self.job.config.storage_timeout + SWEEP_TIME_MAX;
+        while clock.now() < last && !self.is_over() {
+            let waiting = if clock.now() < self.until { self.until } else { last };
+            let mut alarm = clock.sleep_until(self.connections.deadline().min(waiting));
             match mailbox.take_before(&mut alarm).await {
                 Some(Input::Accepted(member)) => self.on_accepted(member),
                 Some(Input::Message(id, message)) => self.on_message(id, message),
                 Some(Input::Broken(id, _)) => self.connections.close(id),
-                Some(Input::NotListening(_)) => break,
-                // Nothing else was asked for, and the job is over already.
-                Some(_) => {}
+                Some(Input::NotListening(_)) => self.until = clock.now(),
+                Some(input) => self.on_swept(input),
                 None => {
                     let silent = self.connections.on_alarm(clock.now());
                     silent.into_iter().for_each(|id| self.connections.close(id));
                 }
             }
         }
+        self.requests.cease();
         self.connections.close_all();
     }
 
+    /// Whether all is told and swept. Goes on with what is not.
+    fn is_over(&mut self) -> bool {
+        let left = self.told.len() >= self.workers && self.connections.is_empty();
+        let told = left || self.requests.env.clock.now() >= self.until;
+        if told && self.retention.is_idle() {
+            self.sweep.advance(&mut self.retention, &mut self.requests, &self.job, &self.over.how);
+        }
+        told && self.sweep.is_over() && self.retention.is_idle()
+    }
+
+    /// Storage has answered.
+    fn on_swept(&mut self, input: Input) {
+        let mut out = Vec::new();
+        match input {
+            Input::ManifestRead(checkpoint, named) => self.retention.on_manifest_read(checkpoint, named, &mut out),
+            Input::Probed(number, exists) => self.retention.on_probed(number, exists, &mut out),
+            Input::SweepListed(paths) => self.retention.on_listed(paths.as_deref(), &self.reachable, &mut out),
+            Input::Deleted(checkpoint, all) => self.retention.on_deleted(checkpoint, all, &mut out),
+            Input::Freed(all) => self.retention.on_freed(all, &mut out),
+            Input::Drained => self.sweep.on_drained(),
+            Input::StagingSwept => self.sweep.on_staging_swept(),
+            // Nothing else was asked for, and the job is over already.
+            Input::Accepted(_)
+            | Input::NotListening(_)
+            | Input::Message(..)
+            | Input::Unfit(..)
+            | Input::Broken(..)
+            | Input::LogListed(_)
+            | Input::SlotRead(..)
+            | Input::SlotCreated(..)
+            | Input::ManifestWritten(..)
+            | Input::RestoreRead(..)
+            | Input::SignWritten
+            | Input::Discarded => {}
+        }
+        self.requests.perform_retention(out);
+    }
+
     fn on_message(&mut self, id: ConnectionId, message: ToCoordinator) {
-        let Some(open) = self.connections.heard(self.env.clock.now(), id) else { return };
+        let Some(open) = self.connections.heard(self.requests.env.clock.now(), id) else { return };
         if let ToCoordinator::Register { worker, data_address, .. } = message {
             open.role = Role::Worker(worker, data_address);
             self.connections.send(id, &ToWorker::JobDone);
@@ -91,7 +144,7 @@ impl Farewell {
 
     fn status(&self) -> JobStatus {
         JobStatus {
-            job: self.job.clone(),
+            job: self.job.graph.name.clone(),
             generation: None,
             attempt: None,
             state: JobState::Ended(self.over.how.clone()),

@@ -8,6 +8,7 @@ mod registering;
 
 use super::connections::{Connections, Role};
 use super::requests::Requests;
+use super::sweeping::LastSweep;
 use super::{Input, JobEnd, Member, Over};
 use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
@@ -31,7 +32,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweeps: much longer than its tries take, unless storage hangs.
-const SWEEP_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const SWEEP_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A coordinator that has taken leadership.
 pub(super) struct Leader {
@@ -73,7 +74,7 @@ enum Ending {
     Recording { end: End, tries: u32 },
     /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. Workers of the
     /// last attempt that were not connected when they were told are `absent` until they come back.
-    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: BTreeSet<WorkerId>, swept: bool },
+    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: BTreeSet<WorkerId>, sweep: LastSweep },
     /// Nothing more to do.
     Now(Result<JobEnd>),
 }
@@ -109,9 +110,10 @@ impl Leader {
 
     /// Leads until the end.
     pub async fn lead(&mut self, mailbox: &mut Mailbox<Input>) -> Result<JobEnd> {
+        self.requests.clear(BTreeSet::new());
         let mut out = Vec::new();
         self.retention.sweep(&mut out);
-        self.perform_retention(out);
+        self.requests.perform_retention(out);
         let mut alarm: Option<(Time, BoxFuture<'static, ()>)> = None;
         loop {
             self.sweep_for_good();
@@ -168,8 +170,11 @@ impl Leader {
             deadline = deadline.min(core);
         }
         match &self.ending {
-            Ending::Lingering { until, .. } if self.now() < *until => deadline.min(*until),
-            Ending::Lingering { until, .. } => deadline.min(*until + SWEEP_TIME_MAX),
+            Ending::Lingering { until, .. } => {
+                let drained = *until + self.job.config.storage_timeout;
+                let next = [*until, drained].into_iter().find(|time| self.now() < *time);
+                deadline.min(next.unwrap_or(drained + SWEEP_TIME_MAX))
+            }
             Ending::No | Ending::Recording { .. } | Ending::Now(_) => deadline,
         }
     }
@@ -177,8 +182,9 @@ impl Leader {
     fn ended(&mut self) -> Option<Result<JobEnd>> {
         let over = match &self.ending {
             Ending::No | Ending::Recording { .. } => false,
-            Ending::Lingering { until, swept, .. } => {
-                (self.is_told() && *swept && self.is_clean()) || self.now() >= *until + SWEEP_TIME_MAX
+            Ending::Lingering { until, sweep, .. } => {
+                let longest = self.job.config.storage_timeout + SWEEP_TIME_MAX;
+                (sweep.is_over() && self.is_told() && self.is_clean()) || self.now() >= *until + longest
             }
             Ending::Now(_) => true,
         };
@@ -191,11 +197,15 @@ impl Leader {
         }
     }
 
-    /// Whether workers and clients know that the job is over, as far as they can be told.
+    /// Whether workers and clients know that the job is over, as far as they can be told, and workers have left: those that
+    /// stay have something under way, for as long as a request may take.
     fn is_told(&self) -> bool {
         match &self.ending {
             Ending::Lingering { until, absent, .. } => {
-                (self.connections.is_empty() && absent.is_empty()) || self.now() >= *until
+                let now = self.now();
+                (self.connections.is_empty() && absent.is_empty())
+                    || (now >= *until && !self.connections.has_workers())
+                    || now >= *until + self.job.config.storage_timeout
             }
             Ending::No | Ending::Recording { .. } | Ending::Now(_) => false,
         }
@@ -206,15 +216,13 @@ impl Leader {
         self.retention.is_idle() && self.discards == 0
     }
 
-    /// Once the workers have left and nothing is being deleted, a listing that is young enough shows all that is left: the
-    /// sweep at the end of the job may have had an old one, and nobody sweeps behind it.
+    /// The sweep at the end of the job may have had an old listing, and nobody sweeps behind it.
     fn sweep_for_good(&mut self) {
         let ready = self.is_told() && self.is_clean();
-        let Ending::Lingering { swept, .. } = &mut self.ending else { return };
-        if ready && !std::mem::replace(swept, true) {
-            let mut out = Vec::new();
-            self.retention.sweep_for_good(&mut out);
-            self.perform_retention(out);
+        if let Ending::Lingering { over, sweep, .. } = &mut self.ending
+            && ready
+        {
+            sweep.advance(&mut self.retention, &mut self.requests, &self.job, &over.how);
         }
     }
 
@@ -274,6 +282,12 @@ impl Leader {
                 self.discards = self.discards.checked_sub(1).expect("a discard that was asked for");
                 return;
             }
+            Input::Drained | Input::StagingSwept => {
+                let Ending::Lingering { sweep, .. } = &mut self.ending else {
+                    panic!("only the last sweep asks for it")
+                };
+                return if let Input::Drained = input { sweep.on_drained() } else { sweep.on_staging_swept() };
+            }
             Input::SweepListed(_)
             | Input::ManifestRead(..)
             | Input::Probed(..)
@@ -331,9 +345,11 @@ impl Leader {
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
             | Input::SignWritten
+            | Input::Drained
+            | Input::StagingSwept
             | Input::Discarded => panic!("not for retention"),
         }
-        self.perform_retention(out);
+        self.requests.perform_retention(out);
         self.tell_backlog();
     }
 
@@ -424,7 +440,7 @@ impl Leader {
         // One whose connection has just been lost dials again, and would dial for ever if nobody told it.
         let present = |host: &WorkerId| self.failover.workers().contains_key(host);
         let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
-        self.ending = Ending::Lingering { end, over, until, absent, swept: false };
+        self.ending = Ending::Lingering { end, over, until, absent, sweep: LastSweep::Waiting };
     }
 
     /// What the log shall say of the end. It says so once no other slot is being decided; a deposed coordinator learns from it

@@ -1,26 +1,37 @@
 //! Storage requests of the coordinator, each a task of its own that posts its reply.
 //!
-//! No retries here, with one exception: reading what to restore, which changes nothing and needs no decision between
-//! tries. All other retries are decisions of a core.
+//! No retries here, with two exceptions that need no decision between tries: reading what to restore, which changes nothing,
+//! and emptying folders that nobody needs any more. All other retries are decisions of a core.
 
 use super::Input;
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
 use crate::cores::{restore, retention};
-use crate::door::{BoxFuture, Env, Site, StorageError, WriteMode, whole};
+use crate::door::{BoxFuture, Env, LISTING_AGE_MAX, Site, StorageError, WriteMode, retry, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::JobGraph;
 use crate::ids::{Attempt, CheckpointId};
-use crate::messages::RestoreFrom;
+use crate::messages::{RestoreFrom, SnapshotHandle};
 use crate::persist::manifest::Manifest;
 use crate::persist::sign::{self, Sign};
 use crate::persist::slot::{self, Slot};
-use crate::runtime::mailbox::Postbox;
+use crate::runtime::changes::Changes;
+use crate::runtime::mailbox::{Postbox, race};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Tries to empty a folder before what is left there stays.
+const EMPTY_TRIES: u32 = 8;
+
+/// Blobs of a checkpoint that are looked for at a time.
+const CHECKS_AT_A_TIME: usize = 32;
 
 /// Tries to read a manifest before the restart counts as failed.
 const RESTORE_TRIES: u32 = 20;
@@ -28,6 +39,8 @@ const RESTORE_TRIES: u32 = 20;
 /// Starts requests.
 pub(super) struct Requests {
     pub env: Env,
+    /// What this process has under way.
+    changes: Changes,
     inbox: Postbox<Input>,
     /// Tells requests of the same kind apart.
     started: u64,
@@ -36,8 +49,8 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub fn new(env: Env, inbox: Postbox<Input>) -> Self {
-        Self { env, inbox, started: 0, ceased: Arc::default() }
+    pub fn new(env: Env, changes: Changes, inbox: Postbox<Input>) -> Self {
+        Self { env, changes, inbox, started: 0, ceased: Arc::default() }
     }
 
     pub fn inbox(&self) -> Postbox<Input> {
@@ -47,6 +60,58 @@ impl Requests {
     /// Starts nothing more, and ends what consists of many requests. What is under way may still happen.
     pub fn cease(&mut self) {
         self.ceased.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether every write of this process is decided, so that none lands behind what is listed from here on.
+    pub fn is_drained(&self) -> bool {
+        self.changes.is_idle()
+    }
+
+    /// Waits for that, but not longer than `limit`.
+    pub fn drain(&mut self, limit: Duration) {
+        let (changes, env) = (self.changes.clone(), self.env.clone());
+        self.start("coordinator.drain", Duration::ZERO, async move {
+            race(pin!(changes.drained()), env.sleep(limit)).await;
+            Input::Drained
+        });
+    }
+
+    /// Clears away what dead processes have left unpublished. What resists is left to the next time.
+    pub fn clear(&mut self, living: BTreeSet<u64>) {
+        let env = self.env.clone();
+        self.started += 1;
+        let task = async move { clear(&env, living).await };
+        self.env.spawner.spawn(Site::new("coordinator.clear", self.started), Box::pin(task));
+    }
+
+    /// Empties these folders, by listings that show everything that was stored before; then clears away what dead processes
+    /// have left unpublished, and posts that it is over.
+    pub fn sweep_staging(&mut self, folders: Vec<String>) {
+        let (env, ceased) = (self.env.clone(), self.ceased.clone());
+        let delay = if folders.is_empty() { Duration::ZERO } else { LISTING_AGE_MAX };
+        self.start("coordinator.sweep.staging", delay, async move {
+            for folder in folders {
+                empty(&env, &folder, &ceased).await;
+            }
+            clear(&env, BTreeSet::new()).await;
+            Input::StagingSwept
+        });
+    }
+
+    /// Performs what retention asks for.
+    pub fn perform_retention(&mut self, effects: Vec<retention::Effect>) {
+        for effect in effects {
+            match effect {
+                retention::Effect::Subsume { checkpoint } => self.env.emit(Event::CheckpointSubsumed { checkpoint }),
+                retention::Effect::List { delay } => self.list_all(delay),
+                retention::Effect::ReadManifest { checkpoint, path, delay } => {
+                    self.read_names(checkpoint, path, delay);
+                }
+                retention::Effect::Probe { number, delay } => self.probe(number, delay),
+                retention::Effect::Delete { checkpoint, paths } => self.delete(checkpoint, paths),
+                retention::Effect::Free { slots } => self.free(slots),
+            }
+        }
     }
 
     /// Overwrites the sign of life, and posts that the attempt is over: the next one comes in its time.
@@ -101,7 +166,7 @@ impl Requests {
         });
     }
 
-    pub fn list_all(&mut self, delay: Duration) {
+    fn list_all(&mut self, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep", delay, async move {
             let listed = storage.list(retention::ROOT).await.ok();
@@ -110,7 +175,7 @@ impl Requests {
     }
 
     /// Reads what a retained manifest names.
-    pub fn read_names(&mut self, checkpoint: CheckpointId, path: String, delay: Duration) {
+    fn read_names(&mut self, checkpoint: CheckpointId, path: String, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep.manifest", delay, async move {
             let read = whole::read(&storage, &path).await.map_err(Error::from);
@@ -121,7 +186,7 @@ impl Requests {
     }
 
     /// Sees whether a slot exists.
-    pub fn probe(&mut self, number: u64, delay: Duration) {
+    fn probe(&mut self, number: u64, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep.probe", delay, async move {
             let exists = match whole::read(&storage, &slot::path(number)).await {
@@ -134,7 +199,7 @@ impl Requests {
     }
 
     /// Deletes what is left of a checkpoint, in order, and posts whether all of it is gone for certain.
-    pub fn delete(&mut self, checkpoint: CheckpointId, paths: Vec<String>) {
+    fn delete(&mut self, checkpoint: CheckpointId, paths: Vec<String>) {
         let (env, ceased) = (self.env.clone(), self.ceased.clone());
         self.start("coordinator.delete", Duration::ZERO, async move {
             Input::Deleted(checkpoint, delete(&env, paths, &ceased).await)
@@ -142,7 +207,7 @@ impl Requests {
     }
 
     /// Deletes slots, in order, and posts whether all are gone for certain.
-    pub fn free(&mut self, slots: Vec<u64>) {
+    fn free(&mut self, slots: Vec<u64>) {
         let (env, ceased) = (self.env.clone(), self.ceased.clone());
         let paths = slots.into_iter().map(slot::path).collect();
         self.start("coordinator.free", Duration::ZERO, async move { Input::Freed(delete(&env, paths, &ceased).await) });
@@ -204,7 +269,52 @@ async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<
         let what = format!("{path} is the manifest of {} but slot {number} says {checkpoint}", manifest.checkpoint);
         return Err(Error::corrupt(what));
     }
-    restore::assign(graph, &manifest)
+    let restore = restore::assign(graph, &manifest)?;
+    check_blobs(env, &restore).await?;
+    Ok(restore)
+}
+
+/// Every blob of the checkpoint is there, and as long as its manifest says. Reason: a restart cannot bring back what is
+/// missing, and a subtask that misses it cannot tell that from a worker that sees another folder.
+async fn check_blobs(env: &Env, restore: &RestoreFrom) -> Result<()> {
+    let checkpoint = restore.checkpoint;
+    let check = |handle: SnapshotHandle| -> BoxFuture<'static, Result<()>> {
+        let (env, SnapshotHandle { path, bytes, .. }) = (env.clone(), handle);
+        Box::pin(async move {
+            let lost = |what: String| Err(Error::corrupt(format!("cannot restore {checkpoint}: {path} {what}")));
+            match retry::storage(&env, || env.storage.read(&path, 0..1)).await {
+                Ok(found) if found.size == bytes => Ok(()),
+                Ok(found) => lost(format!("has {} bytes instead of {bytes}", found.size)),
+                Err(StorageError::NotFound(_)) => lost("does not exist".to_owned()),
+                Err(error) => Err(Error::from(error).while_doing(format_args!("cannot look for {checkpoint}"))),
+            }
+        })
+    };
+    let checks: Vec<_> = restore.snapshots.iter().map(|(_, handle)| check(handle.clone())).collect();
+    let mut checks = stream::iter(checks).buffered(CHECKS_AT_A_TIME);
+    while let Some(checked) = checks.next().await {
+        checked?;
+    }
+    Ok(())
+}
+
+/// Deletes everything below `folder`.
+async fn empty(env: &Env, folder: &str, ceased: &AtomicBool) {
+    for tries in 1..=EMPTY_TRIES {
+        let listed = env.storage.list(folder).await.map(|objects| objects.into_iter().map(|object| object.path));
+        if let Ok(paths) = listed
+            && delete(env, paths.collect(), ceased).await
+        {
+            return;
+        }
+        env.sleep(backoff(tries)).await;
+    }
+}
+
+async fn clear(env: &Env, living: BTreeSet<u64>) {
+    if let Err(error) = env.storage.clear(living).await {
+        env.emit(Event::DeleteFailed { path: "staging".to_owned(), cause: error.to_string() });
+    }
 }
 
 /// Deletes one after the other, each announced. What follows a failure stays, because the order counts.

@@ -43,6 +43,7 @@ fn job() -> Job {
         parallelism,
         kind,
         states: vec![],
+        staging: (kind == OperatorKind::Sink).then(|| format!("output/{uid}/.staging")),
         factory: Arc::new(|_| -> Instance { panic!("scripted workers run nothing") }),
     };
     let operators = vec![operator(0, "numbers", 1, OperatorKind::Source), operator(1, "out", 2, OperatorKind::Sink)];
@@ -640,6 +641,44 @@ fn a_missing_manifest_fails_the_job_by_name_and_never_falls_back() {
         let message = "chk-1 is completed in slot 2, but its manifest checkpoints/chk-1/manifest-a1.1 does not exist";
         assert_eq!(second.end().await, Err(Error::corrupt(message)));
         position(&room, |e| matches!(e, Event::JobFailed { cause } if cause == message));
+    });
+}
+
+#[test]
+fn a_missing_or_cut_off_blob_of_the_latest_checkpoint_fails_the_job_by_name_before_anything_is_deployed() {
+    let blob = "checkpoints/chk-1/out-1-a1.1";
+    for (cut_off, what) in [(false, "does not exist"), (true, "has 3 bytes instead of 5")] {
+        play(async move |room| {
+            let _first = Coordinator::start(&room, 1);
+            Crew::running(&room, 1).await.checkpoint().await;
+            room.crash(1);
+            room.remove(blob);
+            if cut_off {
+                room.put(blob, b"sta");
+            }
+            let mut second = Coordinator::start(&room, 2);
+            let mut crew = Crew::join(&room, 2).await;
+            assert_eq!((crew.first.hear().await, crew.second.hear().await), (ToWorker::JobDone, ToWorker::JobDone));
+            drop(crew);
+            assert_eq!(second.end().await, Err(Error::corrupt(format!("cannot restore chk-1: {blob} {what}"))));
+        });
+    }
+}
+
+#[test]
+fn what_a_coordinator_that_died_behind_the_end_left_is_swept_by_the_next() {
+    play(async |room| {
+        let _first = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        let checkpoint = crew.finish().await;
+        room.crash(1);
+        let (left, staged) = ("checkpoints/chk-9/out-0-a1.1", "output/out/.staging/out-0/a1.1-chk-9");
+        room.write(left);
+        room.write(staged);
+        drop(crew);
+        let end = Coordinator::resume(&room, 2).end().await;
+        assert_eq!(end, Ok(JobEnd::AlreadyFinished { checkpoint }));
+        assert_eq!(room.paths().into_iter().filter(|path| path == left || path == staged).count(), 0);
     });
 }
 

@@ -13,7 +13,7 @@
 
 use super::{Body, Running, named};
 use crate::cores::transactions::Completion;
-use crate::door::{Env, retry, whole};
+use crate::door::{Env, StorageError, retry, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::messages::{SnapshotHandle, ToCoordinator};
@@ -73,7 +73,16 @@ impl Running {
 }
 
 async fn read(env: &Env, handle: &SnapshotHandle) -> Result<Vec<Section>> {
-    let bytes = retry::storage(env, || whole::read(&env.storage, &handle.path)).await?;
+    let bytes = match retry::storage(env, || whole::read(&env.storage, &handle.path)).await {
+        Ok(bytes) => bytes,
+        // The coordinator found it just before, and looks again before the next attempt.
+        Err(StorageError::NotFound(path)) => {
+            return Err(Error::restart(format!(
+                "{path} does not exist here, but the coordinator sees it: does this worker use the same checkpoint folder?"
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
     if bytes.len() as u64 != handle.bytes || crc32c::crc32c(&bytes) != handle.checksum {
         return Err(Error::corrupt(format!(
             "{} is not the snapshot that was acknowledged: {} bytes instead of {}, or another checksum",

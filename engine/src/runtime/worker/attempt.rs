@@ -5,7 +5,8 @@
 //! 2. Links to other workers are opened at once; links from them are attached when they arrive.
 //! 3. A subtask that has finished is nobody's to trigger any more: a trigger that was under way is declined (FLINK-23741), and
 //!    a link ends by itself when everybody who used it has finished.
-//! 4. Cancelling drops every task at its next suspension point. What was under way in storage may still happen.
+//! 4. Cancelling drops every task at its next suspension point. What was under way in storage may still happen, and goes on
+//!    being counted ([`Changes`]).
 
 use super::Input;
 use crate::cores::links::{Barriers, Violation};
@@ -18,6 +19,7 @@ use crate::graph::{Edge, Job, JobGraph, SubtaskContext};
 use crate::ids::{Attempt, ChannelId, CheckpointId, SubtaskId, WorkerId, lane};
 use crate::messages::{Deployment, SnapshotHandle, ToCoordinator, ToWorker};
 use crate::reason::FailureReason;
+use crate::runtime::changes::Changes;
 use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel};
 use crate::runtime::link::{self, IncomingLane, OutgoingLane, Pace, SharedBarriers};
 use crate::runtime::mailbox::{Mailbox, Postbox};
@@ -49,6 +51,7 @@ pub(super) struct RunningAttempt {
     /// What enters from the coordinator and on links.
     barriers: SharedBarriers,
     inputs: Postbox<Input>,
+    changes: Changes,
 }
 
 /// The consuming ends of all channels from one worker.
@@ -82,6 +85,7 @@ impl RunningAttempt {
         deployment: &Deployment,
         reports: Postbox<ToCoordinator>,
         inputs: Postbox<Input>,
+        changes: Changes,
     ) -> Self {
         let graph = &*job.graph;
         let mut build = Build {
@@ -111,6 +115,7 @@ impl RunningAttempt {
             awaited: BTreeMap::new(),
             barriers: Arc::new(Mutex::new(Barriers::new(deployment.restore.as_ref().map(|from| from.checkpoint)))),
             inputs,
+            changes,
         };
         let mut restore = deployment.restore.clone().map_or_else(BTreeMap::new, |from| {
             let completion = Completion::restored(&from);
@@ -163,6 +168,7 @@ impl RunningAttempt {
             snapshot_mode: job.config.checkpoints.snapshot,
             part_bytes: job.config.checkpoints.part_bytes,
             restore,
+            changes: self.changes.clone(),
             context,
         };
         self.controls.insert(subtask, control);

@@ -133,7 +133,7 @@ impl Leader {
         self.perform_checkpointing(out);
         let mut out = Vec::new();
         self.retention.on_completed(checkpoint, &falling, floor, &mut out);
-        self.perform_retention(out);
+        self.requests.perform_retention(out);
         self.tell_backlog();
     }
 

@@ -7,7 +7,6 @@ use crate::cores::completed::Effect as Store;
 use crate::cores::failover::{Effect as Failover, End};
 use crate::cores::lease::Effect as Lease;
 use crate::cores::restarting::DRAWS;
-use crate::cores::retention::Effect as Retention;
 use crate::door::{Site, Time};
 use crate::error::Error;
 use crate::event::Event;
@@ -82,7 +81,7 @@ impl Leader {
         self.finish(end, over);
         let mut out = Vec::new();
         self.retention.on_fallen(&std::mem::take(&mut self.falling), floor, &mut out);
-        self.perform_retention(out);
+        self.requests.perform_retention(out);
     }
 
     /// A finished job has nothing else left to do, so that is tried until storage takes it. Of any other end the user has to
@@ -159,6 +158,8 @@ impl Leader {
             (*worker, data_address.clone())
         };
         let addresses = self.failover.workers().values().map(|connection| address(*connection)).collect();
+        // Processes that have died since the last attempt may have left something behind.
+        self.requests.clear(self.roster.incarnations());
         let deployment = ToWorker::Deploy(Deployment { attempt, placement, addresses, restore });
         self.hosts = self.failover.hosts();
         for worker in &self.hosts {
@@ -186,21 +187,6 @@ impl Leader {
             let Lease::Write { beat, standing } = effect else { panic!("a leader does not watch") };
             let generation = self.store.generation();
             self.requests.write_sign(&Sign { generation, beat, standing, address: self.address.clone() });
-        }
-    }
-
-    pub(super) fn perform_retention(&mut self, effects: Vec<Retention>) {
-        for effect in effects {
-            match effect {
-                Retention::Subsume { checkpoint } => self.emit(Event::CheckpointSubsumed { checkpoint }),
-                Retention::List { delay } => self.requests.list_all(delay),
-                Retention::ReadManifest { checkpoint, path, delay } => {
-                    self.requests.read_names(checkpoint, path, delay);
-                }
-                Retention::Probe { number, delay } => self.requests.probe(number, delay),
-                Retention::Delete { checkpoint, paths } => self.requests.delete(checkpoint, paths),
-                Retention::Free { slots } => self.requests.free(slots),
-            }
         }
     }
 }
