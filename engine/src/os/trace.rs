@@ -85,6 +85,14 @@ pub struct Course {
     pub first_undeleted: Option<String>,
 }
 
+impl Course {
+    fn on_failed(&mut self, cause: &str) {
+        self.failures += 1;
+        let before = self.last_failure.replace(cause.to_owned());
+        self.alike = if before.is_some_and(|before| alike(&before, cause)) { self.alike + 1 } else { 1 };
+    }
+}
+
 /// A completed checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Completed {
@@ -161,11 +169,7 @@ impl Progress {
             Event::WorkerIdle { what, .. } => change(&|course| course.waits = Some(what.clone())),
             Event::Restored { .. } => change(&|course| course.waits = None),
             Event::AttemptCancelled { .. } => change(&|course| course.waits = Some("the next attempt".to_owned())),
-            Event::AttemptFailed { cause, .. } => change(&|course| {
-                course.failures += 1;
-                let before = course.last_failure.replace(cause.clone());
-                course.alike = if before.is_some_and(|before| alike(&before, cause)) { course.alike + 1 } else { 1 };
-            }),
+            Event::AttemptFailed { cause, .. } => change(&|course| course.on_failed(cause)),
             Event::CheckpointAborted { checkpoint, reason } => change(&|course| {
                 course.aborted += 1;
                 course.last_abort = Some(format!("{checkpoint}: {reason}"));

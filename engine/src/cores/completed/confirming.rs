@@ -73,7 +73,9 @@ impl Completed {
     }
 
     pub(super) fn hear_listing(&self, step: Question, reply: Result<Vec<u64>, StorageError>) -> Answer {
+        assert!(matches!(step, Question::Listed | Question::Gone), "a listing was asked for");
         let next = self.next_number();
+        assert!(next > 1, "a leader's log has its claim");
         match reply {
             Ok(numbers) if numbers.iter().any(|number| *number >= next) => Answer::Deposed,
             Ok(_) if step == Question::Gone => Answer::Lost,

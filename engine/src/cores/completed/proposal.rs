@@ -194,6 +194,7 @@ impl Proposal {
 
     /// A slot was there and is gone. If somebody newer has freed it, there is one above; otherwise it is lost.
     fn look_above(&mut self, gone: u64, out: &mut Vec<Effect>) -> Decision {
+        assert!(gone <= self.number, "what was there is the slot being decided or the one below");
         self.gone = Some(gone);
         self.list(out)
     }
