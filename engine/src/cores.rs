@@ -13,6 +13,7 @@ pub mod failover;
 pub mod handshake;
 pub mod lease;
 pub mod links;
+pub mod ownership;
 pub mod reports;
 pub mod restarting;
 pub mod restore;

@@ -22,6 +22,10 @@ pub enum Event {
     // --- Coordinator: leadership and attempts ---
     /// The slot that makes this process the leader is durable.
     LeadershipTaken { generation: Generation, slot: u64 },
+    /// A mark of the output is about to be created; `checkpoint` is durable if the mark says that of it.
+    MarkStarted { path: String, checkpoint: Option<CheckpointId> },
+    /// The output is this leadership's, and committed up to what the log holds.
+    OutputOwned { generation: Generation },
     /// A standby has seen no sign of life of the leader, whose last was of `generation`, for as long as a lease, and is about to
     /// claim the log.
     LeaseExpired { generation: Option<Generation>, lease_ms: u64 },

@@ -54,6 +54,16 @@ number!(
     KeyGroup(u16), "kg-"
 );
 
+/// One log of completed checkpoints, and so one job with everything that it has written. Drawn with entry 1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct LogId(pub u64);
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 impl CheckpointId {
     /// The largest id that anybody uses: the ids around it can be counted, too.
     pub const MAX: Self = Self(u64::MAX >> 1);

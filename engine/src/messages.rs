@@ -5,7 +5,8 @@
 //! worker                              coordinator
 //!   | <- Opening, Challenge, Response ----> |   both are members of the job ([`handshake`])
 //!   | -- Register ------------------------> |   refused unless protocol and graph agree
-//!   | <------------------------- Welcome -- |
+//!   | <------------------------- Welcome -- |   once the output is this leadership's
+//!   | -- SeesOutput ----------------------> |   refused unless it is the same output
 //!   | <-------------------------- Deploy -- |   once every worker is there
 //!   | -- Restored (each subtask) ---------> |   all restored: periodic triggering begins
 //!   | <------------------------- Trigger -- |
@@ -55,6 +56,11 @@ pub enum ToCoordinator {
         incarnation: u64,
         /// Where other workers reach it.
         data_address: String,
+    },
+    /// Answers [`ToWorker::Welcome`]: what the worker finds in its own output.
+    SeesOutput {
+        /// The token in the mark of that leadership, or `None` if there is no such mark.
+        token: Option<u64>,
     },
     /// The first frame of a client's connection.
     Ask(Wish),
@@ -120,7 +126,7 @@ impl ToCoordinator {
     /// The attempt that it is about. A heartbeat, a registration and a wish are about none.
     pub fn attempt(&self) -> Option<Attempt> {
         match self {
-            Self::Register { .. } | Self::Ask(_) | Self::Heartbeat => None,
+            Self::Register { .. } | Self::SeesOutput { .. } | Self::Ask(_) | Self::Heartbeat => None,
             Self::Restored { attempt, .. }
             | Self::Ack { attempt, .. }
             | Self::Decline { attempt, .. }
@@ -138,6 +144,7 @@ impl ToCoordinator {
             } => cut(text),
             Self::Failed { error, .. } => cut(&mut error.message),
             Self::Register { .. }
+            | Self::SeesOutput { .. }
             | Self::Ask(_)
             | Self::Heartbeat
             | Self::Restored { .. }
@@ -158,7 +165,7 @@ fn cut(text: &mut String) {
 /// From coordinator to worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// The worker is registered with this leadership.
+    /// The worker fits. It counts once it has said that it sees the mark of this leadership in its output.
     Welcome {
         /// Which leadership.
         generation: Generation,

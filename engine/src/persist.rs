@@ -14,9 +14,12 @@
 //! checkpoints/chk-7/manifest-g1        names the snapshots of a checkpoint [manifest]
 //! checkpoints/chk-7/count-0-a1.2       one subtask's snapshot             [blob]
 //! ```
+//!
+//! At the root of the output lie the marks of its owner ([`mark`]).
 
 pub mod blob;
 pub mod manifest;
+pub mod mark;
 pub mod part;
 pub mod reader;
 pub mod sign;
@@ -40,6 +43,8 @@ pub enum Kind {
     Blob = 3,
     /// A leader's sign of life.
     Sign = 4,
+    /// A mark of an output.
+    Mark = 5,
     /// The record of a part of output.
     Part = 6,
 }

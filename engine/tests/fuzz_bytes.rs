@@ -10,7 +10,7 @@ use cofferdam_engine::connectors::Text;
 use cofferdam_engine::cores::lease::Standing;
 use cofferdam_engine::element::{Alignment, Barrier, Batch, RecordCodec};
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, EdgeId, Generation, KeyGroup};
-use cofferdam_engine::ids::{OperatorId, SubtaskId, WorkerId};
+use cofferdam_engine::ids::{LogId, OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::layout::Layout;
 use cofferdam_engine::messages::client::{Answer, ToClient, Wish};
 use cofferdam_engine::messages::handshake::{self, Challenge, Claim, Nonce, Opening};
@@ -18,7 +18,7 @@ use cofferdam_engine::messages::{self, Deployment, RestoreFrom, SnapshotHandle, 
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::sign::Sign;
-use cofferdam_engine::persist::slot::{Ended, JobMark, Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{Ended, JobMark, Lineage, Slot, SlotRecord};
 use cofferdam_engine::persist::{Kind, seal};
 use cofferdam_engine::reason::FailureReason;
 use cofferdam_engine::runtime::link::{Frame, WireElement};
@@ -133,7 +133,9 @@ fn subjects() -> Vec<Subject> {
     let barrier = Barrier { checkpoint: CheckpointId(7), alignment: Alignment::ExactlyOnce, triggered_ms: 1 };
     let record = SlotRecord::Completed { checkpoint: CheckpointId(7), manifest: "checkpoints/m".into(), floor: 4 };
     let job = JobMark { name: "words".to_owned() };
-    let slot = Slot { generation: Generation(3), token: 9, ids_reserved: CheckpointId(100), job, record };
+    let (log, generation) = (LogId(5), Generation(3));
+    let lineage = Some(Lineage { parent: LogId(4), checkpoint: CheckpointId(2) });
+    let slot = Slot { log, lineage, generation, token: 9, ids_reserved: CheckpointId(100), job, record };
     let failed = SlotRecord::Ended { how: Ended::Failed { cause: "the disk is on fire".into() }, floor: 4 };
     let last_slot = Slot { record: failed, ..slot.clone() };
     let (generation, address) = (Generation(3), "127.0.0.1:6123".to_owned());

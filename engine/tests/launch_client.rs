@@ -131,6 +131,12 @@ fn a_cancelled_job_drops_its_checkpoints_if_they_are_kept_on_failure_only() {
     let left = std::fs::read_dir(bench.at("chk")).expect("the folder stays");
     let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("chk-")), "{left:?}");
+
+    // Started again it would have to begin again, at an output that shows records already.
+    let (out, chk) = (bench.at("out"), bench.at("chk"));
+    let again = ["run", "keyed-sum", "--records", "3000000", "--keys", "9", "--output", &out, "--checkpoints", &chk];
+    let again = binary::run(&bench.engine, &again);
+    assert_ends(&again, 1, &["committed up to chk-", "were not to be retained"]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub mod restore_uses_latest;
 pub mod retention;
 pub mod rogue_reports;
 pub mod unknown_outcome;
+pub mod visible_belongs_to_log;
 
 use crate::case::Property;
 
@@ -50,6 +51,7 @@ pub const PROPERTIES: &[Property] = &[
     clean_failure::PROPERTY,
     restart_policy::PROPERTY,
     restore_uses_latest::PROPERTY,
+    visible_belongs_to_log::PROPERTY,
     exactly_once_output::PROPERTY,
     external_output::PROPERTY,
     no_orphans::PROPERTY,

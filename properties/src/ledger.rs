@@ -13,6 +13,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
 use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::persist::manifest::Manifest;
+use cofferdam_engine::persist::mark;
 use cofferdam_engine::persist::reader;
 use cofferdam_engine::persist::slot::{self, Ended, Slot, SlotRecord};
 use std::cell::OnceCell;
@@ -311,7 +312,9 @@ pub fn is_about_elements(event: &Event) -> bool {
     )
 }
 
-/// Whether somebody who reads the output may see this object: no segment of its path starts with a dot.
+/// Whether this object is output for its readers: no segment of its path starts with a dot, and it is no mark of the owner.
 pub fn is_visible(path: &str) -> bool {
-    path.starts_with("output/") && !path.split('/').any(|segment| segment.starts_with('.'))
+    path.starts_with("output/")
+        && !path.split('/').any(|segment| segment.starts_with('.'))
+        && mark::Name::of(path).is_none()
 }

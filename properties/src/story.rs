@@ -6,6 +6,7 @@
 
 mod falsify;
 pub mod job;
+mod stored;
 
 use crate::history::{Entry, Fact, History, Incarnation, Process, What};
 use crate::witness::external::QuietSystems;
@@ -17,12 +18,13 @@ use bytes::Bytes;
 use cofferdam_engine::door::Env;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, OperatorKind, SubtaskContext};
-use cofferdam_engine::ids::{Attempt, CheckpointId, ClientId, Generation, SubtaskId, WorkerId};
+use cofferdam_engine::ids::{Attempt, CheckpointId, ClientId, Generation, LogId, SubtaskId, WorkerId};
 use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::messages::client::{Answer, Wish};
 use cofferdam_engine::persist::blob::{self, BlobBuilder, Finished};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
-use cofferdam_engine::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
+use cofferdam_engine::persist::mark::Mark;
+use cofferdam_engine::persist::slot::{self, Ended, SlotRecord};
 use cofferdam_engine::reason::FailureReason;
 use cofferdam_engine::statistics::SnapshotStatistics;
 use std::collections::BTreeMap;
@@ -65,6 +67,9 @@ struct Completed {
     taken: Vec<Rc<Taken>>,
     handles: Vec<SnapshotHandle>,
 }
+
+/// The id of the story's log.
+pub const LOG: LogId = LogId(0xc0ff);
 
 const EVERY_ID: CheckpointId = CheckpointId(1000);
 
@@ -164,16 +169,15 @@ impl Story {
         self.attempt = Attempt { generation: self.generation, number: 0 };
         let slot = self.write_slot(SlotRecord::NewGeneration);
         self.claim(coordinator, Event::LeadershipTaken { generation: self.generation, slot });
-    }
-
-    pub fn mark(&self) -> JobMark {
-        JobMark::of(&self.job.graph)
+        self.mark(Mark::Generation { log: LOG, generation: self.generation, token: self.slots });
+        if self.generation == Generation(1) {
+            self.mark(Mark::Log { log: LOG });
+        }
     }
 
     pub fn write_slot(&mut self, record: SlotRecord) -> u64 {
         self.slots += 1;
-        let job = self.mark();
-        let slot = Slot { generation: self.generation, token: self.slots, ids_reserved: EVERY_ID, job, record };
+        let slot = self.slot(self.generation, record);
         self.wrote(Process::COORDINATOR, &slot::path(self.slots), slot.encode());
         self.slots
     }
@@ -411,6 +415,7 @@ impl Story {
         let floor = self.slots + 1;
         self.claim(Process::COORDINATOR, Event::CompletionStarted { checkpoint, slot: floor });
         let slot = self.write_slot(SlotRecord::Completed { checkpoint, manifest: path.clone(), floor });
+        self.mark(Mark::Completed { log: LOG, generation: self.generation, checkpoint });
         let (bytes, duration_ms) = (manifest.bytes(), 1);
         let durable = Event::CompletionDurable { checkpoint, slot, manifest: path, bytes, duration_ms, last };
         self.claim(Process::COORDINATOR, durable);

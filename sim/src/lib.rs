@@ -67,6 +67,7 @@ pub mod plan;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod second;
 pub mod seed;
 pub mod shrink;
 pub mod signature;

@@ -12,11 +12,13 @@ pub mod graph;
 pub mod input;
 mod own;
 mod policy;
+mod second;
 
 pub use client::{Ask, Client, Trick};
 pub use input::InputShape;
 pub use own::{Measured, OwnShape};
 pub use policy::Policy;
+pub use second::SecondStart;
 
 use crate::seed::Seed;
 use crate::world::{Budget, Fault, FaultKind, Picks, Requests, Tuning};
@@ -83,6 +85,9 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Client>,
+    /// The job is started once more when it is over, with checkpoints that do not belong to its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_start: Option<SecondStart>,
 }
 
 /// Much longer than an ordinary request takes, much shorter than what is left of a run after healing.
@@ -257,6 +262,9 @@ impl fmt::Display for Plan {
         for (n, client) in self.clients.iter().enumerate() {
             writeln!(f, "client {n}    {client}")?;
         }
+        if let Some(start) = self.second_start {
+            writeln!(f, "started     once more, {start}")?;
+        }
         if self.faults.is_empty() {
             write!(f, "faults      none")?;
         }
@@ -339,6 +347,15 @@ mod tests {
         let leases: Vec<u64> = plans.iter().filter_map(|plan| plan.standby_lease_ms).collect();
         assert!((plans.len() / 4..plans.len() / 2).contains(&leases.len()), "{}", leases.len());
         assert!(leases.iter().all(|lease| *lease >= 300), "{leases:?}");
+    }
+
+    #[test]
+    fn enough_plans_are_started_once_more_and_none_that_writes_outside() {
+        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let again = || plans.iter().filter(|plan| plan.second_start.is_some());
+        assert!(again().count() * 30 > plans.len() && again().count() * 8 < plans.len(), "{}", again().count());
+        assert!(again().all(|plan| !plan.input.writes_outside()));
+        assert!(again().any(|plan| plan.second_start == Some(SecondStart::OtherLog)));
     }
 
     #[test]

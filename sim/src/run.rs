@@ -9,6 +9,7 @@
 //! Invariant: the outcome is a pure function of seed and plan. A run never panics because the engine does.
 
 use crate::plan::Plan;
+use crate::second;
 use crate::seed::Seed;
 use crate::signature::{Phase, Place};
 use crate::tally::Tally;
@@ -108,6 +109,7 @@ impl Runner {
             Ok(staging) => staging,
             Err(message) => return then(failed(seed, plan, format!("the plan cannot be staged: {message}"))),
         };
+        let world = self.world;
         let spec = WorldSpec {
             seed: seed.0,
             processes,
@@ -122,11 +124,28 @@ impl Runner {
         };
         // The world is the first thing on its thread.
         on_thread_of_its_own(|| {
-            then(match catch_unwind(AssertUnwindSafe(|| (self.world)(spec))) {
-                Ok(recording) => judged(seed, plan, (&job, reference.as_ref(), models), recording),
+            then(match catch_unwind(AssertUnwindSafe(|| world(spec))) {
+                Ok(recording) => self.run_on(judged(seed, plan, (&job, reference.as_ref(), models), recording)),
                 Err(panic) => failed(seed, plan, format!("the world panicked: {}", message_of(&*panic))),
             })
         })
+    }
+
+    /// The second act of a run that has passed so far, if its plan has one.
+    fn run_on(&self, first: Outcome) -> Outcome {
+        let Some(start) = first.plan.second_start.filter(|_| first.verdict.passed()) else { return first };
+        let Some(initial) = second::storage(&first.history, start) else { return first };
+        let (seed, plan) = (first.seed, second::plan(&first.plan));
+        let staging = match self.stage(seed, &plan) {
+            Ok(staging) => staging,
+            Err(message) => return failed(seed, plan, format!("the second act cannot be staged: {message}")),
+        };
+        let spec = second::world(seed, &plan, &staging, initial);
+        let run = || catch_unwind(AssertUnwindSafe(|| (self.world)(spec)));
+        match on_thread_of_its_own(run) {
+            Ok(recording) => quietly(|| second::judge(first, start, &staging, recording)),
+            Err(panic) => failed(seed, plan, format!("the world of the second act panicked: {}", message_of(&*panic))),
+        }
     }
 }
 
@@ -219,7 +238,7 @@ fn weigh(case: &Case<'_>, ended: &RunEnd) -> Verdict {
 
 /// How the newest coordinator to end did so. One that gave the job up is heard first, whatever another one says: there
 /// is one end, and it is everybody's. One that knows it is believed before one that was merely deposed, or taken down.
-fn end_of_coordinator(history: &History) -> Option<&Result<String, String>> {
+pub(crate) fn end_of_coordinator(history: &History) -> Option<&Result<String, String>> {
     let ends = history.entries.iter().rev().filter_map(|entry| match &entry.what {
         What::Fact(Fact::Ended(how)) if matches!(entry.by.process, Process::Coordinator(_)) => Some(how),
         What::Fact(_) | What::Claim(_) => None,
@@ -229,7 +248,7 @@ fn end_of_coordinator(history: &History) -> Option<&Result<String, String>> {
 }
 
 /// The last thing that got done, for a run that got stuck.
-fn last_progress(case: &Case<'_>) -> String {
+pub(crate) fn last_progress(case: &Case<'_>) -> String {
     let progress = case.history.entries.iter().rev().find_map(|entry| {
         let what = match &entry.what {
             What::Claim(Event::CompletionDurable { checkpoint, .. }) => format!("{checkpoint} was completed"),

@@ -43,6 +43,9 @@ pub struct Tally {
     pub crash_plans_with_state: u64,
     /// Runs with two coordinators.
     pub standby_plans: u64,
+    /// Runs whose job was started once more with checkpoints that do not belong to its output, and refused.
+    #[serde(default)]
+    pub refused_starts: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<String, FaultCount>,
 }
@@ -66,6 +69,7 @@ impl Tally {
             crash_plans: u64::from(crashed),
             crash_plans_with_state: u64::from(with_state),
             standby_plans: u64::from(plan.standby_lease_ms.is_some()),
+            refused_starts: 0,
             faults,
         }
     }
@@ -76,6 +80,7 @@ impl Tally {
         self.crash_plans += other.crash_plans;
         self.crash_plans_with_state += other.crash_plans_with_state;
         self.standby_plans += other.standby_plans;
+        self.refused_starts += other.refused_starts;
         for (kind, count) in &other.faults {
             self.faults.entry(kind.clone()).or_default().add(*count);
         }

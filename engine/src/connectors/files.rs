@@ -3,9 +3,10 @@
 //! 1. `write` formats records into lines, in memory.
 //! 2. `prepare(n)` writes them as one *staged* object, `DIR/.staging/UID-INDEX/ATTEMPT-CHECKPOINT`: durable, and hidden
 //!    from `cat DIR/part-*`. The committable names it, the final object, and length and checksum of both.
-//! 3. `commit` copies the staged object to `DIR/part-INDEX-CHECKPOINT` and deletes the staged one. In between it leaves
+//! 3. `commit` creates `DIR/part-INDEX-CHECKPOINT` from the staged object and deletes the staged one. In between it leaves
 //!    the length and checksum of the part beside it ([`PartRecord`]), for `inspect --output`. Repeating any part of that
-//!    changes nothing: the names are fixed, and so are the bytes.
+//!    changes nothing: the names are fixed, and so are the bytes. A part that exists is never overwritten:
+//!    unless it has the same length and checksum, something else wrote it.
 //! 4. `recover` deletes what attempts before this one staged. What they staged for the restored checkpoint was committed
 //!    just before, and the rest will be written again.
 //!
@@ -17,7 +18,7 @@
 //! checkpoints; a restore with less parallelism. A staged object that storage writes late, after a request that was repeated
 //! and committed, lies hidden until the next restart, or until the coordinator clears up behind a finished job.
 
-use super::objects::{self, Found};
+use super::objects::{self, Created, Found};
 use crate::codec;
 use crate::door::Env;
 use crate::element::Record;
@@ -138,7 +139,7 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
         let Committable { staged, shown, .. } = &committable;
         match objects::read(&self.env, staged, 0..u64::MAX).await? {
             Found::Object(content) if committable.describes(&content) => {
-                objects::overwrite(&self.env, shown, &content).await?;
+                self.show(&committable, &content).await?;
                 self.record(&committable).await?;
                 objects::delete(&self.env, staged).await?;
             }
@@ -187,6 +188,24 @@ impl<T: Record> FileWriter<T> {
         let name = shown.rsplit('/').next().unwrap_or(shown).to_owned();
         let record = PartRecord { name, bytes: *bytes, checksum: *checksum }.encode();
         objects::put_once(&self.env, &PartRecord::path(shown), &record).await
+    }
+
+    /// Creates the final object. One that is there already has to have the same bytes.
+    async fn show(&self, committable: &Committable, content: &Bytes) -> Result<()> {
+        let shown = &committable.shown;
+        match objects::create(&self.env, shown, content).await? {
+            Created::Done => return Ok(()),
+            Created::Exists => {}
+        }
+        match objects::read(&self.env, shown, 0..u64::MAX).await? {
+            Found::Object(found) if committable.describes(&found) => Ok(()),
+            Found::Object(found) => Err(Error::corrupt(format!(
+                "{shown} exists with other content, {} bytes instead of {}: something else wrote it, and it is not overwritten",
+                found.len(),
+                committable.bytes
+            ))),
+            Found::Nothing => Err(Error::restart(format!("{shown} existed and is gone"))),
+        }
     }
 }
 

@@ -27,6 +27,24 @@ pub(super) async fn list(env: &Env, prefix: &str) -> Result<Vec<ObjectMeta>> {
     }
 }
 
+/// What became of a creation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Created {
+    /// The object is there, and was not before.
+    Done,
+    /// There is one of that name. It may be the caller's own, from a request whose reply was lost.
+    Exists,
+}
+
+/// Creates an object, unless there is one of that name.
+pub(super) async fn create(env: &Env, path: &str, bytes: &Bytes) -> Result<Created> {
+    match retry::storage(env, || env.storage.write(path, bytes.clone(), WriteMode::Create)).await {
+        Ok(()) => Ok(Created::Done),
+        Err(StorageError::Exists(_)) => Ok(Created::Exists),
+        Err(error) => Err(given_up(error, "writing")),
+    }
+}
+
 /// Writes an object, over whatever is there. Repeating it is harmless because nobody else writes to this path.
 pub(super) async fn overwrite(env: &Env, path: &str, bytes: &Bytes) -> Result<()> {
     match repeat(env, "writing", || env.storage.write(path, bytes.clone(), WriteMode::Overwrite)).await? {
@@ -63,10 +81,16 @@ async fn repeat<T>(
     match retry::storage(env, request).await {
         Ok(reply) => Ok(Found::Object(reply)),
         Err(StorageError::NotFound(_)) => Ok(Found::Nothing),
-        Err(error @ StorageError::Fenced) => Err(Error::from(error)),
-        Err(error @ StorageError::Exists(_)) => Err(Error::from(error).while_doing(doing)),
-        Err(error @ (StorageError::Failed(_) | StorageError::Unknown(_))) => {
-            Err(Error::from(error).while_doing(format!("{doing}, {} times", retry::TRIES_MAX)))
+        Err(error) => Err(given_up(error, doing)),
+    }
+}
+
+fn given_up(error: StorageError, doing: &str) -> Error {
+    match error {
+        StorageError::Fenced => Error::from(error),
+        StorageError::Exists(_) | StorageError::NotFound(_) => Error::from(error).while_doing(doing),
+        StorageError::Failed(_) | StorageError::Unknown(_) => {
+            Error::from(error).while_doing(format!("{doing}, {} times", retry::TRIES_MAX))
         }
     }
 }

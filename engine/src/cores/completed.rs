@@ -34,13 +34,15 @@
 //!    so it is waited for as long as a listing may be old ([`crate::door::LISTING_AGE_MAX`]). The same listing tells a slot that
 //!    somebody newer has freed from one that is lost: below a newer leader there is always a slot above ours.
 //! 4. *Confirming* that this process still leads: no slot above our top, and then our top is still there.
-//! 5. Ids are reserved in blocks of [`IDS_PER_BLOCK`]; a new leadership starts with a fresh block (order rule O1).
+//! 5. Every slot repeats the log's id, which is drawn with slot 1: retention frees that one.
+//! 6. Ids are reserved in blocks of [`IDS_PER_BLOCK`]; a new leadership starts with a fresh block (order rule O1).
 //!
 //! Owns: the slots at and above the floor, the next checkpoint id. Does not own: manifests, blobs, deletion.
 //! Invariants: at most one request is outstanding; the log is contiguous from the floor to the top; generations and
 //! reserved ids never decrease along the log, checkpoint ids strictly increase.
 
 mod confirming;
+mod identity;
 mod proposal;
 mod reading;
 
@@ -266,7 +268,8 @@ impl Completed {
             }
         };
         let (generation, job) = (self.generation, self.job.clone());
-        let slot = Slot { generation, token, ids_reserved: CheckpointId(ids_reserved), job, record };
+        let (log, lineage) = (self.id(), self.lineage());
+        let slot = Slot { log, lineage, generation, token, ids_reserved: CheckpointId(ids_reserved), job, record };
         let below = self.below(self.doubtful);
         self.stage = Stage::Proposing(Proposal::new(self.next_number(), slot, below, out));
         self.validate();
@@ -399,11 +402,6 @@ impl Completed {
         slots.collect()
     }
 
-    /// The newest completed checkpoint: the one to restore.
-    pub fn latest(&self) -> Option<Retained> {
-        self.retained().pop()
-    }
-
     /// The oldest slot that counts.
     pub fn floor(&self) -> u64 {
         floor(&self.log)
@@ -485,6 +483,8 @@ impl Completed {
         let generation = Generation(leader.0 + 1);
         let boundary = self.reserved().0.next_multiple_of(IDS_PER_BLOCK);
         let slot = Slot {
+            log: self.id(),
+            lineage: self.lineage(),
             generation,
             token: self.token,
             ids_reserved: CheckpointId(boundary + IDS_PER_BLOCK),
@@ -560,6 +560,7 @@ impl Completed {
                 assert_eq!(before + 1, *number, "the log has no holes");
                 assert!(earlier.generation <= slot.generation, "generations never decrease");
                 assert!(earlier.ids_reserved <= slot.ids_reserved, "reserved ids never decrease");
+                assert_eq!(earlier.log, slot.log, "a log has one id");
             }
             last = Some((*number, slot));
         }

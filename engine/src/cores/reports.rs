@@ -178,7 +178,10 @@ impl Reports {
 
     fn judge(&mut self, worker: WorkerId, report: &ToCoordinator) -> Result<(), Violation> {
         match report {
-            ToCoordinator::Register { .. } | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => Ok(()),
+            ToCoordinator::Register { .. }
+            | ToCoordinator::SeesOutput { .. }
+            | ToCoordinator::Ask(_)
+            | ToCoordinator::Heartbeat => Ok(()),
             ToCoordinator::Restored { attempt, subtask } => {
                 let Some((_, hosted)) = self.host(worker, *attempt, *subtask)? else { return Ok(()) };
                 hosted.advance(Said::Restored, *subtask, Stage::Restoring, Stage::Running)

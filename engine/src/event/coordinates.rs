@@ -22,6 +22,8 @@ macro_rules! names {
 
 names! {
     LeadershipTaken => "leadership_taken",
+    MarkStarted => "mark_started",
+    OutputOwned => "output_owned",
     LeaseExpired => "lease_expired",
     Deposed => "deposed",
     WorkerRegistered => "worker_registered",
@@ -138,10 +140,11 @@ impl Event {
             | Self::CommitStarted { checkpoint, .. }
             | Self::CommitEnded { checkpoint, .. } => Some(*checkpoint),
             Self::AttemptDeployed { restore, .. } => *restore,
-            Self::JobCancelled { checkpoint } => *checkpoint,
+            Self::JobCancelled { checkpoint } | Self::MarkStarted { checkpoint, .. } => *checkpoint,
             Self::Restored { checkpoint, .. } => *checkpoint,
             any_of!(
-                LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
+                LeadershipTaken OutputOwned
+                LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost
                 CommandRejected CoordinatorLost AttemptRunning AttemptFailed RestartScheduled LinkFailed
                 DeleteStarted DeleteFailed RequestReceived RequestAnswered RequestWithdrawn WishSent AnswerHeard
@@ -186,7 +189,8 @@ impl Event {
             | Self::SubtaskFinished { subtask, .. }
             | Self::SubtaskFailed { subtask, .. } => Some(*subtask),
             any_of!(
-                LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
+                LeadershipTaken MarkStarted OutputOwned
+                LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost
                 CommandRejected CoordinatorLost RestoreRead AttemptDeployed AttemptRunning AttemptFailed
                 RestartScheduled LinkFailed CheckpointTriggered TriggerSent ManifestStarted ManifestWritten
@@ -243,7 +247,8 @@ impl Event {
             | Self::SubtaskFailed { attempt, .. }
             | Self::AttemptCancelled { attempt, .. } => Some(*attempt),
             any_of!(
-                LeadershipTaken LeaseExpired WorkerRefused PeerDistrusted Deposed WorkerRegistered
+                LeadershipTaken MarkStarted OutputOwned
+                LeaseExpired WorkerRefused PeerDistrusted Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost CommandRejected
                 CoordinatorLost ManifestStarted ManifestWritten CompletionStarted CompletionDurable
                 CheckpointAborted CheckpointSubsumed DeleteStarted DeleteFailed RequestReceived RequestAnswered

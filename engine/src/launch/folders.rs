@@ -1,20 +1,21 @@
 //! The folders of a run: what is refused before anything starts, because going on would lose or mix up data.
 //!
 //! * Output inside input would be read as input; output inside checkpoints would be swept away with them.
-//! * Checkpoints of another job cannot be restored, and one that is finished says nothing about this job.
-//! * Output of a job that goes on has to lie where its checkpoints know it: they do not hold what is written already.
+//! * Checkpoints of another job cannot be restored. A job that has finished needs neither input nor output any more: nobody
+//!   looks at them.
 //! * Output that no checkpoint here knows of was written by something else: its files would be mixed with this run's.
+//!
+//! Whether output and checkpoints belong together is decided by the leader, from the marks in the output
+//! ([`crate::cores::ownership`]): what is looked at here may change while other processes of the same job start.
 
 use crate::error::{Error, Result};
 use crate::os::mount::{Mount, Mounts, STAGING};
 use crate::persist::reader;
+use crate::persist::slot::{Ended, SlotRecord};
 use bytes::Bytes;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// Beside the checkpoints: where their output lies. Hidden, so that no listing of checkpoints shows it.
-const OUTPUT_NOTE: &str = ".output";
 
 /// Where a run reads and writes.
 #[derive(Clone, Debug)]
@@ -27,24 +28,38 @@ pub struct Folders {
     pub checkpoints: PathBuf,
 }
 
+/// What the log of a checkpoint folder says before anything starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stand {
+    /// The job has something left to do.
+    Open,
+    /// It has finished.
+    Finished,
+}
+
 impl Folders {
     /// Checks the folders for `job`, makes those that are missing, and mounts them. Others may be using them.
     pub fn share(&self, job: &str) -> Result<Mounts> {
-        let input = self.input.as_deref().map(Mount::input).transpose()?;
-        for (name, folder) in [("output", &self.output), ("checkpoints", &self.checkpoints)] {
-            if folder.exists() && !folder.is_dir() {
-                return Err(Error::give_up(format!("{name} {} is not a folder", folder.display())));
-            }
+        check_folder("checkpoints", &self.checkpoints)?;
+        let checkpoints = || Mount::folder("checkpoint folder", &self.checkpoints);
+        if self.stand(job)? == Stand::Finished {
+            let mounts = Mounts::default().with("checkpoints", checkpoints()?);
+            // What a sink left there unpublished is cleared away, if that can be done. Whatever else is there is not looked at.
+            return Ok(match self.output.is_dir().then(|| Mount::folder("output folder", &self.output)) {
+                Some(Ok(output)) => mounts.with("output", output),
+                Some(Err(_)) | None => mounts,
+            });
         }
+        let input = self.input.as_deref().map(Mount::input).transpose()?;
+        check_folder("output", &self.output)?;
         self.check_apart()?;
-        self.check_owner(job)?;
+        self.check_output()?;
         let mut mounts = Mounts::default()
-            .with("checkpoints", Mount::folder("checkpoint folder", &self.checkpoints)?)
+            .with("checkpoints", checkpoints()?)
             .with("output", Mount::folder("output folder", &self.output)?);
         if let Some(input) = input {
             mounts = mounts.with("input", input);
         }
-        self.note_output()?;
         Ok(mounts)
     }
 
@@ -66,56 +81,49 @@ impl Folders {
         Ok(())
     }
 
-    fn check_owner(&self, job: &str) -> Result<()> {
-        let (output, checkpoints) = (self.output.display(), self.checkpoints.display());
+    /// Whether the job has anything left to do. Refuses the checkpoints of another job.
+    fn stand(&self, job: &str) -> Result<Stand> {
         let fetch = |path: &str| fetch(&self.checkpoints, path);
-        let slots = slots(&self.checkpoints)?;
-        if slots.is_empty() {
-            return match first_file(&self.output)? {
-                None => Ok(()),
-                Some(file) => Err(Error::give_up(format!(
-                    "output folder {output} holds {} already, but {checkpoints} has no checkpoint that knows of it: \
-                     choose an empty output folder, or the checkpoints that belong to this one",
-                    file.display()
-                ))),
-            };
-        }
         // Whatever cannot be read here is for the coordinator to judge, who reads it again with patience.
-        let log = reader::read_log(&fetch, &slots).unwrap_or_default();
+        let log = reader::read_log(&fetch, &slots(&self.checkpoints)?).unwrap_or_default();
         match log.last() {
             Some((_, slot)) if slot.job.name != job => {
-                Err(Error::give_up(format!("{checkpoints} holds checkpoints of job {}, not of {job}", slot.job.name)))
+                let (checkpoints, other) = (self.checkpoints.display(), &slot.job.name);
+                Err(Error::give_up(format!("{checkpoints} holds checkpoints of job {other}, not of {job}")))
             }
-            Some(_) | None => self.check_same_output(),
+            Some((_, slot)) => match slot.record {
+                SlotRecord::Ended { how: Ended::Finished { .. }, .. } => Ok(Stand::Finished),
+                SlotRecord::Ended { .. }
+                | SlotRecord::NewGeneration
+                | SlotRecord::IdsReserved
+                | SlotRecord::Completed { .. } => Ok(Stand::Open),
+            },
+            None => Ok(Stand::Open),
         }
     }
 
-    /// What checkpoints know as written lies in one output folder; in another it would be missing.
-    fn check_same_output(&self) -> Result<()> {
-        let note = self.checkpoints.join(OUTPUT_NOTE);
-        let known = match fs::read_to_string(&note) {
-            Ok(known) => known,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Error::give_up(format!("cannot read {}: {e}", note.display()))),
-        };
-        let (known, own) = (known.trim_end(), resolved(&self.output)?);
-        if Path::new(known) == own {
+    /// Output without checkpoints is somebody else's. The output comes first: what another process of this job has put there
+    /// by now, it has put there after it had begun the log.
+    fn check_output(&self) -> Result<()> {
+        let Some(file) = first_file(&self.output)? else { return Ok(()) };
+        if !slots(&self.checkpoints)?.is_empty() {
             return Ok(());
         }
-        let (output, checkpoints) = (self.output.display(), self.checkpoints.display());
         Err(Error::give_up(format!(
-            "the checkpoints in {checkpoints} belong to output in {known}, not in {output}: name that folder, or remove {} \
-             if it was moved",
-            note.display()
+            "output folder {} holds {} already, but {} has no checkpoint that knows of it: choose an empty output folder, or \
+             the checkpoints that belong to this one",
+            self.output.display(),
+            file.display(),
+            self.checkpoints.display()
         )))
     }
+}
 
-    /// Notes where the output of these checkpoints lies.
-    fn note_output(&self) -> Result<()> {
-        let (note, own) = (self.checkpoints.join(OUTPUT_NOTE), resolved(&self.output)?);
-        fs::write(&note, format!("{}\n", own.display()))
-            .map_err(|e| Error::give_up(format!("cannot write {}: {e}", note.display())))
+fn check_folder(name: &str, folder: &Path) -> Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::give_up(format!("{name} {} is not a folder", folder.display())));
     }
+    Ok(())
 }
 
 /// Reads an object of a checkpoint folder, by its path in storage.
@@ -140,7 +148,7 @@ pub fn slots(folder: &Path) -> Result<Vec<String>> {
     let cannot = |e: io::Error| Error::give_up(format!("cannot read {}: {e}", log.display()));
     let entries = match fs::read_dir(&log) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
         Err(e) => return Err(cannot(e)),
     };
     let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().to_string_lossy().into_owned());

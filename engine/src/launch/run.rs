@@ -225,7 +225,7 @@ pub(super) fn conclude(args: &RunArgs, progress: &Progress, outcome: Outcome<Job
             Exit::Done
         }
         Outcome::Ended(JobEnd::AlreadyFinished { checkpoint }) => {
-            out::say(format_args!("{job} had finished before, with {checkpoint}; its output is in {output}"));
+            out::say(format_args!("{job} had finished before, with {checkpoint}"));
             Exit::Done
         }
         Outcome::Ended(JobEnd::Cancelled) => {

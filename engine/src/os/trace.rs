@@ -199,6 +199,7 @@ fn log(event: &Event) {
             warn!(target: "cofferdam", "no sign of life of {generation}: taking over");
         }
         E::LeaseExpired { generation: None, .. } => info!(target: "cofferdam", "nobody leads: taking over"),
+        E::OutputOwned { generation } => info!(target: "cofferdam", "{generation} owns the output"),
         E::Deposed { generation } => warn!(target: "cofferdam", "deposed: somebody newer leads than {generation}"),
         E::WorkerRegistered { worker } => info!(target: "cofferdam", "{worker} registered"),
         E::WorkerRefused { reason } => warn!(target: "cofferdam", "refused a worker: {reason}"),

@@ -7,17 +7,21 @@ use super::{Kind, open, seal};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::graph::JobGraph;
-use crate::ids::{CheckpointId, Generation};
+use crate::ids::{CheckpointId, Generation, LogId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// 2: a job is recognised by its name alone.
-const VERSION: u8 = 2;
+/// 2: a job is recognised by its name alone; 3: every slot carries the id of its log.
+const VERSION: u8 = 3;
 
 /// A slot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Slot {
+    /// Which log this is an entry of: drawn with entry 1 and copied into every later one, because retention frees entry 1.
+    pub log: LogId,
+    /// Where the job of this log started from, if that was a snapshot of another log. Copied like the id.
+    pub lineage: Option<Lineage>,
     /// The leadership that wrote it.
     pub generation: Generation,
     /// Drawn by the writer, so that it recognises its own write when the outcome was unknown.
@@ -28,6 +32,15 @@ pub struct Slot {
     pub job: JobMark,
     /// What it says.
     pub record: SlotRecord,
+}
+
+/// The snapshot that a log started from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The log that took it.
+    pub parent: LogId,
+    /// Which checkpoint of that log.
+    pub checkpoint: CheckpointId,
 }
 
 /// What a job is recognised by: its name. Operators, parallelism and layouts are compared when state is restored

@@ -11,8 +11,10 @@
 //!    somebody else was faster.
 //! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
 //!    left alone: the workers that still look for a coordinator are told, and what is left behind is swept (`farewell`).
-//! 3. Accept workers, deploy, trigger, complete, fail over: `leader` routes between the cores.
-//! 4. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
+//! 3. Take the output, by marks at its root (`leader/output`): what belongs to another log is refused. A worker counts once it
+//!    sees those marks in its own output.
+//! 4. Deploy, trigger, complete, fail over: `leader` routes between the cores.
+//! 5. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
 //!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a standby. Every
 //!    leadership has a mailbox and requests of its own, so that no late reply reaches a later one.
 //!
@@ -37,6 +39,7 @@ use crate::graph::Job;
 use crate::ids::{Attempt, CheckpointId, Generation};
 use crate::messages::client::Answer;
 use crate::messages::{RestoreFrom, ToCoordinator};
+use crate::persist::mark::Name;
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::changes::Changes;
 use crate::runtime::mailbox::{Mailbox, Postbox};
@@ -138,6 +141,11 @@ enum Input {
     StagingSwept,
     /// A sign of life was written, or not.
     SignWritten,
+    /// Replies to ownership.
+    MarksListed(Result<Vec<Name>, StorageError>),
+    MarkRead(Name, Result<Bytes, StorageError>),
+    MarkCreated(Name, Result<(), StorageError>),
+    MarksDeleted(Vec<Name>),
 }
 
 /// Runs the coordinator of `job` until the job is over or somebody newer leads.
@@ -325,7 +333,11 @@ async fn take_leadership(
             | Input::Discarded
             | Input::Drained
             | Input::StagingSwept
-            | Input::SignWritten => panic!("only the log was asked for"),
+            | Input::SignWritten
+            | Input::MarksListed(_)
+            | Input::MarkRead(..)
+            | Input::MarkCreated(..)
+            | Input::MarksDeleted(_) => panic!("only the log was asked for"),
         }
     }
 }

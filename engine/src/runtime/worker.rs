@@ -2,6 +2,7 @@
 //!
 //! 1. Listen for data, connect to a coordinator, register; again after a pause, with the next address, for as long as it
 //!    takes to find one that leads. Who listens at an address and does not know the secret is passed over.
+//!    Once welcome, look for the mark of that leadership in the output: a worker that sees another output is refused.
 //! 2. On `Deploy`: cancel whatever older attempt runs, build channels, subtasks and links (`attempt`).
 //! 3. Pass triggers, completions and aborts to the subtasks, and their reports to the coordinator.
 //! 4. A lost or silent coordinator cancels the attempt: only a living leader may let a job run.
@@ -23,13 +24,14 @@ use super::patience;
 use crate::cores::commands::{Commands, Verdict};
 use crate::cores::early_links::{EarlyLinks, Effect, LinkId};
 use crate::cores::handshake::Entrance;
-use crate::door::{BoxFuture, Connection, Env, Listener, Site, TaskHandle, Time};
+use crate::door::{BoxFuture, Connection, Env, Listener, Site, StorageError, TaskHandle, Time, retry, whole};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
-use crate::ids::{Attempt, WorkerId};
+use crate::ids::{Attempt, Generation, WorkerId};
 use crate::messages::handshake::Claim;
 use crate::messages::{Deployment, PROTOCOL_VERSION, ToCoordinator, ToWorker, decode, encode};
+use crate::persist::mark::{Mark, Name};
 use crate::secret::Secret;
 use attempt::RunningAttempt;
 use bytes::Bytes;
@@ -65,6 +67,8 @@ enum Input {
     LinkCalled { link: LinkId, attempt: Attempt, from: WorkerId, connection: Connection },
     /// The peer of a link that was held is gone, or waited for too long.
     LinkGone { link: LinkId },
+    /// The mark of the leadership was looked for in the output: its token, if there is one.
+    OutputSeen { session: u64, seen: Result<Option<u64>> },
     /// A link of an attempt is over.
     LinkBroken { attempt: Attempt, cause: Error },
 }
@@ -151,7 +155,7 @@ struct HeldLink {
 /// One registration with the coordinator.
 struct Session {
     outgoing: Postbox<Bytes>,
-    tasks: [Box<dyn TaskHandle>; 2],
+    tasks: Vec<Box<dyn TaskHandle>>,
     heard: Time,
     /// Where the coordinator was reached.
     coordinator: String,
@@ -227,7 +231,7 @@ impl Worker {
             };
             inputs.post(Input::CoordinatorLost { session, cause });
         };
-        let tasks = [
+        let tasks = vec![
             self.env.spawner.spawn(site("from-coordinator", &self.options), Box::pin(read)),
             self.env.spawner.spawn(site("to-coordinator", &self.options), Box::pin(write)),
         ];
@@ -279,6 +283,21 @@ impl Worker {
         }
     }
 
+    /// Looks for the mark of a leadership where this worker writes its output.
+    fn look_at_output(&self, generation: Generation) -> Box<dyn TaskHandle> {
+        let (env, inputs, session) = (self.env.clone(), self.inputs.clone(), self.session);
+        let look = async move {
+            let name = Name::Generation(generation);
+            let seen = match retry::storage(&env, || whole::read(&env.storage, &name.path())).await {
+                Ok(bytes) => Mark::decode(name, &bytes).map(|mark| mark.token()),
+                Err(StorageError::NotFound(_)) => Ok(None),
+                Err(error) => Err(error.into()),
+            };
+            inputs.post(Input::OutputSeen { session, seen });
+        };
+        self.env.spawner.spawn(site("worker.output", &self.options), Box::pin(look))
+    }
+
     /// Passes a report on. One of another leadership is not for this coordinator.
     fn report(&mut self, report: ToCoordinator, session: &Session) {
         if let ToCoordinator::Finished { attempt, subtask } = &report
@@ -295,8 +314,21 @@ impl Worker {
         match input {
             Input::Message { session: of, message } if of == self.session => {
                 session.heard = self.env.clock.now();
+                if let ToWorker::Welcome { generation } = message {
+                    session.tasks.push(self.look_at_output(generation));
+                }
                 return self.on_message(message, session);
             }
+            Input::OutputSeen { session: of, seen } if of == self.session => match seen {
+                Ok(token) => session.outgoing.post(encode(&ToCoordinator::SeesOutput { token })),
+                // Storage may be well again when the coordinator is dialled next.
+                Err(error) if error.reaction == Reaction::Restart => {
+                    let worker = self.options.worker;
+                    self.env.emit(Event::CoordinatorLost { worker, cause: error.message });
+                    return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost));
+                }
+                Err(error) => return Err(error),
+            },
             Input::CoordinatorLost { session: of, cause } if of == self.session => {
                 if cause.reaction == Reaction::GiveUp {
                     return Err(cause);
@@ -305,7 +337,7 @@ impl Worker {
                 self.env.emit(Event::CoordinatorLost { worker, cause: cause.message });
                 return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost));
             }
-            Input::Message { .. } | Input::CoordinatorLost { .. } => {}
+            Input::Message { .. } | Input::CoordinatorLost { .. } | Input::OutputSeen { .. } => {}
             Input::Link { attempt, from, connection } => self.on_link(attempt, from, connection),
             Input::LinkCalled { link, attempt, from, connection } => {
                 self.held.remove(&link);

@@ -129,7 +129,7 @@ mod tests {
 
     fn write(story: &mut Story, number: u64, generation: u64, ids_reserved: u64, record: SlotRecord) {
         let (generation, ids_reserved) = (Generation(generation), CheckpointId(ids_reserved));
-        let slot = Slot { generation, token: 0, ids_reserved, job: story.mark(), record };
+        let slot = Slot { token: 0, ids_reserved, ..story.slot(generation, record) };
         story.wrote(Process::COORDINATOR, &slot::path(number), slot.encode());
     }
 

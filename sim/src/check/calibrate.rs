@@ -58,6 +58,7 @@ fn plan(shape: &OwnShape, parallelism: u16) -> Plan {
         standby_lease_ms: None,
         faults: Vec::new(),
         clients: Vec::new(),
+        second_start: None,
         ..Plan::of_own(SEED, shape)
     }
 }

@@ -10,6 +10,7 @@
 //! 5. Where snapshots are uploaded in parts, every second plan has a fault for a part or the completion, and where a sink
 //!    writes to a system outside, for what it asks there.
 //! 6. Clients come last (`client`), some with a fault of their own.
+//! 7. One plan in fifteen or so is started once more when it is over, with checkpoints that do not belong to its output.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 
@@ -21,7 +22,7 @@ mod scenario;
 mod storage;
 mod trigger;
 
-use super::{InputShape, JobKind, OwnShape, Plan, input};
+use super::{InputShape, JobKind, OwnShape, Plan, SecondStart, input};
 use crate::seed::Seed;
 use crate::world::Picks;
 use proptest::option;
@@ -65,9 +66,11 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
         let clients = client::clients(&pace);
         let doubts = (option::of(storage::doubtful_uploads()), option::of(storage::doubtful_calls()));
-        (Just(pace), channels, policy, failover, tuning, (faults, doubts), clients).prop_map(
-            move |(pace, (batch_records, credits), policy, failover, tuning, (mut faults, doubts), clients)| {
-                let ((uploads, calls), (clients, struck)) = (doubts, clients);
+        let ends = (clients, option::weighted(0.08, second_starts()));
+        (Just(pace), channels, policy, failover, tuning, (faults, doubts), ends).prop_map(
+            move |(pace, (batch_records, credits), policy, failover, tuning, (mut faults, doubts), ends)| {
+                let ((uploads, calls), ((clients, struck), second_start)) = (doubts, ends);
+                let second_start = second_start.filter(|_| !pace.input.writes_outside());
                 faults.extend(uploads.filter(|_| policy.uploads_in_parts()));
                 faults.extend(calls.filter(|_| pace.input.writes_outside()));
                 faults.extend(struck);
@@ -90,8 +93,13 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
                     picks: Picks::Seed,
                     faults,
                     clients,
+                    second_start,
                 }
             },
         )
     })
+}
+
+fn second_starts() -> impl Strategy<Value = SecondStart> {
+    prop_oneof![1 => Just(SecondStart::OtherLog), 3 => (0..4_u32).prop_map(|older| SecondStart::OldCopy { older })]
 }

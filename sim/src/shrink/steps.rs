@@ -17,6 +17,7 @@ pub const STEPS: &[Step] = &[
     fewer_workers,
     fewer_coordinators,
     fewer_clients,
+    no_second_start,
     plainer_policy,
     quieter_world,
     smaller_batches,
@@ -145,6 +146,10 @@ fn fewer_coordinators(plan: &Plan) -> Vec<Plan> {
 }
 
 /// Fewer clients, each with fewer wishes. Faults of a client that is gone are gone with it.
+fn no_second_start(plan: &Plan) -> Vec<Plan> {
+    plan.second_start.iter().map(|_| Plan { second_start: None, ..plan.clone() }).collect()
+}
+
 fn fewer_clients(plan: &Plan) -> Vec<Plan> {
     let with = |clients: Vec<Client>| {
         let mut plan = Plan { clients, ..plan.clone() };

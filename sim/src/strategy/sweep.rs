@@ -133,6 +133,7 @@ pub fn tiny(standby: bool) -> Plan {
         picks: Picks::Seed,
         faults: Vec::new(),
         clients: Vec::new(),
+        second_start: None,
     }
 }
 

@@ -104,6 +104,7 @@ fn elsewhere(mut report: ToCoordinator, other: impl Fn(SubtaskId) -> SubtaskId) 
         | ToCoordinator::Finished { subtask, .. }
         | ToCoordinator::Failed { subtask: Some(subtask), .. } => *subtask = other(*subtask),
         ToCoordinator::Register { .. }
+        | ToCoordinator::SeesOutput { .. }
         | ToCoordinator::Ask(_)
         | ToCoordinator::Heartbeat
         | ToCoordinator::Failed { subtask: None, .. } => return None,
@@ -123,7 +124,10 @@ fn of_another_attempt(mut report: ToCoordinator) -> ToCoordinator {
         | ToCoordinator::InputEnded { attempt, .. }
         | ToCoordinator::Finished { attempt, .. }
         | ToCoordinator::Failed { attempt, .. } => attempt.number += u32::from(FAR),
-        ToCoordinator::Register { .. } | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => {
+        ToCoordinator::Register { .. }
+        | ToCoordinator::SeesOutput { .. }
+        | ToCoordinator::Ask(_)
+        | ToCoordinator::Heartbeat => {
             unreachable!("it is about no attempt")
         }
     }
@@ -146,6 +150,7 @@ fn early(report: ToCoordinator) -> Option<ToCoordinator> {
             Some(ToCoordinator::Decline { attempt, checkpoint: far(checkpoint), subtask, reason })
         }
         ToCoordinator::Register { .. }
+        | ToCoordinator::SeesOutput { .. }
         | ToCoordinator::Ask(_)
         | ToCoordinator::Heartbeat
         | ToCoordinator::Finished { .. }
@@ -179,7 +184,10 @@ fn show(report: &ToCoordinator) -> String {
         ToCoordinator::Finished { subtask, .. } => format!("{subtask} finished"),
         ToCoordinator::Failed { subtask: Some(subtask), .. } => format!("{subtask} failed"),
         ToCoordinator::Failed { subtask: None, .. } => "a link failed".to_owned(),
-        ToCoordinator::Register { .. } | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => "no report".to_owned(),
+        ToCoordinator::Register { .. }
+        | ToCoordinator::SeesOutput { .. }
+        | ToCoordinator::Ask(_)
+        | ToCoordinator::Heartbeat => "no report".to_owned(),
     }
 }
 

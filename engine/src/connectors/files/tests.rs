@@ -112,12 +112,9 @@ fn staged(world: &World) -> Vec<u8> {
 #[test]
 fn a_commit_interrupted_anywhere_can_be_repeated_by_a_later_attempt() {
     // The 4 tries of each request fail, at the read, the write or the delete.
-    for (part, mood) in [
-        (".staging", Mood::Fail),
-        ("part-", Mood::Fail),
-        ("part-", Mood::LoseReply),
-        (".staging/end-1/a1.1-chk-3", Mood::LoseReply),
-    ] {
+    for (part, mood) in
+        [(".staging", Mood::Fail), ("part-", Mood::Fail), (".staging/end-1/a1.1-chk-3", Mood::LoseReply)]
+    {
         let world = World::default();
         let committable = staged(&world);
         world.upset(part, mood, 4);
@@ -138,6 +135,20 @@ fn a_delete_whose_reply_was_lost_was_still_a_commit() {
     let committable = staged(&world);
     ready(writer(&world, 1).commit(&committable)).expect("storage works");
     assert_eq!(ready(writer(&world, 2).commit(&committable)), Ok(()));
+}
+
+#[test]
+fn a_part_that_something_else_wrote_is_never_overwritten() {
+    let world = World::default();
+    let committable = staged(&world);
+    world.put(FINAL, b"2\n");
+    let error = ready(writer(&world, 2).commit(&committable)).expect_err("another's part");
+    assert_eq!(error.reaction, Reaction::Corrupt);
+    assert!(error.message.starts_with(&format!("{FINAL} exists with other content")), "{error}");
+    assert_eq!(&world.under("output")[FINAL][..], b"2\n");
+    world.put(FINAL, b"1\n");
+    ready(writer(&world, 2).commit(&committable)).expect("the same bytes are no conflict");
+    assert_eq!(paths(&world), [FINAL]);
 }
 
 #[test]

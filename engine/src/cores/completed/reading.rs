@@ -194,6 +194,9 @@ fn check(slots: &BTreeMap<u64, Slot>) -> Result<(), Error> {
             if slot.ids_reserved < before.ids_reserved {
                 return broken(format!("{} reserved after {}", slot.ids_reserved, before.ids_reserved));
             }
+            if (slot.log, slot.lineage) != (before.log, before.lineage) {
+                return broken(format!("it belongs to log {}, they to {}", slot.log, before.log));
+            }
             if slot.job != before.job {
                 return broken(format!("it belongs to {}, they to {}", slot.job, before.job));
             }

@@ -5,7 +5,7 @@ mod model;
 use super::proposal::CREATE_TRIES;
 use super::*;
 use crate::door::LISTING_AGE_MAX;
-use crate::ids::Attempt;
+use crate::ids::{Attempt, LogId};
 use crate::persist::manifest::Manifest;
 
 const NOW: Duration = Duration::ZERO;
@@ -31,7 +31,8 @@ fn mark() -> JobMark {
 }
 
 fn slot(generation: u64, token: u64, ids_reserved: u64, record: SlotRecord) -> Slot {
-    Slot { generation: Generation(generation), token, ids_reserved: CheckpointId(ids_reserved), job: mark(), record }
+    let (log, lineage, generation) = (LogId(7), None, Generation(generation));
+    Slot { log, lineage, generation, token, ids_reserved: CheckpointId(ids_reserved), job: mark(), record }
 }
 
 fn manifest(checkpoint: u64) -> String {

@@ -31,6 +31,8 @@ pub struct Report {
 /// A slot of the log.
 #[derive(Debug, Serialize)]
 pub struct SlotReport {
+    /// The log's id, as the mark of its output names it.
+    pub log: String,
     pub slot: u64,
     pub generation: u64,
     pub ids_reserved: CheckpointId,
@@ -181,8 +183,8 @@ impl Report {
 
 impl SlotReport {
     fn of((slot, content): (u64, Slot)) -> Self {
-        let Slot { generation, ids_reserved, record, token: _, job: _ } = content;
-        Self { slot, generation: generation.0, ids_reserved, record }
+        let Slot { log, generation, ids_reserved, record, .. } = content;
+        Self { log: log.to_string(), slot, generation: generation.0, ids_reserved, record }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `inspect` says of good, damaged and foreign folders.
 
 use super::*;
-use crate::ids::{Attempt, CheckpointId, Generation, KeyGroup};
+use crate::ids::{Attempt, CheckpointId, Generation, KeyGroup, LogId};
 use crate::messages::SnapshotHandle;
 use crate::persist::blob::{self, BlobBuilder, Finished};
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
@@ -57,7 +57,8 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
     let file = put(&folder, &path, &manifest.encode());
     let record = SlotRecord::Completed { checkpoint: id, manifest: path, floor: 2 };
     let job = JobMark { name: "count".into() };
-    let slot = Slot { generation: Generation(1), token: 1, ids_reserved: CheckpointId(100), job, record };
+    let (log, lineage, generation) = (LogId(5), None, Generation(1));
+    let slot = Slot { log, lineage, generation, token: 1, ids_reserved: CheckpointId(100), job, record };
     let slot = put(&folder, &slot::path(2), &slot.encode());
     (folder, [slot, file, blob])
 }

@@ -16,11 +16,12 @@ pub fn render(report: &Report) -> String {
 }
 
 fn write(out: &mut String, report: &Report) -> std::fmt::Result {
-    if !report.log.is_empty() {
+    if let Some(top) = report.log.last() {
         writeln!(
             out,
-            "{}: a log of {} slots, {} checkpoints retained",
+            "{}: log {} of {} slots, {} checkpoints retained",
             report.folder,
+            top.log,
             report.log.len(),
             report.checkpoints.len()
         )?;

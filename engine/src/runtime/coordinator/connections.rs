@@ -53,6 +53,8 @@ pub(super) struct Open {
 pub(super) enum Role {
     /// A member that has proved to be this, and has not said what it wants.
     Newcomer(Claim),
+    /// A worker that has its place and has still to show that it sees the output, and where other workers reach it.
+    Placed(WorkerId, String),
     /// A worker, and where other workers reach it.
     Worker(WorkerId, String),
     /// A client that waits for this.
@@ -120,13 +122,34 @@ impl Connections {
         }
     }
 
-    /// The process at this connection is the worker that it wants to be.
-    pub fn promote(&mut self, id: ConnectionId) {
+    /// The process at this connection has the place of the worker that it wants to be.
+    pub fn place(&mut self, id: ConnectionId) {
         if let Some(open) = self.open.get_mut(&id)
             && let Role::Waiting(worker, data_address) = &mut open.role
         {
+            open.role = Role::Placed(*worker, std::mem::take(data_address));
+        }
+    }
+
+    /// It sees the output: it counts from here on.
+    pub fn promote(&mut self, id: ConnectionId) {
+        if let Some(open) = self.open.get_mut(&id)
+            && let Role::Placed(worker, data_address) = &mut open.role
+        {
             open.role = Role::Worker(*worker, std::mem::take(data_address));
         }
+    }
+
+    /// The workers that have still to show that they see the output.
+    pub fn placed(&self) -> Vec<ConnectionId> {
+        let placed = self.open.iter().filter(|(_, open)| matches!(open.role, Role::Placed(..)));
+        placed.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether a connection is this worker's, whether it counts yet or not.
+    pub fn has(&self, worker: WorkerId) -> bool {
+        let is_it = |open: &Open| matches!(&open.role, Role::Placed(own, _) | Role::Worker(own, _) if *own == worker);
+        self.open.values().any(is_it)
     }
 
     /// The connection is a client's, unless there are too many already.
@@ -175,7 +198,11 @@ impl Connections {
     /// Sends to every registered worker, and to those that wait to be one.
     pub fn broadcast(&self, message: &ToWorker) {
         let frame = messages::encode(message);
-        for open in self.open.values().filter(|open| matches!(open.role, Role::Worker(..) | Role::Waiting(..))) {
+        for open in self
+            .open
+            .values()
+            .filter(|open| matches!(open.role, Role::Placed(..) | Role::Worker(..) | Role::Waiting(..)))
+        {
             open.frames.post(frame.clone());
         }
     }

@@ -119,7 +119,11 @@ impl Farewell {
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
             | Input::SignWritten
-            | Input::Discarded => {}
+            | Input::Discarded
+            | Input::MarksListed(_)
+            | Input::MarkRead(..)
+            | Input::MarkCreated(..)
+            | Input::MarksDeleted(_) => {}
         }
         self.requests.perform_retention(out);
     }

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod clients;
+mod output;
 mod perform;
 mod registering;
 
@@ -14,6 +15,7 @@ use crate::cores::checkpointing::{Checkpointing, Topology};
 use crate::cores::completed::{Completed, Retained};
 use crate::cores::failover::{ConnectionId, End, Failover};
 use crate::cores::lease::Beat;
+use crate::cores::ownership::{Claimant, Ownership};
 use crate::cores::reports::{Reports, Verdict};
 use crate::cores::retention::{Reachable, Retention};
 use crate::cores::roster::Roster;
@@ -22,7 +24,7 @@ use crate::door::{BoxFuture, Time};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::Job;
-use crate::ids::WorkerId;
+use crate::ids::{CheckpointId, WorkerId};
 use crate::messages::handshake::Claim;
 use crate::messages::{ToCoordinator, ToWorker};
 use crate::persist::slot::{Ended, SlotRecord};
@@ -55,6 +57,11 @@ pub(super) struct Leader {
     falling: Vec<Retained>,
     /// Discards under way.
     discards: u32,
+    ownership: Ownership,
+    /// Whether ownership waits for the log to say that this process leads.
+    log_asked: LogAsked,
+    /// The checkpoint whose commit point has passed and which is not marked in the output yet, and its slot.
+    unpublished: Option<(u64, CheckpointId)>,
     /// When the log last said that this process leads.
     confirmed: Time,
     /// Shows standbys that this process is alive.
@@ -64,6 +71,17 @@ pub(super) struct Leader {
     /// Why the last attempt that failed did.
     last_failure: Option<String>,
     ending: Ending,
+}
+
+/// A question of ownership to the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum LogAsked {
+    /// There is none.
+    No,
+    /// It is asked as soon as the log has nothing else under way: an answer to an older question would not do.
+    Wanted,
+    /// It waits for the answer.
+    Yes,
 }
 
 /// How near the end is.
@@ -85,7 +103,17 @@ impl Leader {
         let config = &job.config;
         let now = requests.env.clock.now();
         let checkpoints = &config.checkpoints;
+        let claimant = Claimant {
+            log: store.id(),
+            lineage: store.lineage(),
+            generation: store.generation(),
+            token: store.token(),
+            held: store.held(),
+        };
         Self {
+            ownership: Ownership::new(claimant),
+            log_asked: LogAsked::No,
+            unpublished: None,
             checkpoints: Checkpointing::new(checkpoints, Topology::of(&job.graph)),
             statistics: Statistics::default(),
             reports: Reports::new(store.generation(), &job.graph),
@@ -114,6 +142,9 @@ impl Leader {
         let mut out = Vec::new();
         self.retention.sweep(&mut out);
         self.requests.perform_retention(out);
+        let mut out = Vec::new();
+        self.ownership.start(&mut out);
+        self.perform_ownership(out);
         let mut alarm: Option<(Time, BoxFuture<'static, ()>)> = None;
         loop {
             self.sweep_for_good();
@@ -295,6 +326,9 @@ impl Leader {
             | Input::Freed(_) => {
                 return self.on_swept(input);
             }
+            Input::MarksListed(_) | Input::MarkRead(..) | Input::MarkCreated(..) | Input::MarksDeleted(_) => {
+                return self.on_marks(input);
+            }
         }
         self.perform_store(out);
     }
@@ -347,7 +381,11 @@ impl Leader {
             | Input::SignWritten
             | Input::Drained
             | Input::StagingSwept
-            | Input::Discarded => panic!("not for retention"),
+            | Input::Discarded
+            | Input::MarksListed(_)
+            | Input::MarkRead(..)
+            | Input::MarkCreated(..)
+            | Input::MarksDeleted(_) => panic!("not for retention"),
         }
         self.requests.perform_retention(out);
         self.tell_backlog();
@@ -368,9 +406,16 @@ impl Leader {
             (Role::Newcomer(_), _) => self.on_broken(connection, "the first frame neither registers nor asks"),
             (Role::Client(_) | Role::Answered, ToCoordinator::Heartbeat) => self.connections.read_on(connection),
             (Role::Client(_) | Role::Answered, _) => self.on_broken(connection, "a client asks once"),
+            (Role::Placed(worker, _), ToCoordinator::SeesOutput { token }) => {
+                let worker = *worker;
+                self.on_sight(connection, worker, token);
+            }
             // It may still report what it did when it was the worker.
-            (Role::Waiting(..), _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
+            (Role::Placed(..) | Role::Waiting(..), _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
             (Role::Worker(..), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
+            (Role::Worker(..), ToCoordinator::SeesOutput { .. }) => {
+                self.on_broken(connection, "it was accepted before")
+            }
             (Role::Worker(..), ToCoordinator::Ask(_)) => self.on_broken(connection, "a worker asks for nothing"),
             (Role::Worker(worker, _), message) => {
                 let worker = *worker;
@@ -415,9 +460,10 @@ impl Leader {
                 };
                 self.failover.on_failed(now, attempt, &who, error, &mut failing);
             }
-            ToCoordinator::Register { .. } | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => {
-                panic!("handled before")
-            }
+            ToCoordinator::Register { .. }
+            | ToCoordinator::SeesOutput { .. }
+            | ToCoordinator::Ask(_)
+            | ToCoordinator::Heartbeat => panic!("handled before"),
         }
         self.perform_checkpointing(asked);
         self.perform_failover(failing);
@@ -438,7 +484,7 @@ impl Leader {
         self.beat.resign(self.now());
         let until = self.now() + self.connections.timeout();
         // One whose connection has just been lost dials again, and would dial for ever if nobody told it.
-        let present = |host: &WorkerId| self.failover.workers().contains_key(host);
+        let present = |host: &WorkerId| self.connections.has(*host);
         let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
         self.ending = Ending::Lingering { end, over, until, absent, sweep: LastSweep::Waiting };
     }

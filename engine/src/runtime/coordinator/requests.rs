@@ -14,6 +14,7 @@ use crate::graph::JobGraph;
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::{RestoreFrom, SnapshotHandle};
 use crate::persist::manifest::Manifest;
+use crate::persist::mark::{self, Mark, Name};
 use crate::persist::sign::{self, Sign};
 use crate::persist::slot::{self, Slot};
 use crate::runtime::changes::Changes;
@@ -203,6 +204,43 @@ impl Requests {
         let (env, ceased) = (self.env.clone(), self.ceased.clone());
         self.start("coordinator.delete", Duration::ZERO, async move {
             Input::Deleted(checkpoint, delete(&env, paths, &ceased).await)
+        });
+    }
+
+    pub fn list_marks(&mut self, delay: Duration) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.marks.list", delay, async move {
+            let listed = storage.list(mark::ROOT).await;
+            Input::MarksListed(listed.map(|objects| objects.iter().filter_map(|o| Name::of(&o.path)).collect()))
+        });
+    }
+
+    pub fn read_mark(&mut self, name: Name, delay: Duration) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.marks.read", delay, async move {
+            Input::MarkRead(name, whole::read(&storage, &name.path()).await)
+        });
+    }
+
+    pub fn create_mark(&mut self, mark: &Mark, delay: Duration) {
+        let storage = self.env.storage.clone();
+        let (name, bytes) = (mark.name(), mark.encode());
+        self.start("coordinator.marks.create", delay, async move {
+            Input::MarkCreated(name, storage.write(&name.path(), bytes, WriteMode::Create).await)
+        });
+    }
+
+    /// Deletes marks that a newer one has made superfluous, and posts which are gone for certain.
+    pub fn delete_marks(&mut self, names: Vec<Name>) {
+        let storage = self.env.storage.clone();
+        self.start("coordinator.marks.delete", Duration::ZERO, async move {
+            let mut gone = Vec::new();
+            for name in names {
+                if storage.delete(&name.path()).await.is_ok() {
+                    gone.push(name);
+                }
+            }
+            Input::MarksDeleted(gone)
         });
     }
 

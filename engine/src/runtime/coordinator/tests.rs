@@ -18,6 +18,7 @@ use crate::ids::{EdgeId, Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::client::{Answer, Wish};
 use crate::messages::handshake::{self, Challenge, Claim, HANDSHAKE_BYTES_MAX, Nonce, Opening};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
+use crate::persist::mark::{Mark, Name};
 use crate::persist::{blob, slot};
 use crate::runtime::client::Reply;
 use crate::runtime::dial::{DialError, dial};
@@ -148,8 +149,21 @@ impl Worker {
     /// Registers and is welcome.
     async fn join(room: &Room, coordinator: u32, id: u16) -> Self {
         let mut worker = Self::connect(room, coordinator, id, job().graph.fingerprint()).await;
-        assert!(matches!(worker.hear().await, ToWorker::Welcome { .. }));
+        worker.see_output().await;
         worker
+    }
+
+    /// Is welcome, and says what it finds in its output.
+    async fn see_output(&mut self) {
+        let ToWorker::Welcome { generation } = self.hear().await else { panic!("it is welcome") };
+        self.see_output_of(generation).await;
+    }
+
+    async fn see_output_of(&mut self, generation: Generation) {
+        let name = Name::Generation(generation);
+        let bytes = self.room.read(&name.path()).expect("a worker is welcome once the mark is there");
+        let token = Mark::decode(name, &bytes).expect("a mark").token();
+        self.say(ToCoordinator::SeesOutput { token }).await;
     }
 
     async fn say(&mut self, message: ToCoordinator) {
@@ -487,13 +501,14 @@ fn a_deposed_coordinator_that_waits_for_workers_learns_it_and_lets_the_others_go
 }
 
 #[test]
-fn a_worker_that_registers_anew_is_announced_as_lost_first_and_welcomed_before_it_is_deployed() {
+fn a_worker_that_registers_anew_is_announced_as_lost_first_once_it_sees_the_output() {
     play(async |room| {
         let _coordinator = Coordinator::start(&room, 1);
         let mut crew = Crew::running(&room, 1).await;
         pause(&room, 1).await;
         let before = room.events().len();
         let mut again = Worker::join(&room, 1, 1).await;
+        pause(&room, 1).await;
         let announced = room.events().split_off(before);
         let worker = WorkerId(1);
         assert_eq!(announced[..2], [Event::WorkerLost { worker }, Event::WorkerRegistered { worker }]);
@@ -503,6 +518,60 @@ fn a_worker_that_registers_anew_is_announced_as_lost_first_and_welcomed_before_i
         assert_eq!(again.hear().await, ToWorker::Cancel { attempt: attempt(1, 1) });
         crew.second = again;
         assert_eq!(crew.run().await.attempt, attempt(1, 2));
+    });
+}
+
+#[test]
+fn a_worker_that_sees_another_output_is_refused_and_the_job_waits_for_one_that_does_not() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        for (token, found) in [(None, "does not exist"), (Some(1), "differs")] {
+            let mut stranger = Worker::connect(&room, 1, 1, job().graph.fingerprint()).await;
+            assert_eq!(stranger.hear().await, ToWorker::Welcome { generation: Generation(1) });
+            stranger.say(ToCoordinator::SeesOutput { token }).await;
+            let ToWorker::Refused { reason } = stranger.hear().await else { panic!("it sees another output") };
+            assert!(reason.contains(found) && reason.contains("output/generation-1"), "{reason}");
+        }
+        assert!(!room.events().iter().any(|event| matches!(event, Event::WorkerRegistered { .. })));
+        Crew::running(&room, 1).await;
+    });
+}
+
+#[test]
+fn nothing_is_deployed_before_the_output_is_owned_and_nothing_notified_before_it_is_marked() {
+    play(async |room| {
+        let _coordinator = Coordinator::start(&room, 1);
+        room.expect(Op::Write, "output/completed-1", Fate::LoseReply);
+        let mut crew = Crew::running(&room, 1).await;
+        let checkpoint = crew.checkpoint().await;
+        let marked = format!("output/completed-{}", checkpoint.0);
+        let order = [
+            position(&room, |e| matches!(e, Event::LeadershipTaken { .. })),
+            position(&room, |e| matches!(e, Event::MarkStarted { path, .. } if path == "output/generation-1")),
+            position(&room, |e| matches!(e, Event::OutputOwned { .. })),
+            position(&room, |e| matches!(e, Event::WorkerRegistered { .. })),
+            position(&room, |e| matches!(e, Event::AttemptDeployed { .. })),
+            position(&room, |e| matches!(e, Event::CompletionStarted { .. })),
+            position(&room, |e| matches!(e, Event::MarkStarted { path, .. } if *path == marked)),
+            position(&room, |e| matches!(e, Event::NotifySent { .. })),
+        ];
+        assert!(order.is_sorted(), "{order:?}");
+    });
+}
+
+#[test]
+fn a_leader_that_finds_the_mark_of_its_successor_notifies_nobody() {
+    play(async |room| {
+        let mut coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        // A copy of the checkpoints leads elsewhere: its log does not depose this one.
+        room.write("output/generation-2");
+        let checkpoint = crew.triggered().await;
+        crew.ack(checkpoint, false).await;
+        assert_eq!(crew.first.try_hear().await, None, "the connection ends without a notification");
+        let error = coordinator.end().await.expect_err("another leader owns the output");
+        assert_eq!(error.reaction, Reaction::Fenced);
+        assert!(error.message.contains("output/generation-2"), "{error}");
     });
 }
 
@@ -527,6 +596,7 @@ fn of_two_processes_with_one_id_the_later_waits_and_takes_the_place_of_the_first
             assert!(heard.contains(&cancel) || heard[0] == cancel, "{heard:?}");
             if worker.id == 0 {
                 assert!(heard.iter().any(|message| matches!(message, ToWorker::Welcome { .. })), "{heard:?}");
+                worker.see_output_of(Generation(1)).await;
             } else {
                 assert!(matches!(&heard[1], ToWorker::Deploy(deployment) if deployment.attempt == attempt(1, 2)));
             }
@@ -804,7 +874,6 @@ fn a_worker_that_lost_its_connection_just_before_the_end_is_told_when_it_is_back
         // Longer than the last sweep takes.
         pause(&room, 300).await;
         let mut first = Worker::connect(&room, 1, 0, job().graph.fingerprint()).await;
-        assert!(matches!(first.hear().await, ToWorker::Welcome { .. }));
         assert_eq!(first.hear().await, ToWorker::JobDone);
         drop(first);
         assert_eq!(coordinator.end().await, Ok(JobEnd::Finished { checkpoint }));
@@ -840,7 +909,9 @@ fn a_job_that_does_not_fit_its_checkpoint_is_refused_and_the_one_that_fits_goes_
         let mut refused = Coordinator::start_job(&room, 2, other, Start::Submit, Rivalry::Depose);
         let mut crew = Vec::new();
         for id in 0..2 {
-            crew.push(Worker::connect(&room, 2, id, graph).await);
+            let mut worker = Worker::connect(&room, 2, id, graph).await;
+            worker.see_output().await;
+            crew.push(worker);
         }
         let message = "cannot restore chk-1: operator \"out\" has parallelism 2 in the checkpoint but 3 in the job";
         assert_eq!(refused.end().await, Err(Error::give_up(message)));

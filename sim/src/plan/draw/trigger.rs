@@ -13,6 +13,7 @@ const COORDINATOR: &[&str] = &[
     "manifest_started",
     "manifest_written",
     "completion_started",
+    "mark_started",
     "completion_durable",
     "notify_sent",
     "checkpoint_subsumed",
@@ -53,7 +54,8 @@ fn recovery(pace: &Pace) -> Vec<(&'static str, u32)> {
 }
 
 /// Points of a change of leaders. One leadership is taken before the first.
-const LEADERSHIP: &[(&str, u32)] = &[("lease_expired", 1), ("leadership_taken", 1), ("deposed", 0)];
+const LEADERSHIP: &[(&str, u32)] =
+    &[("lease_expired", 1), ("leadership_taken", 1), ("output_owned", 1), ("deposed", 0)];
 
 /// Points near the end of the job.
 const ENDING: &[&str] = &["input_ended", "end_received", "subtask_finished", "job_finished"];

@@ -29,7 +29,10 @@ impl Leader {
                 Store::Create { number, slot, delay } => self.requests.create_slot(number, &slot, delay),
                 Store::Accept { number, record } => self.accepted(number, record),
                 Store::Reject { record, cause } => self.rejected(record, &cause),
-                Store::Confirm | Store::Doubt => self.confirmed = self.now(),
+                Store::Confirm | Store::Doubt => {
+                    self.confirmed = self.now();
+                    self.answer_ownership(effect == Store::Confirm);
+                }
                 Store::StepDown => {
                     let generation = self.store.generation();
                     self.emit(Event::Deposed { generation });
@@ -42,12 +45,13 @@ impl Leader {
             }
         }
         self.propose_next();
+        self.ask_log();
     }
 
     fn accepted(&mut self, number: u64, record: SlotRecord) {
         self.confirmed = self.now();
         match record {
-            SlotRecord::Completed { checkpoint, .. } => self.added(number, checkpoint),
+            SlotRecord::Completed { checkpoint, .. } => self.mark_completed(number, checkpoint),
             SlotRecord::IdsReserved => self.allocate(),
             SlotRecord::Ended { how, floor } => self.ended_durably(&how, floor),
             SlotRecord::NewGeneration => panic!("leadership was taken before"),

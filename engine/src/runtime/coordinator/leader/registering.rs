@@ -32,7 +32,7 @@ impl Leader {
     pub(super) fn perform_roster(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Register { worker, connection } => self.register(worker, connection),
+                Effect::Register { worker, connection } => self.place(worker, connection),
                 Effect::Wait { worker, connection } => {
                     self.emit(Event::WorkerWaits { worker });
                     self.connections.send(connection, &ToWorker::Occupied);
@@ -43,16 +43,17 @@ impl Leader {
         }
     }
 
-    fn register(&mut self, worker: WorkerId, id: ConnectionId) {
+    /// A worker has shown that it sees the output: it counts from here on.
+    pub(super) fn register(&mut self, worker: WorkerId, id: ConnectionId) {
         let mut out = Vec::new();
         match self.failover.on_registered(self.now(), worker, id, &mut out) {
-            Registration::Superseded => panic!("connections of one process are told apart before"),
+            // It has connected again, and been faster with that.
+            Registration::Superseded => return self.perform_failover(out),
             Registration::Replacing => self.emit(Event::WorkerLost { worker }),
             Registration::New => {}
         }
         self.connections.promote(id);
         self.emit(Event::WorkerRegistered { worker });
-        self.connections.send(id, &ToWorker::Welcome { generation: self.store.generation() });
         self.perform_failover(out);
         self.dismiss_if_over(id, worker);
     }

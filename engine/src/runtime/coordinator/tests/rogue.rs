@@ -158,11 +158,17 @@ async fn babble(room: &Room) {
         for _ in 0..room.draw(40) {
             match race(worker.connection.receiver.receive(), env.sleep(Duration::from_millis(20))).await {
                 Either::First(Err(_)) => break,
-                Either::First(Ok(frame)) => {
-                    if let Ok(ToWorker::Deploy(deployment)) = messages::decode(&frame) {
-                        worker.attempt = deployment.attempt;
+                Either::First(Ok(frame)) => match messages::decode(&frame) {
+                    Ok(ToWorker::Deploy(deployment)) => worker.attempt = deployment.attempt,
+                    Ok(ToWorker::Welcome { generation }) => {
+                        let name = Name::Generation(generation);
+                        let bytes = room.read(&name.path()).expect("a worker is welcome once the mark is there");
+                        let token = Mark::decode(name, &bytes).expect("a mark").token();
+                        let frame = messages::encode(&ToCoordinator::SeesOutput { token });
+                        let _ = worker.connection.sender.send(frame).await;
                     }
-                }
+                    Ok(_) | Err(_) => {}
+                },
                 Either::Second(()) => {}
             }
             let attempt = worker.attempt;

@@ -185,9 +185,10 @@ impl Room {
         self.state().objects.get(path).cloned()
     }
 
-    /// Every object but the leader's sign of life, which comes and stays whatever else happens.
+    /// Every object but the leader's sign of life and the marks of the output, which come and stay whatever else happens.
     pub fn paths(&self) -> BTreeSet<String> {
-        self.state().objects.keys().filter(|path| *path != crate::persist::sign::PATH).cloned().collect()
+        let comes = |path: &&String| **path == crate::persist::sign::PATH || path.starts_with("output/");
+        self.state().objects.keys().filter(|path| !comes(path)).cloned().collect()
     }
 
     pub fn write(&self, path: &str) {

@@ -111,7 +111,8 @@ impl Crew {
         loop {
             let mut worker = Worker::connect(room, coordinator, 0, job().graph.fingerprint()).await;
             match worker.try_hear().await {
-                Some(ToWorker::Welcome { .. }) => {
+                Some(ToWorker::Welcome { generation }) => {
+                    worker.see_output_of(generation).await;
                     return Self { first: worker, second: Worker::join(room, coordinator, 1).await };
                 }
                 Some(Standby) | None => pause(room, 100).await,

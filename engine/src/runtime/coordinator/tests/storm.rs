@@ -212,9 +212,14 @@ impl Served {
                     }
                 }
             }
+            ToWorker::Welcome { generation } => {
+                let name = Name::Generation(generation);
+                let bytes = self.room.read(&name.path()).expect("a worker is welcome once the mark is there");
+                let token = Mark::decode(name, &bytes).expect("a mark").token();
+                self.say(ToCoordinator::SeesOutput { token }).await?;
+            }
             ToWorker::Refused { reason } => panic!("refused: {reason}"),
             ToWorker::Trigger { .. }
-            | ToWorker::Welcome { .. }
             | ToWorker::Standby
             | ToWorker::Occupied
             | ToWorker::Heartbeat

@@ -1,0 +1,255 @@
+//! One owner of an output: what is refused that would write where another log writes, or write a second time.
+//!
+//! `COFFERDAM_STARTS=200` starts all processes of a cluster at once so often.
+
+mod binary;
+
+use binary::{Ended, lines, pause};
+use cofferdam_engine::jobs::{self, JobParameters};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+use tempfile::TempDir;
+
+struct Bench {
+    engine: PathBuf,
+    folder: TempDir,
+}
+
+/// A run that takes as long as it takes, and one that takes longer than any test.
+const QUICK: &[&str] = &[];
+const SLOW: &[&str] = &["--pace", "100ms"];
+
+impl Bench {
+    fn new() -> Self {
+        Self { engine: binary::engine(), folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, kind: &str, (output, checkpoints): (&str, &str), more: &[&str]) -> Vec<String> {
+        let size = [kind, "keyed-sum", "--records", "300000", "--keys", "50", "--interval", "20ms"];
+        let (output, checkpoints) = (self.at(output).display().to_string(), self.at(checkpoints).display().to_string());
+        let folders = ["--output", &output, "--checkpoints", &checkpoints];
+        size.iter().chain(&folders).chain(more).map(|&part| part.to_owned()).collect()
+    }
+
+    fn start(&self, kind: &str, folders: (&str, &str), more: &[&str]) -> Child {
+        let command = self.command(kind, folders, more);
+        binary::start(&self.engine, &command.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn run(&self, folders: (&str, &str), pace: &[&str]) -> Ended {
+        let command = self.command("run", folders, pace);
+        binary::run(&self.engine, &command.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// A slow run that is at least `entries` further in its log.
+    fn begin(&self, folders: (&str, &str), entries: u64) -> Child {
+        let before = self.newest(folders.1);
+        let mut child = self.start("run", folders, SLOW);
+        while self.newest(folders.1) < before + entries && child.try_wait().expect("a child can be asked").is_none() {
+            pause(Duration::from_millis(1));
+        }
+        child
+    }
+
+    /// The newest entry of a log.
+    fn newest(&self, checkpoints: &str) -> u64 {
+        let Ok(entries) = fs::read_dir(self.at(checkpoints).join("log")) else { return 0 };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter_map(|name| name.parse().ok()).max().unwrap_or(0)
+    }
+
+    /// Copies a folder while nobody writes there, or until a copy is whole.
+    fn copy(&self, from: &str, to: &str) {
+        let copied = std::process::Command::new("cp").arg("-a").args([self.at(from), self.at(to)]).status();
+        assert!(copied.expect("cp runs").success());
+    }
+
+    fn marks(&self, output: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.at(output)).expect("the output is there");
+        let mut marks: Vec<PathBuf> =
+            entries.map(|entry| entry.expect("an entry").path()).filter(|p| p.is_file()).collect();
+        marks.sort_unstable();
+        marks
+    }
+
+    #[track_caller]
+    fn assert_sums(&self, output: &str) {
+        let parameters = JobParameters { records: 300_000, keys: 50, ..JobParameters::default() };
+        let reference = jobs::find("keyed-sum").expect("a built-in job").reference;
+        let expected = reference(&parameters, &BTreeMap::new()).remove("output/sums").expect("sums");
+        assert_eq!(lines(&self.at(output).join("sums")), expected);
+    }
+}
+
+fn kill(mut child: Child) {
+    child.kill().expect("a child can be killed");
+    child.wait().expect("it has ended");
+}
+
+/// One line on standard error with all of `parts`, and this exit code.
+#[track_caller]
+fn assert_ends(ended: &Ended, code: i32, parts: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    for part in parts {
+        assert!(ended.stderr.contains(part), "{part:?} is not in {ended:?}");
+    }
+}
+
+#[test]
+fn of_two_jobs_with_checkpoints_of_their_own_the_second_is_refused_at_the_output_of_the_first() {
+    let bench = Bench::new();
+    kill(bench.begin(("out", "chk"), 3));
+    let marks = bench.marks("out");
+    assert_ends(&bench.run(("out", "fresh"), QUICK), 2, &["holds", "choose an empty output folder"]);
+    // One that has a log already, from another output.
+    kill(bench.begin(("elsewhere", "other"), 3));
+    assert_ends(&bench.run(("out", "other"), QUICK), 1, &["out", "belongs to the checkpoints of log"]);
+    assert_eq!(bench.marks("out"), marks, "what is refused leaves no trace");
+    assert_eq!(bench.run(("out", "chk"), QUICK).code, Some(0));
+    bench.assert_sums("out");
+}
+
+#[test]
+fn checkpoints_do_not_go_on_at_an_output_without_their_marks() {
+    let bench = Bench::new();
+    kill(bench.begin(("out", "chk"), 3));
+    assert_ends(&bench.run(("elsewhere", "chk"), QUICK), 1, &["end with chk-", "output is elsewhere"]);
+    assert_eq!(bench.run(("out", "chk"), QUICK).code, Some(0));
+    bench.assert_sums("out");
+}
+
+#[test]
+fn a_finished_job_says_so_without_looking_at_its_output() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(("out", "chk"), QUICK).code, Some(0));
+    fs::remove_dir_all(bench.at("out")).expect("the output is there");
+    fs::write(bench.at("out"), "no folder").expect("a file");
+    let again = bench.run(("out", "chk"), QUICK);
+    assert!(again.code == Some(0) && again.stdout.contains("keyed-sum had finished before"), "{again:?}");
+}
+
+#[test]
+fn an_old_copy_of_the_checkpoints_that_is_put_back_is_refused_and_the_right_ones_go_on() {
+    let bench = Bench::new();
+    kill(bench.begin(("out", "chk"), 3));
+    bench.copy("chk", "old");
+    kill(bench.begin(("out", "chk"), 5));
+    assert_ends(&bench.run(("out", "old"), QUICK), 1, &["committed up to chk-", "end with chk-", "an old copy"]);
+    assert_eq!(bench.run(("out", "chk"), QUICK).code, Some(0));
+    bench.assert_sums("out");
+    assert_ends(&bench.run(("out", "old"), QUICK), 1, &["committed up to chk-", "an old copy"]);
+    bench.assert_sums("out");
+}
+
+#[test]
+fn of_two_copies_at_once_one_is_fenced_or_refused_and_the_output_is_right() {
+    let bench = Bench::new();
+    kill(bench.begin(("out", "chk"), 3));
+    bench.copy("chk", "copy");
+    // The copy goes on, and completes checkpoints; what it was copied from is an old copy now.
+    let copy = bench.begin(("out", "copy"), 4);
+    let original = bench.run(("out", "chk"), QUICK);
+    assert_ends(&original, 1, &["committed up to chk-", "end with chk-"]);
+    kill(copy);
+    assert_eq!(bench.run(("out", "copy"), QUICK).code, Some(0));
+    bench.assert_sums("out");
+}
+
+#[test]
+fn a_leader_steps_down_when_a_copy_of_its_checkpoints_has_taken_the_output() {
+    let bench = Bench::new();
+    kill(bench.begin(("out", "chk"), 3));
+    bench.copy("chk", "copy");
+    // Two leaders of the same number, of two logs that know nothing of each other.
+    let first = bench.start("run", ("out", "chk"), SLOW);
+    let second = bench.start("run", ("out", "copy"), SLOW);
+    pause(Duration::from_millis(1500));
+    kill(first);
+    kill(second);
+    let ends = [bench.run(("out", "chk"), QUICK), bench.run(("out", "copy"), QUICK)];
+    let codes = ends.each_ref().map(|ended| ended.code);
+    // Whichever lost may have been refused at once, or have to come again before it is told.
+    let ends = if codes.contains(&Some(0)) {
+        ends
+    } else {
+        [bench.run(("out", "chk"), QUICK), bench.run(("out", "copy"), QUICK)]
+    };
+    let finished = ends.iter().filter(|ended| ended.code == Some(0)).count();
+    assert_eq!(finished, 1, "{ends:?}");
+    bench.assert_sums("out");
+}
+
+#[test]
+fn an_unreadable_mark_is_corrupt_and_named() {
+    for (damaged, empty) in [("completed-", true), ("log-", true), ("completed-", false)] {
+        let bench = Bench::new();
+        kill(bench.begin(("out", "chk"), 4));
+        let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(damaged));
+        let mark = bench.marks("out").into_iter().rfind(is_it).expect("it is marked");
+        let mut bytes = fs::read(&mark).expect("a mark");
+        bytes[8] ^= 1;
+        fs::write(&mark, if empty { Vec::new() } else { bytes }).expect("it is written over");
+        let name = mark.file_name().expect("a name").to_string_lossy().into_owned();
+        assert_ends(&bench.run(("out", "chk"), QUICK), 4, &[&name, "is damaged"]);
+    }
+}
+
+#[test]
+fn a_worker_that_writes_elsewhere_is_refused_at_both_ends_and_the_job_goes_on() {
+    let bench = Bench::new();
+    let address = address();
+    let coordinator =
+        bench.start("coordinator", ("out", "chk"), &["--listen", &address, "--lease", "1s", "--silence", "2s"]);
+    let join = ["--join", &address, "--id", "0", "--silence", "2s"];
+    let stranger = binary::finish(bench.start("worker", ("elsewhere", "chk"), &join));
+    assert_ends(&stranger, 1, &["worker-0 writes to another output than the coordinator", "generation-1"]);
+    assert_eq!(binary::finish(bench.start("worker", ("out", "chk"), &join)).code, Some(0));
+    let coordinator = binary::finish(coordinator);
+    assert_eq!(coordinator.code, Some(0), "{coordinator:?}");
+    assert!(coordinator.stderr.contains("worker-0 writes to another output"), "{coordinator:?}");
+    bench.assert_sums("out");
+}
+
+/// An address that was free a moment ago.
+fn address() -> String {
+    TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port").to_string()
+}
+
+#[test]
+fn all_processes_of_a_cluster_may_start_at_once() {
+    let starts =
+        std::env::var("COFFERDAM_STARTS").map_or(3, |text| text.parse().expect("COFFERDAM_STARTS is a number"));
+    for start in 0..starts {
+        let bench = Bench::new();
+        let (leader, standby) = (address(), address());
+        let join = format!("{leader},{standby}");
+        let coordinator = |listen: &str, more: &[&str]| {
+            let fixed =
+                ["--workers", "4", "--parallelism", "4", "--listen", listen, "--lease", "1s", "--silence", "2s"];
+            bench.start("coordinator", ("out", "chk"), &[&fixed[..], more].concat())
+        };
+        let worker = |id: &str| {
+            bench.start(
+                "worker",
+                ("out", "chk"),
+                &["--parallelism", "4", "--join", &join, "--id", id, "--silence", "2s"],
+            )
+        };
+        let mut processes = vec![worker("0"), worker("1"), worker("2"), worker("3")];
+        processes.extend([coordinator(&leader, &[]), coordinator(&standby, &["--standby"])]);
+        for process in processes {
+            let ended = binary::finish(process);
+            assert_eq!(ended.code, Some(0), "start {start}: {ended:?}");
+        }
+        assert!(Path::new(&bench.at("out/sums")).exists(), "start {start}");
+    }
+}
