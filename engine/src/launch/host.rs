@@ -1,6 +1,7 @@
 //! Hosting: what every command that runs a part of a job has around it. A runtime, logs, progress for people, and the things
 //! that end a process before its part is over: a panic in a task, and the user.
 
+use super::out;
 use super::show::{LOOK_EVERY, Part, Show};
 use super::signals::Interruption;
 use crate::door::{BoxFuture, Env};
@@ -13,7 +14,10 @@ use futures_util::future::select_all;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How a part of a job ended.
 pub enum Outcome<T> {
@@ -68,16 +72,21 @@ pub fn host<T: 'static>(
     Hosted { outcome, progress, took }
 }
 
+/// The environment variable that says which events are logged: `LEVEL` or `TARGET=LEVEL`, separated by commas.
+const LOG: &str = "COFFERDAM_LOG";
+
 fn log_to(show: &Show) {
-    let filter =
-        EnvFilter::builder().with_env_var("COFFERDAM_LOG").with_default_directive(tracing::Level::ERROR.into());
+    let wanted = std::env::var(LOG).ok().filter(|wanted| !wanted.is_empty());
+    let errors = Targets::new().with_default(LevelFilter::ERROR);
+    let filter = wanted.map_or(Ok(errors.clone()), |wanted| wanted.parse::<Targets>()).unwrap_or_else(|e| {
+        out::complain(format_args!("warning: {LOG} is ignored: {e}"));
+        errors
+    });
     let writer = show.log_writer();
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(std::io::stderr().is_terminal());
     // Fails if the binary that embeds us has set up its own: then that one is meant.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
-        .with_writer(move || writer.clone())
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
 }
 
 /// Watches everything that may end the part.

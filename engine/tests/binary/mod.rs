@@ -11,9 +11,8 @@ pub fn engine() -> PathBuf {
     // This test lies in TARGET/PROFILE/deps.
     let profile = std::env::current_exe().expect("a test has a path");
     let profile = profile.ancestors().nth(2).expect("a profile's folder");
-    if profile.file_name().is_some_and(|name| name == "release") {
-        build.arg("--release");
-    }
+    let name = profile.file_name().expect("a profile's folder has a name");
+    build.arg("--profile").arg(if name == "debug" { "dev".as_ref() } else { name });
     build.arg("--target-dir").arg(profile.parent().expect("a target folder"));
     assert!(build.status().expect("cargo runs").success(), "the example binary does not build");
     profile.join("examples").join(format!("cofferdam_engine{}", std::env::consts::EXE_SUFFIX))
