@@ -154,6 +154,7 @@ fn chain(graph: &JobGraph, uid: &str) -> Box<dyn Chain> {
         max_parallelism: graph.max_parallelism,
         attempt: Attempt::default(),
         batch_records: BATCH,
+        listing: None,
     });
     match instance {
         Instance::Source(_, chain) | Instance::Transform(chain) => chain,

@@ -11,6 +11,7 @@ pub mod completed;
 pub mod early_links;
 pub mod failover;
 pub mod handshake;
+pub mod input;
 pub mod lease;
 pub mod links;
 pub mod ownership;

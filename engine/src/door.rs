@@ -17,6 +17,7 @@ pub mod retry;
 pub mod whole;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::{fmt, future::Future, ops::Range, pin::Pin, sync::Arc, task::Context, task::Poll, time::Duration};
 
@@ -212,13 +213,29 @@ pub enum StorageError {
     Fenced,
 }
 
+/// Which content an object has: every write of the object changes its version.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Version {
+    /// Of a file on a disk. Writing into the file keeps the inode; another file of the same name has another inode.
+    File {
+        /// The number of the inode.
+        inode: u64,
+        /// The last modification, in nanoseconds since 1970.
+        modified_ns: u64,
+    },
+    /// Of an object in a store: its entity tag.
+    Tag(String),
+}
+
 /// A stored object.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ObjectMeta {
     /// Its full path.
     pub path: String,
     /// Its length.
     pub bytes: u64,
+    /// Its version.
+    pub version: Version,
 }
 
 /// How old a listing may be.
@@ -231,6 +248,9 @@ pub struct Piece {
     pub bytes: Bytes,
     /// The length of the whole object.
     pub size: u64,
+    /// The version of the object. A file on a disk may be written while it is read: then this is the version at the end of
+    /// the read, so bytes of an earlier version never carry that earlier version by mistake.
+    pub version: Version,
 }
 
 /// Durable objects under `/`-separated paths. Objects appear whole or not at all, and a read sees the newest write or
@@ -266,6 +286,11 @@ pub trait Storage: Send + Sync {
     /// of a cleared incarnation has failed for certain, and its uploads exist no more ([`StorageError::NotFound`]). A store
     /// that removes such parts by a rule of its own may do nothing here.
     fn clear(&self, living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>>;
+
+    /// What people call the object, for messages: the name that the user typed, where there is one.
+    fn shown(&self, path: &str) -> String {
+        path.to_owned()
+    }
 }
 
 /// An object on its way into storage, part by part. Nothing of it is visible, neither to reads nor to listings, before

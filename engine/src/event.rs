@@ -47,6 +47,10 @@ pub enum Event {
     WorkerIdle { worker: WorkerId, what: String },
     /// The latest completed checkpoint was read back from storage, about to be deployed.
     RestoreRead { attempt: Attempt, checkpoint: CheckpointId },
+    /// The input of an attempt that starts from nothing was listed, so many objects, and the listing is about to be stored.
+    InputListed { attempt: Attempt, path: String, objects: u64 },
+    /// Objects came to the input after it was listed, or grew: what came is not read. `first` names one of them for people.
+    InputIgnored { added: u64, grown: u64, first: String },
     /// Deployments are about to be sent.
     AttemptDeployed { attempt: Attempt, restore: Option<CheckpointId> },
     /// Every subtask has restored.

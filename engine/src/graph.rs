@@ -12,7 +12,9 @@ use crate::element::{Batch, RecordCodec};
 use crate::error::Result;
 use crate::hash::StableHasher;
 use crate::ids::{Attempt, CheckpointId, EdgeId, OperatorId, SubtaskId};
+use crate::messages::ListingHandle;
 use crate::state::{Pages, Section, StateDescriptor};
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -52,6 +54,8 @@ pub struct OperatorNode {
     pub states: Vec<StateDescriptor>,
     /// Of a sink: the folder of what it has staged. Nothing in it is needed once the job has finished.
     pub staging: Option<String>,
+    /// The object, or the folder of objects, that a source reads, if it reads objects.
+    pub reads: Option<String>,
     /// Makes a subtask.
     pub factory: Factory,
 }
@@ -117,6 +121,8 @@ pub struct SubtaskContext {
     pub attempt: Attempt,
     /// Records per batch.
     pub batch_records: usize,
+    /// The listing of the input, if the job reads objects.
+    pub listing: Option<ListingHandle>,
 }
 
 /// The live pieces of one subtask, by kind.
@@ -228,6 +234,12 @@ impl JobGraph {
     pub fn subtasks(&self) -> Vec<SubtaskId> {
         let all = self.operators.iter();
         all.flat_map(|o| (0..o.parallelism).map(move |index| SubtaskId { operator: o.id, index })).collect()
+    }
+
+    /// Every object, or folder of objects, that a source reads, sorted.
+    pub fn inputs_read(&self) -> Vec<String> {
+        let read: BTreeSet<&String> = self.operators.iter().filter_map(|operator| operator.reads.as_ref()).collect();
+        read.into_iter().cloned().collect()
     }
 
     /// The producing subtasks whose channels of `edge` reach consumer `to`.

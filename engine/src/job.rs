@@ -82,6 +82,7 @@ struct DraftOperator {
     states: Vec<DraftState>,
     version: Option<u32>,
     staging: Option<String>,
+    reads: Option<String>,
     sealed: Option<Sealed>,
 }
 
@@ -115,6 +116,7 @@ impl JobBuilder {
     /// Begins a stream.
     pub fn source<S: Source>(&self, uid: &str, source: S) -> Stream<'_, SourceOrigin<S>, Unchanged> {
         let operator = self.add_operator(uid, OperatorKind::Source, vec![endpoint::source_state::<S>()]);
+        self.draft.borrow_mut().operators[usize::from(operator.0)].reads = source.reads();
         Stream::new(self, operator, SourceOrigin(source))
     }
 
@@ -155,7 +157,7 @@ impl JobBuilder {
                     targets: parallelisms[usize::from(edge.to.0)],
                 })
                 .collect();
-            let DraftOperator { uid, kind, states, version, staging, sealed, .. } = operator;
+            let DraftOperator { uid, kind, states, version, staging, reads, sealed, .. } = operator;
             if version.is_some() && states.is_empty() {
                 return Err(wrong(format!("operator {uid:?} has a state version but no state")));
             }
@@ -165,7 +167,7 @@ impl JobBuilder {
             };
             let states = states.into_iter().map(|state| state.finish(&uid, version)).collect::<Result<_, _>>();
             let states = states.map_err(wrong)?;
-            nodes.push(OperatorNode { id, uid, parallelism, kind, states, staging, factory: sealed(plans) });
+            nodes.push(OperatorNode { id, uid, parallelism, kind, states, staging, reads, factory: sealed(plans) });
         }
         Ok(JobGraph { name, max_parallelism, operators: nodes, edges })
     }
@@ -181,6 +183,7 @@ impl JobBuilder {
             states,
             version: None,
             staging: None,
+            reads: None,
             sealed: None,
         });
         OperatorId(id)

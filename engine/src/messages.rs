@@ -226,6 +226,19 @@ pub struct Deployment {
     pub addresses: Vec<(WorkerId, String)>,
     /// What to restore; `None` starts from nothing.
     pub restore: Option<RestoreFrom>,
+    /// The listing of the input, if the job reads objects.
+    pub listing: Option<ListingHandle>,
+}
+
+/// Where the listing of the input lies ([`crate::persist::listing`]) and how to recognise it.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+pub struct ListingHandle {
+    /// Its path.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// CRC-32C of all of it.
+    pub checksum: u32,
 }
 
 /// A completed checkpoint as the subtasks see it.

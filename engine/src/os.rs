@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod external;
+mod input;
 pub mod mount;
 pub mod network;
 pub mod schedule;

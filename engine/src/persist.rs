@@ -13,11 +13,13 @@
 //! checkpoints/leader                   the leader's sign of life          [sign]
 //! checkpoints/chk-7/manifest-g1        names the snapshots of a checkpoint [manifest]
 //! checkpoints/chk-7/count-0-a1.2       one subtask's snapshot             [blob]
+//! checkpoints/chk-0/listing-a1.1       the input of a run                 [listing]
 //! ```
 //!
 //! At the root of the output lie the marks of its owner ([`mark`]).
 
 pub mod blob;
+pub mod listing;
 pub mod manifest;
 pub mod mark;
 pub mod part;
@@ -47,6 +49,8 @@ pub enum Kind {
     Mark = 5,
     /// The record of a part of output.
     Part = 6,
+    /// A listing of the input.
+    Listing = 7,
 }
 
 /// An envelope being written: what will stand at its end.

@@ -1,7 +1,7 @@
 //! Folders and files as mounts: what is refused, what is shown, what a kill leaves behind.
 
 use bytes::Bytes;
-use cofferdam_engine::door::{Env, StorageError, WriteMode, whole};
+use cofferdam_engine::door::{Env, StorageError, Version, WriteMode, whole};
 use cofferdam_engine::os::mount::{Mount, Mounts, STAGING};
 use cofferdam_engine::os::trace::TracingTrace;
 use std::collections::BTreeSet;
@@ -81,6 +81,99 @@ fn a_single_file_is_the_whole_input() {
         assert_eq!(content(&env).await, [(format!("input/{name}"), name)]);
         let other = whole::read(&env.storage, "input/other.txt").await;
         assert_eq!(other, Err(StorageError::NotFound("input/other.txt".to_owned())), "a neighbour is no input");
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_single_file_is_read_without_a_look_at_what_lies_beside_it() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempdir().expect("a folder");
+    put(&folder, "book.txt");
+    // A loop of links, a link to nowhere, a private folder, a pipe that nobody writes to, a file of no name.
+    symlink(folder.path(), folder.path().join("loop")).expect("a link");
+    symlink("nothing", folder.path().join("dangling")).expect("a link");
+    put(&folder, "private/secret");
+    let private = folder.path().join("private");
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o000)).expect("permissions");
+    let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).expect("a socket");
+    put(&folder, "part#12");
+    let input = Mount::input(&folder.path().join("book.txt")).expect("readable input");
+    run(Mounts::default().with("input", input), |env| async move {
+        assert_eq!(content(&env).await, [("input/book.txt".to_owned(), "book.txt".to_owned())]);
+        assert_eq!(env.storage.list("input/book").await, Ok(Vec::new()), "half a name is no name");
+        assert_eq!(env.storage.list("input/book.txt").await.expect("a listing").len(), 1);
+    });
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).expect("permissions");
+}
+
+#[test]
+fn a_change_of_input_shows_in_its_version() {
+    let folder = tempdir().expect("a folder");
+    let file = folder.path().join("book.txt");
+    fs::write(&file, "0123456789").expect("a file");
+    let set = |path: &Path, seconds| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        fs::File::options().write(true).open(path).expect("it is there").set_modified(time).expect("a time");
+    };
+    set(&file, 1_000);
+    let mounts = Mounts::default().with("input", Mount::input(folder.path()).expect("readable input"));
+    let elsewhere = folder.path().join("elsewhere.txt");
+    run(mounts, |env| async move {
+        let read = async || env.storage.read("input/book.txt", 2..4).await.expect("readable");
+        let listed = async || env.storage.list("input/book.txt").await.expect("a listing").remove(0);
+        let first = read().await;
+        assert_eq!((&first.bytes[..], first.size), (&b"23"[..], 10));
+        assert_eq!((read().await, listed().await.version), (first.clone(), first.version.clone()));
+        let inode = |version: &Version| match version {
+            Version::File { inode, .. } => *inode,
+            Version::Tag(tag) => panic!("a file has no tag: {tag}"),
+        };
+        // Written into: the same file at another time.
+        set(&file, 2_000);
+        let touched = read().await;
+        assert_ne!(touched.version, first.version);
+        assert_eq!((inode(&touched.version), listed().await.version), (inode(&first.version), touched.version));
+        // Another file of the same name, length and time.
+        fs::write(&elsewhere, "9876543210").expect("a file");
+        set(&elsewhere, 1_000);
+        fs::rename(&elsewhere, &file).expect("renamed");
+        let swapped = read().await;
+        assert_eq!((&swapped.bytes[..], swapped.size), (&b"76"[..], 10));
+        assert_ne!(swapped.version, first.version);
+        assert_ne!(inode(&swapped.version), inode(&first.version));
+    });
+}
+
+#[test]
+fn input_is_shown_as_it_was_typed() {
+    let folder = tempdir().expect("a folder");
+    put(&folder, "deep/book.txt");
+    let shown = |typed: &Path, path: &'static str| {
+        let mounts = Mounts::default().with("input", Mount::input(typed).expect("readable input"));
+        run(mounts, |env| async move {
+            let typed = env.storage.shown("input");
+            assert!(env.storage.shown(path).starts_with(&typed), "{}", env.storage.shown(path));
+            assert!(env.storage.shown(path).ends_with("book.txt"), "{}", env.storage.shown(path));
+        });
+    };
+    shown(folder.path(), "input/deep/book.txt");
+    shown(&folder.path().join("deep/../deep/book.txt"), "input/book.txt");
+}
+
+#[test]
+fn input_that_a_job_has_read_before_may_be_gone() {
+    let folder = tempdir().expect("a folder");
+    let mounts = |name: &str| {
+        Mounts::default().with("input", Mount::input_read_before(&folder.path().join(name)).expect("anything"))
+    };
+    run(mounts("book.txt"), |env| async move {
+        let gone = StorageError::NotFound("input/book.txt".to_owned());
+        assert_eq!(env.storage.read("input/book.txt", 0..1).await, Err(gone));
+    });
+    put(&folder, "books/one.txt");
+    run(mounts("books"), |env| async move {
+        assert_eq!(content(&env).await, [("input/one.txt".to_owned(), "books/one.txt".to_owned())]);
     });
 }
 

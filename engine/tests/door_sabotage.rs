@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use cofferdam_engine::conformance;
-use cofferdam_engine::door::{BoxFuture, Env, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode, whole};
+use cofferdam_engine::door::{
+    BoxFuture, Env, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode, whole,
+};
 use cofferdam_engine::os::mount::{Mount, Mounts};
 use cofferdam_engine::os::trace::TracingTrace;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,9 +37,11 @@ enum Sabotage {
     MixesUploads,
     AbortingCompletes,
     CompletesTwice,
+    ReadsEveryWriteAsOneVersion,
+    ReadsAnotherVersionThanListed,
 }
 
-const ALL: [Sabotage; 18] = [
+const ALL: [Sabotage; 20] = [
     Sabotage::CreateOverwrites,
     Sabotage::OverwriteKeepsTheOld,
     Sabotage::ReadsTheFirstWriteForEver,
@@ -56,6 +60,8 @@ const ALL: [Sabotage; 18] = [
     Sabotage::MixesUploads,
     Sabotage::AbortingCompletes,
     Sabotage::CompletesTwice,
+    Sabotage::ReadsEveryWriteAsOneVersion,
+    Sabotage::ReadsAnotherVersionThanListed,
 ];
 
 #[derive(Clone)]
@@ -84,17 +90,19 @@ impl Storage for Saboteur {
             let asked = if me.how == Sabotage::ReadsPastTheRange { wider } else { range };
             let mut piece = match me.good.read(&path, asked).await {
                 Err(StorageError::NotFound(_)) if me.how == Sabotage::AbsentIsEmpty => {
-                    return Ok(Piece { bytes: Bytes::new(), size: 0 });
+                    return Ok(Piece { bytes: Bytes::new(), size: 0, version: Version::Tag(String::new()) });
                 }
                 outcome => outcome?,
             };
             match me.how {
                 Sabotage::ReadsTheFirstWriteForEver => {
                     let bytes = me.remembered(&path).unwrap_or_default();
-                    return Ok(Piece { size: bytes.len() as u64, bytes });
+                    return Ok(Piece { size: bytes.len() as u64, bytes, version: piece.version });
                 }
                 Sabotage::ReadsNothingInTheMiddle if piece.size == 10 => piece.bytes.clear(),
                 Sabotage::TellsTheLengthOfThePiece => piece.size = piece.bytes.len() as u64,
+                Sabotage::ReadsEveryWriteAsOneVersion => piece.version = Version::Tag("one".to_owned()),
+                Sabotage::ReadsAnotherVersionThanListed => piece.version = Version::Tag("another".to_owned()),
                 _ => {}
             }
             Ok(piece)
@@ -151,7 +159,13 @@ impl Storage for Saboteur {
                 Sabotage::ListsDeletedObjects => {
                     let memory = me.memory.lock().expect("nobody died here");
                     let written = memory.iter().filter(|(path, _)| path.starts_with(&format!("{prefix}/")));
-                    let listed = written.map(|(path, b)| ObjectMeta { path: path.clone(), bytes: b.len() as u64 });
+                    let version = Version::Tag(String::new());
+                    let object = |(path, b): (&String, &Bytes)| ObjectMeta {
+                        path: path.clone(),
+                        bytes: b.len() as u64,
+                        version: version.clone(),
+                    };
+                    let listed = written.map(object);
                     objects = listed.collect();
                 }
                 _ => {}

@@ -8,14 +8,18 @@
 use bytes::Bytes;
 use cofferdam_engine::connectors::Text;
 use cofferdam_engine::cores::lease::Standing;
+use cofferdam_engine::door::{ObjectMeta, Version};
 use cofferdam_engine::element::{Alignment, Barrier, Batch, RecordCodec};
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, EdgeId, Generation, KeyGroup};
 use cofferdam_engine::ids::{LogId, OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::layout::Layout;
 use cofferdam_engine::messages::client::{Answer, ToClient, Wish};
 use cofferdam_engine::messages::handshake::{self, Challenge, Claim, Nonce, Opening};
-use cofferdam_engine::messages::{self, Deployment, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker};
+use cofferdam_engine::messages::{
+    self, Deployment, ListingHandle, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker,
+};
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
+use cofferdam_engine::persist::listing::Listing;
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::sign::Sign;
 use cofferdam_engine::persist::slot::{Ended, JobMark, Lineage, Slot, SlotRecord};
@@ -77,7 +81,15 @@ fn manifest() -> Manifest {
         triggered_ms: 1_704_067_200_000,
         duration_ms: 12,
         operators: vec![OperatorSnapshot { uid: "count".into(), states: vec![state], subtasks, statistics }],
+        listing: Some(ListingHandle { path: "checkpoints/chk-0/listing-a1.1".into(), bytes: 50, checksum: 9 }),
     }
+}
+
+fn listing() -> Listing {
+    let object = |(name, version)| ObjectMeta { path: format!("input/{name}"), bytes: 7, version };
+    let file = Version::File { inode: 5, modified_ns: 6 };
+    let objects = [("a", file), ("b", Version::Tag("tag".into()))].map(object);
+    Listing { inputs: vec![("input".into(), objects.into())] }
 }
 
 fn deployment() -> ToWorker {
@@ -86,6 +98,7 @@ fn deployment() -> ToWorker {
         placement: vec![(SUBTASK, WorkerId(0)), (SubtaskId { index: 3, ..SUBTASK }, WorkerId(1))],
         addresses: vec![(WorkerId(0), "127.0.0.1:80".into())],
         restore: Some(RestoreFrom { checkpoint: CheckpointId(7), snapshots: vec![(SUBTASK, handle(2))] }),
+        listing: None,
     })
 }
 
@@ -218,6 +231,11 @@ fn subjects() -> Vec<Subject> {
             decode: |bytes| drop(Slot::decode("s", &seal(Kind::Slot, 1, bytes))),
         },
         Subject {
+            name: "listing",
+            valid: payload(&listing().encode()),
+            decode: |bytes| drop(Listing::decode("l", &seal(Kind::Listing, 1, bytes))),
+        },
+        Subject {
             name: "sign of life",
             valid: payload(&sign.encode()),
             decode: |bytes| drop(Sign::decode(&seal(Kind::Sign, 1, bytes))),
@@ -329,6 +347,7 @@ fn whatever_the_bytes_the_answer_is_a_value_or_an_error() {
 
 fn valid_bytes_are_read_back_as_they_were() {
     assert_eq!(Manifest::decode("m", &manifest().encode()), Ok(manifest()));
+    assert_eq!(Listing::decode("l", &listing().encode()), Ok(listing()));
     assert_eq!(messages::decode::<ToWorker>(&messages::encode(&deployment())), Ok(deployment()));
     assert_eq!(blob::decode("b", &seal(Kind::Blob, 1, &blob_payload())), Ok(sections()));
 }

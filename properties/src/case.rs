@@ -7,9 +7,10 @@
 //! Does not own: the history. A case borrows it and never copies records or objects out of it.
 
 use crate::external::Models;
-use crate::history::History;
+use crate::history::{Fact, History, What};
 use crate::ledger::Ledger;
 use crate::witness::Account;
+use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::Job;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,21 @@ impl<'a> Case<'a> {
     /// Everything the world saw, indexed.
     pub fn ledger(&self) -> &Ledger<'a> {
         self.ledger.get_or_init(|| Ledger::of(self.history))
+    }
+
+    /// What should have come out, if the input was listed as it was before the run. What somebody changed before a listing is
+    /// part of the input, and known to the witness alone.
+    pub fn expected(&self) -> Option<&'a Reference> {
+        let mut changed = false;
+        let late = self.ledger().protocol.iter().any(|at| match &self.history.entries[*at].what {
+            What::Fact(Fact::InputChanged { path, bytes, .. }) => {
+                changed |= self.history.initial.get(path) != bytes.as_ref();
+                false
+            }
+            What::Claim(Event::InputListed { .. }) => changed,
+            What::Fact(_) | What::Claim(_) => false,
+        });
+        self.reference.filter(|_| !late)
     }
 
     /// The run, re-executed.

@@ -105,6 +105,15 @@ pub enum Fact {
         /// The object's path.
         path: String,
     },
+    /// An object of the input was changed from outside: this is its content now, if it still exists.
+    InputChanged {
+        /// Its path.
+        path: String,
+        /// Its content.
+        bytes: Option<Bytes>,
+        /// Another file has taken its place; otherwise, the file that it was before was written into.
+        replaced: bool,
+    },
     /// Fault `n` of the plan struck.
     FaultFired(usize),
     /// No fault strikes from here on, and what was broken works again.

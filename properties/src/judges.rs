@@ -15,6 +15,7 @@ pub mod exactly_once_output;
 pub mod exactly_once_state;
 pub mod external_output;
 pub mod ids_monotonic;
+pub mod input_as_listed;
 pub mod members_only;
 pub mod no_orphans;
 pub mod one_live_owner;
@@ -51,6 +52,7 @@ pub const PROPERTIES: &[Property] = &[
     clean_failure::PROPERTY,
     restart_policy::PROPERTY,
     restore_uses_latest::PROPERTY,
+    input_as_listed::PROPERTY,
     visible_belongs_to_log::PROPERTY,
     exactly_once_output::PROPERTY,
     external_output::PROPERTY,

@@ -12,6 +12,7 @@ use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
 use cofferdam_engine::messages::SnapshotHandle;
+use cofferdam_engine::persist::listing::Listing;
 use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::mark;
 use cofferdam_engine::persist::reader;
@@ -24,6 +25,8 @@ use std::ops::Bound;
 pub struct Ledger<'a> {
     // Of the standard library: a map whose destructor may look at its keys would keep the history borrowed.
     objects: BTreeMap<&'a str, Vec<Version<'a>>>,
+    /// The input: what each object has been, from which entry on; `None` from before the run on.
+    inputs: BTreeMap<&'a str, Vec<InputState<'a>>>,
     /// Slots in the order in which they were written.
     pub slots: Vec<SlotFact>,
     /// Completed checkpoints in the order in which they became durable.
@@ -38,6 +41,17 @@ pub struct Ledger<'a> {
     pub coordination: Vec<usize>,
     /// Those of them that the world saw.
     pub facts: Vec<usize>,
+}
+
+/// An object of the input between two changes.
+#[derive(Clone, Copy)]
+pub struct InputState<'a> {
+    /// Since this entry; `None` if it was so before the run.
+    pub since: Option<usize>,
+    /// Its content, if it exists.
+    pub bytes: Option<&'a Bytes>,
+    /// Whether it is another file than before.
+    pub replaced: bool,
 }
 
 /// An object between two changes.
@@ -101,6 +115,7 @@ impl<'a> Ledger<'a> {
     pub fn of(history: &'a History) -> Self {
         let mut ledger = Self {
             objects: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             slots: Vec::new(),
             completed: Vec::new(),
             aborted: Vec::new(),
@@ -111,6 +126,7 @@ impl<'a> Ledger<'a> {
         };
         for (path, bytes) in &history.initial {
             ledger.objects.insert(path, vec![Version::new(Some(bytes), None)]);
+            ledger.inputs.insert(path, vec![InputState { since: None, bytes: Some(bytes), replaced: true }]);
         }
         for (at, entry) in history.entries.iter().enumerate() {
             match &entry.what {
@@ -120,6 +136,10 @@ impl<'a> Ledger<'a> {
                 What::Fact(Fact::Written { path, bytes }) => ledger.on_written(at, path, bytes),
                 What::Fact(Fact::Deleted { path }) => {
                     ledger.objects.entry(path).or_default().push(Version::new(None, Some(at)));
+                }
+                What::Fact(Fact::InputChanged { path, bytes, replaced }) => {
+                    let state = InputState { since: Some(at), bytes: bytes.as_ref(), replaced: *replaced };
+                    ledger.inputs.entry(path).or_default().push(state);
                 }
                 What::Fact(Fact::OutcomeUnknown { .. }) => ledger.has_doubts = true,
                 What::Fact(_) => {}
@@ -153,6 +173,26 @@ impl<'a> Ledger<'a> {
 
     fn manifest(&self, path: &str, at: usize) -> Result<Manifest> {
         reader::read_manifest(&|path| Ok(self.object_at(path, at).cloned()), path)
+    }
+
+    /// Everything that an object of the input had been before `at`, oldest first.
+    pub fn input_before(&self, path: &str, at: usize) -> impl Iterator<Item = InputState<'a>> {
+        let known = self.inputs.get(path).map_or(&[][..], Vec::as_slice);
+        // One that appeared was not there before.
+        let appeared = known.first().is_none_or(|first| first.since.is_some());
+        let absent = appeared.then_some(InputState { since: None, bytes: None, replaced: true });
+        absent.into_iter().chain(known.iter().copied().take_while(move |state| state.since < Some(at)))
+    }
+
+    /// Every path at which there ever was an object of the input.
+    pub fn input_paths(&self) -> impl Iterator<Item = &'a str> {
+        self.inputs.keys().copied()
+    }
+
+    /// The listing of the input that was stored at `path` first.
+    pub fn listing(&self, path: &str) -> Option<(&'a Bytes, Result<Listing>)> {
+        let bytes = self.written_before(path, usize::MAX).next()?;
+        Some((bytes, Listing::decode(path, bytes)))
     }
 
     /// The bytes of an object at `at`.

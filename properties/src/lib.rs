@@ -25,6 +25,7 @@
 //! | `clean-failure` | a job fails only once its restarts are used up, durably, and then nothing follows | order rule O12; FLINK-31041, FLINK-25486 |
 //! | `restart-policy` | attempts follow failures as often, and as long after them, as the restart strategy says | Flink: Task Failure Recovery |
 //! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
+//! | `input-as-listed` | a run reads one listing of its input, which is what was there when it was made | FLIP-27 |
 //! | `visible-belongs-to-log` | what becomes visible belongs to the log that owns the output, and is never ahead of it | Flink: Two-phase commit; a second job, an old copy and two copies at one output |
 //! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
 //! | `external-output` | systems outside show the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing; Kafka: KIP-98 |

@@ -19,8 +19,8 @@ use cofferdam_engine::door::Env;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, OperatorKind, SubtaskContext};
 use cofferdam_engine::ids::{Attempt, CheckpointId, ClientId, Generation, LogId, SubtaskId, WorkerId};
-use cofferdam_engine::messages::SnapshotHandle;
 use cofferdam_engine::messages::client::{Answer, Wish};
+use cofferdam_engine::messages::{ListingHandle, SnapshotHandle};
 use cofferdam_engine::persist::blob::{self, BlobBuilder, Finished};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::mark::Mark;
@@ -54,6 +54,8 @@ pub struct Story {
     carried: BTreeMap<usize, (Rc<Taken>, SnapshotHandle)>,
     /// What the clean-up at the end overlooks.
     spared: Vec<String>,
+    /// What manifests name as the listing of the input.
+    pub listing: Option<ListingHandle>,
 }
 
 /// A checkpoint under way.
@@ -97,6 +99,7 @@ impl Story {
             overtaken: Vec::new(),
             carried: BTreeMap::new(),
             spared: Vec::new(),
+            listing: None,
             topology,
             job,
         };
@@ -222,6 +225,7 @@ impl Story {
             max_parallelism: self.topology.graph.max_parallelism,
             attempt,
             batch_records: job::BATCH,
+            listing: None,
         };
         let mut live = Live::new(&node.factory, &context, node.kind);
         let at = place(subtask);
@@ -407,6 +411,7 @@ impl Story {
             triggered_ms: 0,
             duration_ms: 1,
             operators: self.topology.graph.operators.iter().map(operator).collect(),
+            listing: self.listing.clone(),
         };
         let (path, last) = (Manifest::path(checkpoint, self.attempt), manifest.last());
         self.claim(Process::COORDINATOR, Event::ManifestStarted { checkpoint, path: path.clone() });
@@ -505,6 +510,7 @@ impl Story {
         keep.push(Manifest::path(completed.id, self.attempt));
         keep.extend([slot::path(self.slots - 1), slot::path(self.slots)]);
         keep.extend(self.spared.iter().cloned());
+        keep.extend(self.listing.iter().map(|listing| listing.path.clone()));
         let mut stored = std::collections::BTreeSet::new();
         for entry in &self.history.entries {
             match &entry.what {

@@ -78,6 +78,7 @@ fn context(env: &Env, job: &Job, node: &OperatorNode, index: u16) -> SubtaskCont
         max_parallelism: job.graph.max_parallelism,
         attempt: Attempt::default(),
         batch_records: job.config.batch_records,
+        listing: None,
     }
 }
 

@@ -3,7 +3,8 @@
 //! The claims of a history say in which order every subtask took how many records from which channel. The witness
 //! follows them, one after the other:
 //!
-//! 1. `AttemptDeployed` opens an attempt: fresh subtasks, empty channels. Attempts may overlap; each has its own.
+//! 1. `AttemptDeployed` opens an attempt: fresh subtasks, empty channels. Attempts may overlap; each has its own. Its sources
+//!    read the objects of the listing that it was given, as long as they were then, whatever became of them.
 //! 2. `Restored` makes a subtask, restores *the witness's own* snapshot (never the engine's bytes) and compares: the
 //!    digest of the live state, the stored snapshot as the offline reader sees it, and the witness's.
 //! 3. `SourceEmitted` reads so many records from the input, `Consumed` takes so many from a channel. What is not there
@@ -28,6 +29,7 @@ mod commits;
 mod cuts;
 mod difference;
 pub(crate) mod external;
+mod inputs;
 mod lane;
 pub(crate) mod quiet;
 mod reader;
@@ -57,6 +59,7 @@ use cuts::Cuts;
 use difference::difference;
 use external::QuietSystems;
 pub use external::ShownOutside;
+use inputs::Inputs;
 use quiet::QuietStorage;
 use run::{Refusal, Run};
 use subtask::{Live, Taken};
@@ -168,6 +171,7 @@ struct Witness<'a> {
     ledger: &'a Ledger<'a>,
     topology: Topology,
     env: Env,
+    inputs: Inputs,
     storage: Arc<QuietStorage>,
     systems: QuietSystems,
     /// Whatever was committed once: it is not committed again, whether that would change anything or not.
@@ -193,6 +197,7 @@ impl<'a> Witness<'a> {
             job,
             ledger,
             env,
+            inputs: Inputs::default(),
             storage,
             systems,
             committed: BTreeSet::new(),
@@ -218,8 +223,13 @@ impl<'a> Witness<'a> {
         match *event {
             Event::AttemptDeployed { attempt, restore } => {
                 self.runs.push(Run::new(attempt, restore, &self.topology));
+                self.inputs.on_deployed(self.ledger, at, attempt, restore)?;
                 let taker = restore.and_then(|checkpoint| Some((checkpoint, self.taker(checkpoint, at)?)));
                 self.account.repetitions += u64::from(taker.is_some_and(|cut| self.cuts.overlaps(cut)));
+                Ok(())
+            }
+            Event::InputListed { attempt, ref path, .. } => {
+                self.inputs.on_listed(attempt, path);
                 Ok(())
             }
             Event::RestoreStarted { attempt, subtask, .. } => {
@@ -497,8 +507,11 @@ impl<'a> Witness<'a> {
 
     fn fresh_subtask(&self, attempt: Attempt, subtask: SubtaskId) -> Live {
         let node = self.topology.graph.operator(subtask.operator);
+        // Sinks share one storage; what a source reads is what its attempt was given to read.
+        let input = self.inputs.of(attempt).filter(|_| node.reads.is_some());
         let context = SubtaskContext {
-            env: self.env.clone(),
+            env: input.map_or(&self.env, |input| &input.env).clone(),
+            listing: input.map(|input| input.listing.clone()),
             subtask,
             uid: node.uid.clone(),
             parallelism: node.parallelism,

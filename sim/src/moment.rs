@@ -115,6 +115,7 @@ fn name_of(what: &What) -> &'static str {
             Fact::Deleted { .. } => "deleted",
             Fact::OutcomeUnknown { .. } => "outcome_unknown",
             Fact::OutcomeKnown { .. } => "outcome_known",
+            Fact::InputChanged { .. } => "input_changed",
             Fact::FaultFired(_) => "fault_fired",
             Fact::RogueSent { .. } => "rogue_sent",
             Fact::Healed => "healed",

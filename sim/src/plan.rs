@@ -21,7 +21,7 @@ pub use policy::Policy;
 pub use second::SecondStart;
 
 use crate::seed::Seed;
-use crate::world::{Budget, Fault, FaultKind, Picks, Requests, Tuning};
+use crate::world::{Budget, Fault, FaultKind, InputChange, Picks, Requests, Tuning};
 use cofferdam_engine::config::JobConfig;
 use cofferdam_properties::history::Process;
 use serde::{Deserialize, Serialize};
@@ -173,7 +173,7 @@ impl Plan {
 pub const LONG_PAUSE_MS: u64 = 1_000;
 
 /// Every kind of fault.
-pub const KINDS: [&str; 25] = [
+pub const KINDS: [&str; 30] = [
     "crash",
     "crash together",
     "zombie",
@@ -199,6 +199,11 @@ pub const KINDS: [&str; 25] = [
     "narrow storage",
     "short reads",
     "stale listings",
+    "touched input",
+    "grown input",
+    "shortened input",
+    "deleted input",
+    "added input",
 ];
 
 /// The kind of a fault, for tables: one of [`KINDS`].
@@ -229,6 +234,13 @@ pub fn kind_of(fault: &FaultKind) -> &'static str {
         FaultKind::LimitBandwidth { .. } => "narrow storage",
         FaultKind::ShortReads { .. } => "short reads",
         FaultKind::StaleListings { .. } => "stale listings",
+        FaultKind::ChangeInput { change, .. } => match change {
+            InputChange::Touch | InputChange::Replace => "touched input",
+            InputChange::Append => "grown input",
+            InputChange::Truncate => "shortened input",
+            InputChange::Delete => "deleted input",
+            InputChange::Add => "added input",
+        },
     }
 }
 

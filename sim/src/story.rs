@@ -132,6 +132,10 @@ fn fact_line(fact: &Fact) -> String {
         Fact::Deleted { path } => format!("- {path}"),
         Fact::OutcomeUnknown { path } => format!("? {path}: nobody knows whether that happened"),
         Fact::OutcomeKnown { path } => format!("! {path}: now it is known"),
+        Fact::InputChanged { path, bytes: Some(bytes), .. } => {
+            format!("~ {path} is changed from outside ({} bytes)", bytes.len())
+        }
+        Fact::InputChanged { path, bytes: None, .. } => format!("~ {path} is removed from outside"),
         Fact::FaultFired(n) => format!("* fault {n} strikes"),
         Fact::RogueSent { to, attempt, what } => {
             format!("* sends {} {what}, beside a report of {attempt}", to.process)

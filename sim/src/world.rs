@@ -53,7 +53,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Forgery, Point, Requests, Target, Trigger};
+pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Forgery, InputChange, Point, Requests, Target, Trigger};
 pub use picks::{Offer, Pick, Picks};
 pub(crate) use task::quietly;
 pub use tuning::{Budget, Delay, Tuning};

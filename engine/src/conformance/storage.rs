@@ -9,6 +9,7 @@ use std::time::Duration;
 pub async fn check(env: &Env, folder: &str) {
     what_is_not_there_is_not_found(env, &format!("{folder}/absent")).await;
     reads_see_the_newest_write(env, &format!("{folder}/newest")).await;
+    every_write_gives_an_object_another_version(env, &format!("{folder}/versions")).await;
     create_refuses_what_exists(env, &format!("{folder}/create")).await;
     of_concurrent_creators_exactly_one_succeeds(env, &format!("{folder}/creators")).await;
     concurrent_overwrites_leave_one_of_them(env, &format!("{folder}/overwrites")).await;
@@ -61,6 +62,30 @@ async fn reads_see_the_newest_write(env: &Env, folder: &str) {
     }
     let objects = paths(env, folder, std::slice::from_ref(&path), "an object is listed once").await;
     assert_eq!(objects[0].bytes, b"the third is longer".len() as u64, "an object is listed with its length");
+}
+
+async fn every_write_gives_an_object_another_version(env: &Env, folder: &str) {
+    let path = format!("{folder}/object");
+    let mut before = None;
+    // The same length, and the same bytes: only the version tells them apart.
+    for bytes in [&b"0123456789"[..], b"9876543210", b"9876543210"] {
+        env.storage.write(&path, Bytes::from_static(bytes), WriteMode::Overwrite).await.expect("an overwrite works");
+        let version = env.storage.read(&path, 0..10).await.expect("reading works").version;
+        for range in [3..5, 5..5, 20..30] {
+            let piece = env.storage.read(&path, range.clone()).await.expect("reading works");
+            assert_eq!(piece.version, version, "range {range:?} has another version although nothing was written");
+        }
+        let mut tries = 0;
+        while env.storage.list(folder).await.expect("a listing works").first().map(|meta| &meta.version)
+            != Some(&version)
+        {
+            tries += 1;
+            assert!(tries < LISTINGS, "{path} is listed in another version than it is read");
+            env.sleep(Duration::from_millis(25)).await;
+        }
+        assert_ne!(Some(&version), before.as_ref(), "a write did not change the version");
+        before = Some(version);
+    }
 }
 
 async fn create_refuses_what_exists(env: &Env, folder: &str) {

@@ -1,17 +1,21 @@
 //! A source of lines: of one object, or of every object under a prefix.
 //!
-//! 1. At its first start every subtask lists the input and cuts each object into *splits*, byte ranges of a fixed size.
-//!    Split k of a path belongs to subtask `(stable_hash(path) + k) % parallelism`: no subtask needs to know what the
-//!    others found, and no split has two owners or none.
+//! 1. The coordinator lists the input once for the run. At its first start every subtask reads that listing and cuts each
+//!    object into *splits*, byte ranges of a fixed size. Split k of a path belongs to subtask
+//!    `(stable_hash(path) + k) % parallelism`: no subtask needs to know what the others found, and no split has two owners
+//!    or none.
 //! 2. A line belongs to the split in which it starts. A reader skips the end of a line that started before its split,
 //!    and reads past the end of the split to finish the last one that started in it.
 //! 3. Splits are read in the order of (path, k), in chunks. The sequence of records depends on the splits alone.
-//! 4. The state is the list of splits with the position reached in each, and a checksum of the bytes up to there.
-//! 5. On a restore the splits come from the state, and the bytes before each position are read again: an input that has
-//!    changed there cannot be continued exactly once, and the job ends.
+//! 4. The state is the list of unfinished splits: the listed length and version of each, the position in it, and a checksum
+//!    of the bytes up to there. A finished split leaves the state: nothing of it is needed any more.
+//! 5. Each read says which version its bytes are of. Whenever that is another one than was listed, or than the read before
+//!    found, [`crate::cores::input`] decides: the reader goes on, verifies what it has consumed and goes on, or ends the job.
+//!    So a restore reads nothing again while the input is as it was listed.
 //!
 //! Invariant: a split's `offset` is where its next line starts, and behind every line that was returned.
-//! Not handled: input that grows (what is appended after the listing is not read), other encodings, compression.
+//! Not handled: input that grows (what is appended after the listing is not read), other encodings, compression. A change of
+//! bytes that are not consumed yet, in a file of the same length, cannot be told from what was listed: it is read as it is.
 
 mod reader;
 mod split;
@@ -77,6 +81,10 @@ impl Source for TextLines {
 
     fn reader(&self, context: &SubtaskContext) -> LineReader {
         LineReader::new(self.clone(), context)
+    }
+
+    fn reads(&self) -> Option<String> {
+        Some(self.path.clone())
     }
 }
 

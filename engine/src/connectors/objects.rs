@@ -1,7 +1,9 @@
 //! What connectors ask of storage: requests that may be repeated without harm, and are, before the job has to restart.
 
-use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode, retry, whole};
+use crate::door::{BoxFuture, Env, ObjectMeta, Piece, StorageError, WriteMode, retry, whole};
 use crate::error::{Error, Result};
+use crate::messages::ListingHandle;
+use crate::persist::listing::Listing;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -17,6 +19,23 @@ pub(super) enum Found<T> {
 /// Reads a range of an object, all of it.
 pub(super) async fn read(env: &Env, path: &str, range: Range<u64>) -> Result<Found<Bytes>> {
     repeat(env, "reading", || whole::read_range(&env.storage, path, range.clone())).await
+}
+
+/// Reads some bytes of a range, at least one if there is one.
+pub(super) async fn piece(env: &Env, path: &str, range: Range<u64>) -> Result<Found<Piece>> {
+    let request = || -> BoxFuture<'static, _> {
+        let (storage, path, range) = (env.storage.clone(), path.to_owned(), range.clone());
+        Box::pin(async move { whole::piece(&storage, &path, range.start, range.end).await })
+    };
+    repeat(env, "reading", request).await
+}
+
+/// Reads a listing of the input that the coordinator made.
+pub(super) async fn listing(env: &Env, handle: &ListingHandle) -> Result<Listing> {
+    match read(env, &handle.path, 0..u64::MAX).await? {
+        Found::Object(bytes) => Listing::open(handle, &bytes),
+        Found::Nothing => Err(Error::corrupt(format!("{}, the listing of the input, does not exist", handle.path))),
+    }
 }
 
 /// Lists objects.

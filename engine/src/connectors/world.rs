@@ -3,11 +3,13 @@
 use crate::door::collected::Collected;
 use crate::door::{
     Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
-    Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Work, WriteMode,
+    Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Version, Work, WriteMode,
 };
 use crate::event::Event;
 use crate::graph::SubtaskContext;
 use crate::ids::{Attempt, Generation, OperatorId, SubtaskId};
+use crate::messages::ListingHandle;
+use crate::persist::listing::Listing;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -27,7 +29,11 @@ pub enum Mood {
 
 #[derive(Default)]
 struct State {
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Mutex<BTreeMap<String, (Bytes, Version)>>,
+    /// Versions given so far.
+    versions: AtomicU64,
+    /// Bytes that reads returned.
+    bytes_read: AtomicU64,
     moods: Mutex<Vec<(String, Mood, u32)>>,
     now: AtomicU64,
     stopped: AtomicBool,
@@ -62,7 +68,7 @@ impl World {
         }
     }
 
-    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, (Bytes, Version)>> {
         self.0.objects.lock().expect("no test thread died here")
     }
 
@@ -70,9 +76,47 @@ impl World {
         self.0.moods.lock().expect("no test thread died here")
     }
 
-    /// Stores an object.
+    /// Stores an object, as a new file.
     pub fn put(&self, path: &str, bytes: &[u8]) {
-        self.objects().insert(path.into(), Bytes::copy_from_slice(bytes));
+        let version = self.new_file();
+        self.objects().insert(path.into(), (Bytes::copy_from_slice(bytes), version));
+    }
+
+    /// Writes into an object: the file stays the same.
+    pub fn write_into(&self, path: &str, bytes: &[u8]) {
+        let Version::File { modified_ns, .. } = self.new_file() else { unreachable!("files are new") };
+        let mut objects = self.objects();
+        let (content, version) = objects.get_mut(path).expect("it is there");
+        let Version::File { inode, .. } = *version else { unreachable!("all are files") };
+        (*content, *version) = (Bytes::copy_from_slice(bytes), Version::File { inode, modified_ns });
+    }
+
+    fn new_file(&self) -> Version {
+        let count = self.0.versions.fetch_add(1, Ordering::Relaxed);
+        Version::File { inode: count, modified_ns: count }
+    }
+
+    /// How many bytes were read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.0.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Lists `inputs` as a coordinator does, and stores the listing.
+    pub fn list_input(&self, inputs: &[String]) -> ListingHandle {
+        let object = |(path, (bytes, version)): (&String, &(Bytes, Version))| ObjectMeta {
+            path: path.clone(),
+            bytes: bytes.len() as u64,
+            version: version.clone(),
+        };
+        let under = |input: &String| {
+            let objects = self.objects();
+            objects.iter().filter(|(path, _)| is_inside(path, input)).map(object).collect()
+        };
+        let inputs = inputs.iter().map(|input| (input.clone(), under(input))).collect();
+        let encoded = Listing { inputs }.encode();
+        let handle = Listing::handle("checkpoints/chk-0/listing-a1.1".to_owned(), &encoded);
+        self.put(&handle.path, &encoded);
+        handle
     }
 
     /// Removes an object.
@@ -83,7 +127,7 @@ impl World {
     /// The objects under a prefix.
     pub fn under(&self, prefix: &str) -> BTreeMap<String, Bytes> {
         let objects = self.objects();
-        objects.iter().filter(|(path, _)| path.starts_with(prefix)).map(|(p, b)| (p.clone(), b.clone())).collect()
+        objects.iter().filter(|(path, _)| path.starts_with(prefix)).map(|(p, (b, _))| (p.clone(), b.clone())).collect()
     }
 
     /// Lets the next `times` requests whose path contains `part` go wrong.
@@ -127,7 +171,7 @@ impl World {
     fn answer<T: Send + 'static>(
         &self,
         path: &str,
-        effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> Result<T, StorageError>,
+        effect: impl FnOnce(&mut BTreeMap<String, (Bytes, Version)>) -> Result<T, StorageError>,
     ) -> BoxFuture<'static, Result<T, StorageError>> {
         let mood = self.mood(path);
         let mut objects = self.objects();
@@ -166,13 +210,15 @@ impl Clock for World {
 impl Storage for World {
     fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>> {
         self.answer(path, |objects| {
-            let bytes = objects.get(path).ok_or_else(|| StorageError::NotFound(path.into()))?;
+            let (bytes, version) = objects.get(path).ok_or_else(|| StorageError::NotFound(path.into()))?;
             let size = bytes.len() as u64;
             let (start, mut end) = (range.start.min(size), range.end.min(size));
             if let most @ 1.. = self.0.read_at_most.load(Ordering::Relaxed) {
                 end = end.min(start + most);
             }
-            Ok(Piece { bytes: bytes.slice(start as usize..end.max(start) as usize), size })
+            let bytes = bytes.slice(start as usize..end.max(start) as usize);
+            self.0.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            Ok(Piece { bytes, size, version: version.clone() })
         })
     }
     fn upload(&self, path: &str) -> Box<dyn Upload> {
@@ -184,7 +230,7 @@ impl Storage for World {
             if mode == WriteMode::Create && objects.contains_key(path) {
                 return Err(StorageError::Exists(path.into()));
             }
-            objects.insert(path.into(), bytes);
+            objects.insert(path.into(), (bytes, self.new_file()));
             Ok(())
         })
     }
@@ -196,10 +242,13 @@ impl Storage for World {
     }
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         self.answer(prefix, |objects| {
-            let inside =
-                |path: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            let found = objects.iter().filter(|(path, _)| inside(path));
-            Ok(found.map(|(path, bytes)| ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 }).collect())
+            let found = objects.iter().filter(|(path, _)| is_inside(path, prefix));
+            let object = |(path, (bytes, version)): (&String, &(Bytes, Version))| ObjectMeta {
+                path: path.clone(),
+                bytes: bytes.len() as u64,
+                version: version.clone(),
+            };
+            Ok(found.map(object).collect())
         })
     }
 
@@ -256,6 +305,10 @@ impl Trace for World {
     fn emit(&self, _event: Event) {}
 }
 
+fn is_inside(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// An attempt of the first generation.
 pub fn attempt(number: u32) -> Attempt {
     Attempt { generation: Generation(1), number }
@@ -273,5 +326,6 @@ pub fn context(world: &World, uid: &str, index: u16, parallelism: u16, batch_rec
         max_parallelism: 128,
         attempt: attempt(1),
         batch_records,
+        listing: None,
     }
 }

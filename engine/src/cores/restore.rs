@@ -58,6 +58,7 @@ pub fn describe(
         triggered_ms,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         operators: operators.collect(),
+        listing: None,
     }
 }
 

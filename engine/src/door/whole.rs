@@ -5,8 +5,8 @@
 //!
 //! Owns: the loop. Does not own: retries, which differ by caller; whoever repeats begins anew.
 //! Invariant: `Ok` holds every byte of the range that the object has.
-//! Not handled: an object that is overwritten meanwhile. Nobody reads what is still being written; a length that
-//! changes is told all the same.
+//! Not handled: an object that is overwritten meanwhile. Nobody reads what is still being written; a length or version
+//! that changes is told all the same.
 
 use super::{BoxFuture, Piece, Storage, StorageError};
 use bytes::{Bytes, BytesMut};
@@ -39,7 +39,7 @@ pub fn read_range(
         let mut bytes = BytesMut::from(first.bytes);
         while at < end {
             let next = piece(&storage, &path, at, end).await?;
-            if next.size != first.size {
+            if (next.size, &next.version) != (first.size, &first.version) {
                 return Err(StorageError::Failed(format!("{path} changed while it was read")));
             }
             at += next.bytes.len() as u64;
@@ -49,8 +49,8 @@ pub fn read_range(
     })
 }
 
-/// At least a byte, unless there is none. A store that breaks its promises is an error, never an endless loop.
-async fn piece(storage: &Arc<dyn Storage>, path: &str, start: u64, end: u64) -> Result<Piece, StorageError> {
+/// Some bytes of a range: at least one, unless there is none. A store that breaks its promises is an error, never an endless loop.
+pub async fn piece(storage: &Arc<dyn Storage>, path: &str, start: u64, end: u64) -> Result<Piece, StorageError> {
     let wanted = start..end.min(start.saturating_add(READ_BYTES_MAX));
     let piece = storage.read(path, wanted.clone()).await?;
     let (length, most) = (piece.bytes.len() as u64, wanted.end.min(piece.size).saturating_sub(start));

@@ -36,6 +36,8 @@ names! {
     WorkerIdle => "worker_idle",
     CoordinatorLost => "coordinator_lost",
     RestoreRead => "restore_read",
+    InputListed => "input_listed",
+    InputIgnored => "input_ignored",
     AttemptDeployed => "attempt_deployed",
     AttemptRunning => "attempt_running",
     AttemptFailed => "attempt_failed",
@@ -143,7 +145,7 @@ impl Event {
             Self::JobCancelled { checkpoint } | Self::MarkStarted { checkpoint, .. } => *checkpoint,
             Self::Restored { checkpoint, .. } => *checkpoint,
             any_of!(
-                LeadershipTaken OutputOwned
+                InputListed InputIgnored LeadershipTaken OutputOwned
                 LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost
                 CommandRejected CoordinatorLost AttemptRunning AttemptFailed RestartScheduled LinkFailed
@@ -192,7 +194,7 @@ impl Event {
                 LeadershipTaken MarkStarted OutputOwned
                 LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost
-                CommandRejected CoordinatorLost RestoreRead AttemptDeployed AttemptRunning AttemptFailed
+                CommandRejected CoordinatorLost RestoreRead InputListed InputIgnored AttemptDeployed AttemptRunning AttemptFailed
                 RestartScheduled LinkFailed CheckpointTriggered TriggerSent ManifestStarted ManifestWritten
                 CompletionStarted CompletionDurable CheckpointAborted NotifySent CheckpointSubsumed DeleteStarted
                 JobFinished DeleteFailed RequestReceived RequestAnswered RequestWithdrawn WishSent AnswerHeard
@@ -205,6 +207,7 @@ impl Event {
     pub fn attempt(&self) -> Option<Attempt> {
         match self {
             Self::RestoreRead { attempt, .. }
+            | Self::InputListed { attempt, .. }
             | Self::AttemptDeployed { attempt, .. }
             | Self::AttemptRunning { attempt }
             | Self::AttemptFailed { attempt, .. }
@@ -247,7 +250,7 @@ impl Event {
             | Self::SubtaskFailed { attempt, .. }
             | Self::AttemptCancelled { attempt, .. } => Some(*attempt),
             any_of!(
-                LeadershipTaken MarkStarted OutputOwned
+                InputIgnored LeadershipTaken MarkStarted OutputOwned
                 LeaseExpired WorkerRefused PeerDistrusted Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost CommandRejected
                 CoordinatorLost ManifestStarted ManifestWritten CompletionStarted CompletionDurable

@@ -25,6 +25,12 @@ pub trait Source: Send + Sync + 'static {
 
     /// The reader of one subtask. Touches nothing yet: reading begins with `restore` or `next_batch`.
     fn reader(&self, context: &SubtaskContext) -> Self::Reader;
+
+    /// The object, or the folder of objects, that this source reads, if it reads objects. The coordinator lists them once for
+    /// the whole run, and each reader finds that listing in [`SubtaskContext::listing`].
+    fn reads(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Reads the part of the input that belongs to one subtask.

@@ -40,6 +40,8 @@ impl Run {
     pub fn start(job: &Job, world: &World, number: u32, from: Option<&Snapshots>) -> Result<Self> {
         let graph = job.graph.clone();
         let mut subtasks = BTreeMap::new();
+        let inputs = graph.inputs_read();
+        let listing = (!inputs.is_empty()).then(|| world.list_input(&inputs));
         for subtask in graph.subtasks() {
             let operator = graph.operator(subtask.operator);
             let context = SubtaskContext {
@@ -50,6 +52,7 @@ impl Run {
                 max_parallelism: graph.max_parallelism,
                 attempt: attempt(number),
                 batch_records: job.config.batch_records,
+                listing: listing.clone(),
             };
             let mut live = Live { instance: (operator.factory)(&context), pending: Pending::new(), ended: false };
             if let Some(snapshots) = from {

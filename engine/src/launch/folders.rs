@@ -50,7 +50,7 @@ impl Folders {
                 Some(Err(_)) | None => mounts,
             });
         }
-        let input = self.input.as_deref().map(Mount::input).transpose()?;
+        let input = self.mount_input()?;
         check_folder("output", &self.output)?;
         self.check_apart()?;
         self.check_output()?;
@@ -61,6 +61,16 @@ impl Folders {
             mounts = mounts.with("input", input);
         }
         Ok(mounts)
+    }
+
+    /// The input. A job that goes on may have read what is gone by now.
+    fn mount_input(&self) -> Result<Option<Mount>> {
+        let Some(input) = &self.input else { return Ok(None) };
+        // What cannot be read here is for the coordinator to judge.
+        let fetch = |path: &str| fetch(&self.checkpoints, path);
+        let log = slots(&self.checkpoints).and_then(|slots| reader::read_log(&fetch, &slots)).unwrap_or_default();
+        let goes_on = !reader::retained(&log).is_empty();
+        if goes_on && !input.exists() { Mount::input_read_before(input) } else { Mount::input(input) }.map(Some)
     }
 
     fn check_apart(&self) -> Result<()> {

@@ -66,6 +66,7 @@ pub fn host<T: 'static>(
         (outcome, env.clock.now().since(started))
     });
     show.tell_refusals();
+    show.tell_ignored_input();
     show.clear();
     // Whatever is still being written may or may not arrive, as with a crash.
     runtime.shutdown_background();

@@ -48,6 +48,7 @@ pub struct Show {
     last_abort_line: Option<Duration>,
     refusals_shown: u64,
     notices_shown: BTreeSet<String>,
+    ignored_shown: Option<String>,
     last_waiting: Option<String>,
 }
 
@@ -73,6 +74,7 @@ impl Show {
             last_abort_line: None,
             refusals_shown: 0,
             notices_shown: BTreeSet::new(),
+            ignored_shown: None,
             last_waiting: None,
         }
     }
@@ -94,6 +96,7 @@ impl Show {
         self.tell_troubles(since_start, &course);
         let line = describe(self.part, records, self.rate, &course);
         self.tell_refusals();
+        self.tell_ignored_input();
         self.tell_waiting(&course);
         match &self.bar {
             Some(bar) => {
@@ -145,6 +148,15 @@ impl Show {
             let _ = writeln!(out, "{notice}");
         }
         self.notices_shown = course.notices;
+    }
+
+    /// Says what came to the input after it was listed. Also the last words.
+    pub fn tell_ignored_input(&mut self) {
+        let ignored = self.progress.course().ignored_input;
+        if let Some(line) = ignored.as_ref().filter(|_| ignored != self.ignored_shown) {
+            let _ = writeln!(self.log_writer(), "warning: {line}");
+        }
+        self.ignored_shown = ignored;
     }
 
     /// Says at once what this part begins to wait for.
@@ -338,6 +350,7 @@ mod tests {
             kind: OperatorKind::Source,
             states: vec![],
             staging: None,
+            reads: None,
             factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
         }
     }

@@ -15,17 +15,21 @@
 //! are removed from the staging folder by [`Storage::clear`], and from a bucket by its rule for incomplete uploads.
 //!
 //! Invariants: a path never leaves its mount (`.` and `..` are refused); names are taken as they are, nothing is
-//! percent-encoded. Files that object_store cannot name (`name#123`) are invisible, which is why a mount of input
-//! refuses them ([`mount`](super::mount)).
+//! percent-encoded.
+//!
+//! Input is read from disk without a store ([`input`](super::input)).
 
 use super::mount::{Layout, Mount, Mounts, STAGING};
 use super::upload::MountedUpload;
-use crate::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode};
+use crate::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{
+    Error as StoreError, GetOptions, GetRange, ObjectMeta as StoreMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions,
+};
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
@@ -72,7 +76,12 @@ impl MountedStorage {
 
 impl Storage for MountedStorage {
     fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>> {
-        self.at(path, |place| async move { place.read(range).await })
+        self.at(path, |place| async move {
+            match &place.mount.layout {
+                Layout::Input(files) => files.clone().read(place.path, place.name, range).await,
+                Layout::Atomic { .. } | Layout::Folder { .. } => place.read(range).await,
+            }
+        })
     }
 
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
@@ -88,7 +97,19 @@ impl Storage for MountedStorage {
     }
 
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
-        self.at(prefix, |place| async move { place.list().await })
+        self.at(prefix, |place| async move {
+            match &place.mount.layout {
+                Layout::Input(files) => files.clone().list(place.path, place.name).await,
+                Layout::Atomic { .. } | Layout::Folder { .. } => place.list().await,
+            }
+        })
+    }
+
+    fn shown(&self, path: &str) -> String {
+        match self.place(path) {
+            Ok(Place { mount, name, .. }) if matches!(mount.layout, Layout::Input(_)) => mount.shown(&name),
+            Ok(_) | Err(_) => path.to_owned(),
+        }
     }
 
     fn incarnation(&self) -> u64 {
@@ -128,11 +149,11 @@ impl Place {
             return self.past_the_end(start, None).await;
         }
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        match self.mount.store.get_opts(&self.name, options).await {
+        match self.store()?.get_opts(&self.name, options).await {
             Ok(found) => {
-                let size = found.meta.size;
+                let (size, version) = (found.meta.size, version(&found.meta));
                 let bytes = found.bytes().await.map_err(|e| self.read_error(e))?;
-                Ok(Piece { bytes, size })
+                Ok(Piece { bytes, size, version })
             }
             Err(error) if is_absent(&error) => Err(self.read_error(error)),
             Err(error) => self.past_the_end(start, Some(error)).await,
@@ -141,10 +162,18 @@ impl Place {
 
     /// Stores refuse empty ranges and ranges that start past the end, each in its own words. The door says: no bytes.
     async fn past_the_end(&self, start: u64, refused: Option<StoreError>) -> Result<Piece, StorageError> {
-        let size = self.mount.store.head(&self.name).await.map_err(|e| self.read_error(e))?.size;
+        let meta = self.store()?.head(&self.name).await.map_err(|e| self.read_error(e))?;
         match refused {
-            Some(error) if start < size => Err(self.read_error(error)),
-            Some(_) | None => Ok(Piece { bytes: Bytes::new(), size }),
+            Some(error) if start < meta.size => Err(self.read_error(error)),
+            Some(_) | None => Ok(Piece { bytes: Bytes::new(), size: meta.size, version: version(&meta) }),
+        }
+    }
+
+    /// The store of the mount: of input nothing but reads and listings is served, by [`InputFiles`](super::input::InputFiles).
+    fn store(&self) -> Result<&Arc<dyn ObjectStore>, StorageError> {
+        match &self.mount.layout {
+            Layout::Atomic { store, .. } | Layout::Folder { store, .. } => Ok(store),
+            Layout::Input(_) => Err(self.only_read()),
         }
     }
 
@@ -152,11 +181,11 @@ impl Place {
         self.may_be_written()?;
         match &self.mount.layout {
             Layout::Atomic { .. } => self.put(bytes, mode).await,
-            Layout::Folder { disk, publishing } => {
+            Layout::Folder { disk, publishing, .. } => {
                 let _others_may_publish_too = publishing.read().await;
                 self.publish(disk, bytes, mode).await
             }
-            Layout::Input { .. } => Err(self.only_read()),
+            Layout::Input(_) => Err(self.only_read()),
         }
     }
 
@@ -177,7 +206,7 @@ impl Place {
             WriteMode::Create => PutMode::Create,
             WriteMode::Overwrite => PutMode::Overwrite,
         };
-        match self.mount.store.put_opts(&self.name, bytes.into(), PutOptions::from(put_mode)).await {
+        match self.store()?.put_opts(&self.name, bytes.into(), PutOptions::from(put_mode)).await {
             Ok(_) => Ok(()),
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) if mode == WriteMode::Create => {
                 Err(StorageError::Exists(self.path.clone()))
@@ -213,18 +242,16 @@ impl Place {
             return Ok(());
         }
         let deleted = match &self.mount.layout {
-            Layout::Atomic { .. } => self.mount.store.delete(&self.name).await,
-            Layout::Folder { disk, publishing } => {
+            Layout::Atomic { store, .. } => store.delete(&self.name).await,
+            Layout::Folder { store, disk, publishing } => {
                 // Deleting removes folders that became empty, so nobody may be about to put something into one.
                 let _alone = publishing.write().await;
-                let deleted = self.mount.store.delete(&self.name).await;
+                let deleted = store.delete(&self.name).await;
                 let file = disk.path_to_filesystem(&self.name).map_err(|e| self.failed(e))?;
                 sync_nearest_folder(file).await.map_err(|e| StorageError::Unknown(format!("{}: {e}", self.path)))?;
                 deleted
             }
-            Layout::Input { .. } => {
-                return Err(self.only_read());
-            }
+            Layout::Input(_) => return Err(self.only_read()),
         };
         match deleted {
             Ok(()) => Ok(()),
@@ -235,7 +262,8 @@ impl Place {
 
     async fn list(&self) -> Result<Vec<ObjectMeta>, StorageError> {
         let mut found = Vec::new();
-        let mut listing = self.mount.store.list(Some(&self.name));
+        let store = self.store()?;
+        let mut listing = store.list(Some(&self.name));
         while let Some(meta) = listing.next().await {
             match meta {
                 Ok(meta) => found.push(meta),
@@ -245,7 +273,7 @@ impl Place {
         }
         // Stores list what lies below the prefix; the object that is the prefix itself belongs to it as well.
         if !self.name.is_root() {
-            match self.mount.store.head(&self.name).await {
+            match store.head(&self.name).await {
                 Ok(meta) => found.push(meta),
                 Err(e) if is_absent(&e) => {}
                 Err(e) => return Err(self.failed(e)),
@@ -253,8 +281,11 @@ impl Place {
         }
         let (mount, _) = self.path.split_once('/').unwrap_or((&self.path, ""));
         let shown = found.into_iter().filter(|meta| self.mount.shows(&meta.location));
-        let mut objects: Vec<ObjectMeta> =
-            shown.map(|meta| ObjectMeta { path: format!("{mount}/{}", meta.location), bytes: meta.size }).collect();
+        let object = |meta: StoreMeta| {
+            let version = version(&meta);
+            ObjectMeta { path: format!("{mount}/{}", meta.location), bytes: meta.size, version }
+        };
+        let mut objects: Vec<ObjectMeta> = shown.map(object).collect();
         objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(objects)
     }
@@ -289,6 +320,11 @@ impl Place {
             other => format!("{}: {other}", self.path),
         }
     }
+}
+
+/// The version of an object of a store. On disk object_store makes a tag of inode, length and time of modification.
+fn version(meta: &StoreMeta) -> Version {
+    Version::Tag(meta.e_tag.clone().unwrap_or_else(|| meta.last_modified.to_rfc3339()))
 }
 
 /// A fresh name in the folder for what `incarnation` has not published.

@@ -83,6 +83,8 @@ pub struct Course {
     pub deletions_failed: u64,
     /// Why the first of them could not.
     pub first_undeleted: Option<String>,
+    /// What came to the input after it was listed, as it was seen last.
+    pub ignored_input: Option<String>,
 }
 
 impl Course {
@@ -159,6 +161,7 @@ impl Progress {
                 course.deletions_failed += 1;
                 course.first_undeleted.get_or_insert_with(|| cause.clone());
             }),
+            Event::InputIgnored { .. } => change(&|course| course.ignored_input = ignored(event)),
             Event::AttemptDeployed { attempt, restore } => change(&|course| {
                 if course.attempts == 0 {
                     course.resumed_from = *restore;
@@ -191,6 +194,17 @@ fn alike(one: &str, other: &str) -> bool {
     words(one) == words(other)
 }
 
+/// What is said of input that came after the listing.
+fn ignored(event: &Event) -> Option<String> {
+    let Event::InputIgnored { added, grown, first } = event else { return None };
+    let what = match (added, grown) {
+        (added, 0) => format!("{added} came after the input was listed"),
+        (0, grown) => format!("{grown} grew after the input was listed"),
+        (added, grown) => format!("{added} came and {grown} grew after the input was listed"),
+    };
+    Some(format!("objects that are not read: {what}, {first} first; a new job reads them"))
+}
+
 fn log(event: &Event) {
     use Event as E;
     match event {
@@ -217,6 +231,7 @@ fn log(event: &Event) {
         E::AttemptDeployed { attempt, restore: None } => {
             info!(target: "cofferdam", "attempt {attempt} starts from the beginning");
         }
+        E::InputIgnored { .. } => warn!(target: "cofferdam", "{}", ignored(event).unwrap_or_default()),
         E::AttemptRunning { attempt } => info!(target: "cofferdam", "attempt {attempt} runs"),
         E::AttemptFailed { attempt, cause } => warn!(target: "cofferdam", "attempt {attempt} failed: {cause}"),
         E::CompletionDurable { checkpoint, bytes, duration_ms, .. } => {

@@ -47,12 +47,12 @@ impl MountedUpload {
     async fn begin(&mut self, place: &Place) -> Result<(), StorageError> {
         place.may_be_written()?;
         self.stage = match &place.mount.layout {
-            Layout::Atomic { parts: Parts(store) } => {
+            Layout::Atomic { parts: Parts(store), .. } => {
                 let id = store.create_multipart(&place.name).await.map_err(|e| place.write_error(e))?;
                 Stage::Store { id, parts: Vec::new() }
             }
             Layout::Folder { .. } => Stage::Disk { staged: staged_name(place.incarnation), bytes: 0 },
-            Layout::Input { .. } => return Err(place.only_read()),
+            Layout::Input(_) => return Err(place.only_read()),
         };
         Ok(())
     }
@@ -63,7 +63,7 @@ impl MountedUpload {
             self.begin(&place).await?;
         }
         match (&mut self.stage, &place.mount.layout) {
-            (Stage::Store { id, parts }, Layout::Atomic { parts: Parts(store) }) => {
+            (Stage::Store { id, parts }, Layout::Atomic { parts: Parts(store), .. }) => {
                 let added = store.put_part(&place.name, id, parts.len(), part.into()).await;
                 parts.push(added.map_err(|e| place.write_error(e))?);
                 Ok(())
@@ -82,14 +82,14 @@ impl MountedUpload {
     async fn publish(&mut self) -> Result<(), StorageError> {
         let place = self.place.clone()?;
         match (&self.stage, &place.mount.layout) {
-            (Stage::Store { id, parts }, Layout::Atomic { parts: Parts(store) }) => {
+            (Stage::Store { id, parts }, Layout::Atomic { parts: Parts(store), .. }) => {
                 match store.complete_multipart(&place.name, id, parts.clone()).await {
                     Ok(_) => {}
                     Err(StoreError::NotFound { .. }) => return Err(over(&place)),
                     Err(e) => return Err(place.write_error(e)),
                 }
             }
-            (Stage::Disk { staged, bytes }, Layout::Folder { disk, publishing }) => {
+            (Stage::Disk { staged, bytes }, Layout::Folder { disk, publishing, .. }) => {
                 let file = disk.path_to_filesystem(staged).map_err(|e| place.failed(e))?;
                 let length = *bytes;
                 match blocking(move || sync(&file, length)).await {
@@ -110,7 +110,7 @@ impl MountedUpload {
     async fn forget(&mut self) -> Result<(), StorageError> {
         let Ok(place) = self.place.clone() else { return Ok(()) };
         let forgotten = match (&self.stage, &place.mount.layout) {
-            (Stage::Store { id, .. }, Layout::Atomic { parts: Parts(store) }) => {
+            (Stage::Store { id, .. }, Layout::Atomic { parts: Parts(store), .. }) => {
                 store.abort_multipart(&place.name, id).await
             }
             (Stage::Disk { staged, .. }, Layout::Folder { disk, .. }) => disk.delete(staged).await,

@@ -7,13 +7,13 @@ use super::{Kind, open, seal};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::ids::{Attempt, CheckpointId};
-use crate::messages::SnapshotHandle;
+use crate::messages::{ListingHandle, SnapshotHandle};
 use crate::state::StateDescriptor;
 use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// 2: trigger to last acknowledgement, and what each snapshot cost. 3: layouts of states.
+/// 2: trigger to last acknowledgement, and what each snapshot cost. 3: layouts of states, and the listing of the input.
 const VERSION: u8 = 3;
 
 /// What a checkpoint consists of.
@@ -33,6 +33,8 @@ pub struct Manifest {
     pub duration_ms: u64,
     /// Every operator, in graph order.
     pub operators: Vec<OperatorSnapshot>,
+    /// The listing of the input, if the job reads objects. It lies in the folder of an older checkpoint.
+    pub listing: Option<ListingHandle>,
 }
 
 /// What a checkpoint holds of one operator.
@@ -57,6 +59,11 @@ impl Manifest {
     /// Every snapshot.
     pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotHandle> {
         self.operators.iter().flat_map(|operator| &operator.subtasks)
+    }
+
+    /// The path of every object that it names.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        self.snapshots().map(|snapshot| &snapshot.path).chain(self.listing.iter().map(|listing| &listing.path))
     }
 
     /// Total length of the snapshots in bytes.

@@ -30,6 +30,7 @@ mod standby;
 mod sweeping;
 
 use crate::cores::completed::{Completed, Effect};
+use crate::cores::input::Later;
 use crate::cores::lease::Beat;
 use crate::cores::statistics::Statistics;
 use crate::door::{Env, NetworkError, Site, StorageError};
@@ -38,7 +39,7 @@ use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, CheckpointId, Generation};
 use crate::messages::client::Answer;
-use crate::messages::{RestoreFrom, ToCoordinator};
+use crate::messages::{ListingHandle, RestoreFrom, ToCoordinator};
 use crate::persist::mark::Name;
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::changes::Changes;
@@ -126,7 +127,11 @@ enum Input {
     /// A manifest was written.
     ManifestWritten(CheckpointId, Result<(), StorageError>),
     /// The latest completed checkpoint was read.
-    RestoreRead(Attempt, Result<Option<RestoreFrom>>),
+    RestoreRead(Attempt, Result<Beginning>),
+    /// The input of an attempt that starts from nothing was listed.
+    SourcesListed(Attempt, Result<ListingHandle>),
+    /// What came to the input after it was listed, if that could be seen.
+    SourcesCompared(Option<Later>),
     /// Replies to retention.
     ManifestRead(CheckpointId, Option<BTreeSet<String>>),
     Probed(u64, Option<bool>),
@@ -146,6 +151,14 @@ enum Input {
     MarkRead(Name, Result<Bytes, StorageError>),
     MarkCreated(Name, Result<(), StorageError>),
     MarksDeleted(Vec<Name>),
+}
+
+/// What an attempt begins with.
+struct Beginning {
+    /// `None` starts from nothing.
+    restore: Option<RestoreFrom>,
+    /// The listing of the input, if the job reads objects.
+    listing: Option<ListingHandle>,
 }
 
 /// Runs the coordinator of `job` until the job is over or somebody newer leads.
@@ -325,6 +338,8 @@ async fn take_leadership(
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
+            | Input::SourcesListed(..)
+            | Input::SourcesCompared(_)
             | Input::ManifestRead(..)
             | Input::Probed(..)
             | Input::SweepListed(_)

@@ -89,6 +89,10 @@ impl Storage for Bounded {
     fn clear(&self, living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>> {
         self.bound.on("what dead processes left unpublished", self.storage.clear(living), StorageError::Unknown)
     }
+
+    fn shown(&self, path: &str) -> String {
+        self.storage.shown(path)
+    }
 }
 
 struct BoundedUpload {

@@ -34,7 +34,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
         return None;
     }
     let cut = case.account().cut.clone();
-    cut.or_else(|| judge_reference(case, case.ledger().finished()?, case.reference?))
+    cut.or_else(|| judge_reference(case, case.ledger().finished()?, case.expected()?))
 }
 
 fn judge_reference(case: &Case<'_>, end: usize, reference: &Reference) -> Option<Violation> {

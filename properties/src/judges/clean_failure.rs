@@ -4,7 +4,8 @@
 //! Source: Flink, *Task Failure Recovery*; order rule O12; FLINK-31041, FLINK-25486.
 //!
 //! 1. A `Failed` slot comes after more failures than the restart strategy puts up with. Failures are counted by attempts: one
-//!    counts once, whatever was reported about it. What a strategy measures in time is counted without it.
+//!    counts once, whatever was reported about it. What a strategy measures in time is counted without it. Or it names an
+//!    object of the input that was changed so that it cannot be read on, and that its subtask was not done with.
 //! 2. `JobFailed` is announced with the cause that a durable slot names.
 //! 3. A `Cancelled` slot comes after a client has asked for it, and `JobCancelled` after the slot.
 //! 4. After a slot that ends the job no attempt is deployed, no checkpoint is triggered, and no other slot follows. A leader
@@ -15,8 +16,8 @@
 //! and [`retention`](super::retention).
 
 use crate::case::{Case, Property, Violation};
-use crate::history::{Process, What};
-use crate::ledger::SlotFact;
+use crate::history::{Fact, Process, What};
+use crate::ledger::{InputState, SlotFact};
 use cofferdam_engine::config::RestartStrategy;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation};
@@ -36,6 +37,15 @@ pub const PROPERTY: Property = Property {
 
 /// Whether the job failed for good as it may: its restarts were used up.
 pub fn failed_legitimately(case: &Case<'_>) -> bool {
+    // A job that finds no input does not begin, so its log says nothing of an end.
+    let end = case.history.entries.len();
+    let begins_not = case.ledger().protocol.iter().any(|at| match &case.history.entries[*at].what {
+        What::Fact(Fact::Ended(Ok(how))) => nothing_to_read(case, end, how),
+        What::Fact(_) | What::Claim(_) => false,
+    });
+    if begins_not {
+        return true;
+    }
     let mut failed = case.ledger().slots.iter().filter_map(|fact| Some((fact, failure(fact)?)));
     failed.next().is_some_and(|(fact, (slot, cause))| too_early(case, fact.at, slot.generation, cause).is_none())
 }
@@ -146,6 +156,9 @@ fn follows(event: &Event, over: Option<Over<'_>>) -> Option<(String, String)> {
 
 /// Why the job need not have failed yet.
 fn too_early(case: &Case<'_>, at: usize, generation: Generation, cause: &str) -> Option<String> {
+    if let Some(refused) = refused_input(case, at, cause) {
+        return refused;
+    }
     let allowed = match case.job.config.restart {
         RestartStrategy::None => 0,
         RestartStrategy::FixedDelay { attempts, .. } => attempts,
@@ -155,6 +168,66 @@ fn too_early(case: &Case<'_>, at: usize, generation: Generation, cause: &str) ->
     let counted = failures(case, at, generation, cause);
     (counted <= allowed)
         .then(|| format!("gives the job up at failure {counted}, of which {allowed} are put up with: {cause}"))
+}
+
+/// Whether a cause says that an input does not exist, every object of which has been removed before `at`.
+fn nothing_to_read(case: &Case<'_>, at: usize, cause: &str) -> bool {
+    let ledger = case.ledger();
+    case.job.graph.inputs_read().iter().any(|input| {
+        let mut below = ledger.input_paths().filter(|path| path.starts_with(&format!("{input}/")));
+        cause.ends_with(&format!("input {input} does not exist"))
+            && below.all(|path| ledger.input_before(path, at).any(|state| state.bytes.is_none()))
+    })
+}
+
+/// What is wrong with a failure that is about an object of the input which was changed; `None` if it is about none.
+fn refused_input(case: &Case<'_>, at: usize, cause: &str) -> Option<Option<String>> {
+    let ledger = case.ledger();
+    if nothing_to_read(case, at, cause) {
+        return Some(None);
+    }
+    let mut named = ledger.input_paths().filter(|path| cause.contains(&format!("input {path} ")));
+    let path = named.find(|path| ledger.input_before(path, at).count() > 1)?;
+    if !cannot_be_read_on(&ledger.input_before(path, at).collect::<Vec<_>>()) {
+        return Some(Some(format!("gives the job up although {path} can be read on: {cause}")));
+    }
+    let reporter = ledger.protocol.iter().rev().filter(|entry| **entry < at).find_map(|entry| {
+        match &case.history.entries[*entry].what {
+            What::Claim(Event::SubtaskFailed { attempt, subtask, cause: why }) if cause.ends_with(why.as_str()) => {
+                Some((*attempt, *subtask))
+            }
+            _ => None,
+        }
+    });
+    let Some((attempt, subtask)) = reporter else {
+        return Some(Some(format!("gives the job up because of {path}, of which no subtask complained: {cause}")));
+    };
+    let ended = case.ledger().protocol.iter().take_while(|entry| **entry < at).any(|entry| {
+        matches!(&case.history.entries[*entry].what,
+            What::Claim(Event::Restored { attempt: a, subtask: s, ended: true, .. }) if (*a, *s) == (attempt, subtask))
+    });
+    let who = case.job.graph.show(subtask);
+    Some(
+        ended.then(|| {
+            format!("gives the job up because of {path}, although {who} had processed all its input: {cause}")
+        }),
+    )
+}
+
+/// Whether an object that was in these states one after the other may be refused: it is gone, it is shorter than it was, it
+/// grew behind a line that had no end, or it is another file and longer. Whichever of the earlier states was listed.
+fn cannot_be_read_on(states: &[InputState<'_>]) -> bool {
+    states.iter().enumerate().any(|(n, listed)| {
+        let Some(listed) = listed.bytes else { return false };
+        let mut replaced = false;
+        states[n + 1..].iter().any(|later| {
+            replaced |= later.replaced;
+            later.bytes.is_none_or(|later| {
+                let grown = later.len() > listed.len();
+                later.len() < listed.len() || (grown && (replaced || listed.last() != Some(&b'\n')))
+            })
+        })
+    })
 }
 
 /// How many failures of a leadership may have counted at `at`. Attempts that failed before they were deployed leave
@@ -208,7 +281,6 @@ fn forgotten(case: &Case<'_>, at: usize, generation: Generation) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Fact;
     use crate::story::Story;
     use cofferdam_engine::ids::WorkerId;
 
@@ -269,6 +341,51 @@ mod tests {
         failures.zip(times).for_each(|(entry, ms)| entry.time = ms * 1_000_000);
         record(&mut story);
         story
+    }
+
+    /// A job that gives up because of `input/numbers-0`, of which this became before a subtask said so.
+    fn refused(changes: &[Option<&'static [u8]>], ended: bool) -> Option<String> {
+        let mut story = Story::begun();
+        story.job.config.restart = RestartStrategy::FixedDelay { attempts: 9, delay: std::time::Duration::ZERO };
+        story.checkpoint();
+        for bytes in changes {
+            let (path, bytes) = ("input/numbers-0".to_owned(), bytes.map(bytes::Bytes::from_static));
+            story.fact(Process::COORDINATOR, Fact::InputChanged { path, bytes, replaced: false });
+        }
+        if ended {
+            (0..2).for_each(|source| story.emit(source, 6));
+            story.end_input();
+            story.checkpoint();
+            story.deploy();
+        }
+        let (attempt, subtask) = (story.attempt(), story.subtask(0));
+        let cause = "input input/numbers-0 is not what was listed".to_owned();
+        story.claim(Process::Worker(WorkerId(0)), Event::SubtaskFailed { attempt, subtask, cause: cause.clone() });
+        story.fail(&format!("numbers[0] on worker-0: {cause}"));
+        story.judge_by(NAME).map(|violation| violation.message)
+    }
+
+    #[test]
+    fn a_job_whose_input_cannot_be_read_on_may_fail_at_once() {
+        assert_eq!(refused(&[None], false), None);
+        assert_eq!(refused(&[Some(b"1\n2\n")], false), None);
+        assert_eq!(refused(&[Some(b"1\n2\n3\n4\n5\n6"), Some(b"1\n2\n3\n4\n5\n67\n")], false), None);
+    }
+
+    #[test]
+    fn a_job_that_refuses_input_that_can_be_read_on_convicts() {
+        let touched: &[u8] = b"1\n2\n3\n4\n5\n6\n";
+        for changes in [&[Some(touched)][..], &[Some(b"1\n2\n3\n4\n5\n6\n7\n")]] {
+            let message = refused(changes, false).expect("a conviction");
+            assert!(message.contains("although input/numbers-0 can be read on"), "{message}");
+        }
+        assert!(refused(&[], false).expect("a conviction").contains("of which 9 are put up with"));
+    }
+
+    #[test]
+    fn a_subtask_that_is_done_with_its_input_and_refuses_it_convicts() {
+        let message = refused(&[None], true).expect("a conviction");
+        assert!(message.contains("although numbers[0] had processed all its input"), "{message}");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //!
 //! Source: order rules O6 (the commit point comes last), O7 and O8 (pointers go before data); FLINK-22494.
 //!
-//! 1. When a `Completed` slot becomes durable, its manifest and all snapshots exist, can be decoded and are what their
-//!    handles say; the manifest is of this checkpoint and names a snapshot for every subtask of the job.
+//! 1. When a `Completed` slot becomes durable, its manifest, all snapshots and the listing of the input, if there is one,
+//!    exist, can be decoded and are what their handles say; the manifest is of this checkpoint and names a snapshot for every subtask of the job.
 //! 2. Until a later slot's floor passes it (of a checkpoint, or of the end of the job), none of these objects is deleted or overwritten with something else.
 //! 3. Neither is any slot at or above the floor.
 //!
@@ -13,8 +13,10 @@
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, What};
 use crate::ledger::{Completed, Ledger};
+use cofferdam_engine::error::Error;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::persist::listing::Listing;
 use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::slot;
 use std::collections::BTreeMap;
@@ -91,6 +93,13 @@ fn unreadable(ledger: &Ledger<'_>, graph: &JobGraph, completed: &Completed) -> O
         return Some(message);
     }
     let broken = manifest.snapshots().find_map(|handle| ledger.check_snapshot(handle, completed.at).err());
+    let broken = broken.or_else(|| {
+        let listing = manifest.listing.as_ref()?;
+        match ledger.object_at(&listing.path, completed.at) {
+            Some(bytes) => Listing::open(listing, bytes).err(),
+            None => Some(Error::corrupt(format!("{}, the listing of the input, does not exist", listing.path))),
+        }
+    });
     broken.map(|error| format!("completes in slot {}, but {error}", completed.slot))
 }
 
@@ -104,8 +113,8 @@ fn incomplete(graph: &JobGraph, manifest: &Manifest) -> Option<String> {
 
 fn protect<'a>(protected: &mut Protected<'a>, completed: &'a Completed) {
     let manifest = completed.manifest.as_ref().expect("it was just read");
-    let blobs = manifest.snapshots().map(|handle| handle.path.as_str());
-    for path in blobs.chain([completed.path.as_str()]) {
+    let named = manifest.named().map(String::as_str);
+    for path in named.chain([completed.path.as_str()]) {
         protected.insert(path, (completed.slot, Some(completed.checkpoint)));
     }
 }
@@ -117,6 +126,7 @@ mod tests {
     use crate::story::{Story, worker};
     use bytes::Bytes;
     use cofferdam_engine::ids::CheckpointId;
+    use cofferdam_engine::persist::listing::Listing;
     use cofferdam_engine::persist::slot;
     use cofferdam_engine::persist::slot::SlotRecord;
 
@@ -152,6 +162,25 @@ mod tests {
         let path = story.blobs().remove(0);
         story.wrote(worker(1), &path, Bytes::from_static(b"a zombie's"));
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("overwrites it"));
+    }
+
+    #[test]
+    fn a_listing_that_is_missing_or_deleted_convicts() {
+        let listing = Listing::default().encode();
+        let path = "checkpoints/chk-0/listing-a1.1";
+        let mut story = Story::begun();
+        story.listing = Some(Listing::handle(path.to_owned(), &listing));
+        story.checkpoint();
+        assert!(
+            story.judge_by(NAME).expect("a conviction").message.contains("the listing of the input, does not exist")
+        );
+        let mut story = Story::begun();
+        story.listing = Some(Listing::handle(path.to_owned(), &listing));
+        story.wrote(worker(0), path, listing);
+        story.checkpoint();
+        assert_eq!(story.judge_by(NAME), None);
+        story.fact(worker(0), Fact::Deleted { path: path.to_owned() });
+        assert_eq!(story.judge_by(NAME).expect("a conviction").subject, path);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub const PROPERTY: Property = Property {
 fn judge(case: &Case<'_>) -> Option<Violation> {
     judge_facts(case).or_else(|| {
         let exactly = case.job.config.checkpoints.mode == CheckpointMode::ExactlyOnce;
-        let reference = case.reference.filter(|_| exactly);
+        let reference = case.expected().filter(|_| exactly);
         match (case.ledger().finished(), case.ledger().cancelled()) {
             (Some(end), _) => judge_missing(case, end).or_else(|| judge_reference(case, end, Part::Whole, reference?)),
             (None, Some(end)) => judge_reference(case, end, Part::Begun, reference?),

@@ -4,7 +4,7 @@
 //!
 //! Once a coordinator has come to its end by itself behind the last slot, whether it wrote that slot or found it:
 //! 1. below `checkpoints/` there are the slots at and above the newest floor, what those of them that complete a
-//!    checkpoint name (manifest and snapshots), the leader's sign of life, and nothing else;
+//!    checkpoint name (manifest, snapshots, the listing of the input), the leader's sign of life, and nothing else;
 //! 2. the staging areas of sinks, which are the hidden folders below `output/` but for those of checksums, are empty, if the job has finished: what is
 //!    not committed behind any other end belongs to a checkpoint.
 //!
@@ -121,8 +121,7 @@ fn reachable<'l>(ledger: &'l Ledger<'_>, floor: u64) -> BTreeSet<&'l str> {
     for completed in retained {
         reachable.insert(completed.path.as_str());
         let manifest = completed.manifest.as_ref().ok();
-        reachable
-            .extend(manifest.into_iter().flat_map(|manifest| manifest.snapshots()).map(|handle| handle.path.as_str()));
+        reachable.extend(manifest.into_iter().flat_map(|manifest| manifest.named()).map(String::as_str));
     }
     reachable
 }

@@ -86,7 +86,7 @@ impl<'a> Kept<'a> {
 
     fn on_deleted(&mut self, path: &'a str) -> Option<String> {
         self.manifests.remove(path);
-        let names_it = |manifest: &Manifest| manifest.snapshots().any(|handle| handle.path == path);
+        let names_it = |manifest: &Manifest| manifest.named().any(|named| named == path);
         if let Some((manifest, _)) = self.manifests.iter().find(|(_, manifest)| names_it(manifest)) {
             return Some(format!("is deleted before the manifest {manifest}, which names it"));
         }

@@ -61,7 +61,7 @@ fn node(
 ) -> OperatorNode {
     let factory = Arc::new(factory);
     let (uid, states, staging) = (uid.to_owned(), Vec::new(), None);
-    OperatorNode { id: OperatorId(id), uid, parallelism, kind, states, staging, factory }
+    OperatorNode { id: OperatorId(id), uid, parallelism, kind, states, staging, reads: None, factory }
 }
 
 fn edge(id: u16, exchange: Exchange) -> Edge {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cofferdam_engine::door::collected::Collected;
 use cofferdam_engine::door::{
     Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
-    Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Work, WriteMode,
+    Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Version, Work, WriteMode,
 };
 use cofferdam_engine::event::Event;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +22,9 @@ use std::task::{Context, Poll};
 
 /// The quiet world over `objects` and `systems`, and its storage.
 pub fn world(objects: &BTreeMap<String, Bytes>, systems: QuietSystems) -> (Env, Arc<QuietStorage>) {
-    let storage =
-        Arc::new(QuietStorage { shelf: Arc::new(Mutex::new(Shelf { objects: objects.clone(), written: Vec::new() })) });
+    let storage = Arc::new(QuietStorage {
+        shelf: Arc::new(Mutex::new(Shelf { objects: objects.clone(), versions: BTreeMap::new(), written: Vec::new() })),
+    });
     let env = Env {
         clock: Arc::new(QuietClock(AtomicU64::new(0))),
         network: Arc::new(Nobody),
@@ -44,13 +45,28 @@ pub struct QuietStorage {
 
 struct Shelf {
     objects: BTreeMap<String, Bytes>,
+    /// Of those objects whose version matters.
+    versions: BTreeMap<String, Version>,
     /// Objects written since the last [`QuietStorage::take_written`].
     written: Vec<(String, Bytes)>,
+}
+
+impl Shelf {
+    fn version(&self, path: &str) -> Version {
+        self.versions.get(path).cloned().unwrap_or_else(|| Version::Tag(String::new()))
+    }
 }
 
 impl QuietStorage {
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an object of which the version matters.
+    pub fn put(&self, path: &str, bytes: Bytes, version: Version) {
+        let mut shelf = self.shelf();
+        shelf.objects.insert(path.to_owned(), bytes);
+        shelf.versions.insert(path.to_owned(), version);
     }
 
     /// The objects written since the last call.
@@ -61,11 +77,13 @@ impl QuietStorage {
 
 impl Storage for QuietStorage {
     fn read(&self, path: &str, range: Range<u64>) -> BoxFuture<'static, Result<Piece, StorageError>> {
-        let found = self.shelf().objects.get(path).cloned();
+        let shelf = self.shelf();
+        let (found, version) = (shelf.objects.get(path).cloned(), shelf.version(path));
+        drop(shelf);
         let cut = |object: Bytes| {
             let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
             let bytes = object.slice(clamp(range.start)..clamp(range.end).max(clamp(range.start)));
-            Piece { bytes, size: object.len() as u64 }
+            Piece { bytes, size: object.len() as u64, version }
         };
         Box::pin(ready(found.map(cut).ok_or_else(|| StorageError::NotFound(path.to_owned()))))
     }
@@ -95,7 +113,11 @@ impl Storage for QuietStorage {
         let below = |path: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let from = shelf.objects.range(prefix.to_owned()..).take_while(|(path, _)| path.starts_with(prefix));
         let found = from.filter(|(path, _)| below(path));
-        let listed = found.map(|(path, bytes)| ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 });
+        let listed = found.map(|(path, bytes)| ObjectMeta {
+            path: path.clone(),
+            bytes: bytes.len() as u64,
+            version: shelf.version(path),
+        });
         Box::pin(ready(Ok(listed.collect())))
     }
 

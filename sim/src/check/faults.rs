@@ -56,6 +56,7 @@ impl Faults {
             | FaultKind::ThrottleStorage { .. }
             | FaultKind::LimitBandwidth { .. }
             | FaultKind::ShortReads { .. }
+            | FaultKind::ChangeInput { .. }
             | FaultKind::StaleListings { .. } => self.storage,
         }
     }
@@ -90,6 +91,7 @@ pub(crate) fn outside(fault: &mut FaultKind) {
         | FaultKind::Partition { .. }
         | FaultKind::StallStorage { .. }
         | FaultKind::ShortReads { .. }
+        | FaultKind::ChangeInput { .. }
         | FaultKind::StaleListings { .. } => {}
     }
 }

@@ -73,9 +73,9 @@ impl Kind {
             "notify_sent" | "notify_received" | "abort_received" | "commit_started" | "commit_ended" => Self::Commits,
             "leadership_taken" | "lease_expired" | "deposed" | "worker_registered" | "worker_waits"
             | "worker_refused" | "peer_distrusted" | "report_rejected" | "command_rejected" | "worker_lost"
-            | "coordinator_lost" | "restore_read" | "attempt_deployed" | "attempt_running" | "attempt_failed"
-            | "restore_started" | "restored" | "attempt_cancelled" | "subtask_finished" | "subtask_failed"
-            | "job_finished" | "job_failed" | "job_cancelled" => Self::Attempts,
+            | "coordinator_lost" | "restore_read" | "input_listed" | "attempt_deployed" | "attempt_running"
+            | "attempt_failed" | "restore_started" | "restored" | "attempt_cancelled" | "subtask_finished"
+            | "subtask_failed" | "job_finished" | "job_failed" | "job_cancelled" => Self::Attempts,
             _ => Self::Checkpoints,
         }
     }

@@ -108,7 +108,7 @@ fn owner(entry: &Entry) -> Owner {
         process => Owner::Process(process, None),
     };
     match &entry.what {
-        What::Fact(Fact::FaultFired(_) | Fact::Healed) => Owner::Faults,
+        What::Fact(Fact::FaultFired(_) | Fact::InputChanged { .. } | Fact::Healed) => Owner::Faults,
         What::Fact(Fact::Written { path, .. } | Fact::Deleted { path })
         | What::Fact(Fact::OutcomeUnknown { path } | Fact::OutcomeKnown { path }) => holder(path),
         What::Fact(Fact::ShownOutside { system, .. }) => Owner::Outside(system.clone()),

@@ -8,7 +8,7 @@
 //!    of the first, trouble with storage or links, a change of leaders (`leadership`), … plus up to three more. Crashes mostly wait for a later checkpoint
 //!    (`trigger`), so that what is restored is not empty.
 //! 5. Where snapshots are uploaded in parts, every second plan has a fault for a part or the completion, and where a sink
-//!    writes to a system outside, for what it asks there.
+//!    writes to a system outside, for what it asks there. Where a source reads objects, every fourth plan changes some.
 //! 6. Clients come last (`client`), some with a fault of their own.
 //! 7. One plan in fifteen or so is started once more when it is over, with checkpoints that do not belong to its output.
 //!
@@ -29,6 +29,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// How many of the plans whose jobs read objects change them.
+const CHANGES_OF_INPUT: f64 = 0.25;
 
 /// The job of a seed.
 pub fn job(seed: Seed) -> JobKind {
@@ -65,14 +68,16 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
         let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
         let clients = client::clients(&pace);
-        let doubts = (option::of(storage::doubtful_uploads()), option::of(storage::doubtful_calls()));
+        let changes = option::weighted(CHANGES_OF_INPUT, storage::changes_of_input(&pace));
+        let doubts = (option::of(storage::doubtful_uploads()), option::of(storage::doubtful_calls()), changes);
         let ends = (clients, option::weighted(0.08, second_starts()));
         (Just(pace), channels, policy, failover, tuning, (faults, doubts), ends).prop_map(
             move |(pace, (batch_records, credits), policy, failover, tuning, (mut faults, doubts), ends)| {
-                let ((uploads, calls), ((clients, struck), second_start)) = (doubts, ends);
+                let ((uploads, calls, changes), ((clients, struck), second_start)) = (doubts, ends);
                 let second_start = second_start.filter(|_| !pace.input.writes_outside());
                 faults.extend(uploads.filter(|_| policy.uploads_in_parts()));
                 faults.extend(calls.filter(|_| pace.input.writes_outside()));
+                faults.extend(changes.filter(|_| pace.input.reads_objects()).into_iter().flatten());
                 faults.extend(struck);
                 let (heartbeat_interval_ms, silent_beats, supervisor_delay_ms) = failover;
                 Plan {

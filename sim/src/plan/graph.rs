@@ -321,6 +321,11 @@ impl GraphSpec {
         self.nodes.iter().enumerate().map(load).collect()
     }
 
+    /// Whether some source reads objects.
+    pub fn reads_objects(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.operator, Operator::Read { .. }))
+    }
+
     /// Whether some sink writes to the log outside.
     pub fn writes_outside(&self) -> bool {
         self.nodes.iter().any(|node| node.operator == Operator::Append)

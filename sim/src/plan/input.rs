@@ -77,6 +77,15 @@ impl InputShape {
         }
     }
 
+    /// Whether a source of a drawn job reads objects.
+    pub fn reads_objects(&self) -> bool {
+        match self {
+            Self::Files { .. } => true,
+            Self::Graph(spec) => spec.reads_objects(),
+            Self::Generated { .. } | Self::Own(_) => false,
+        }
+    }
+
     /// How many operators the job has.
     pub fn operators(&self) -> usize {
         match self {

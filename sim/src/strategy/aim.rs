@@ -7,7 +7,7 @@
 use crate::check::faults;
 use crate::plan::input::Draws;
 use crate::plan::{InputShape, LONG_PAUSE_MS, Plan};
-use crate::world::{CheckpointAt, Fault, FaultKind, Forgery, Point, Requests, Target, Trigger};
+use crate::world::{CheckpointAt, Fault, FaultKind, Forgery, InputChange, Point, Requests, Target, Trigger};
 use cofferdam_engine::door::LISTING_AGE_MAX;
 use cofferdam_engine::ids::{CoordinatorId, WorkerId};
 use cofferdam_properties::history::Process;
@@ -106,6 +106,7 @@ pub const AIMS: &[Aim] = &[
     start("leadership_taken", Times::One),
     start("output_owned", Times::One),
     start("worker_registered", Times::Worker),
+    start("input_listed", Times::One),
     start("attempt_deployed", Times::One),
     start("attempt_running", Times::One),
     start("restored", Times::Subtask),
@@ -361,6 +362,18 @@ fn of_storage(kind: &str, for_ms: u64, draws: &mut Draws) -> FaultKind {
             let behind_ms = 1 + draws.below(LISTING_AGE_MAX.as_millis() as u64 - 1);
             FaultKind::StaleListings { prefix, behind_ms, for_ms: for_ms * 2 }
         }
+        _ => FaultKind::ChangeInput { object: draws.below(6) as u32, change: change_of(kind, draws) },
+    }
+}
+
+fn change_of(kind: &str, draws: &mut Draws) -> InputChange {
+    match kind {
+        "touched input" if draws.below(3) == 0 => InputChange::Replace,
+        "touched input" => InputChange::Touch,
+        "grown input" => InputChange::Append,
+        "shortened input" => InputChange::Truncate,
+        "deleted input" => InputChange::Delete,
+        "added input" => InputChange::Add,
         _ => unreachable!("{kind:?} is no kind of fault"),
     }
 }

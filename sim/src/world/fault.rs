@@ -321,6 +321,13 @@ pub enum FaultKind {
         /// How long.
         for_ms: u64,
     },
+    /// Somebody changes an object of the input.
+    ChangeInput {
+        /// Which of the objects that are there, by path; their number is taken off until it is one of them.
+        object: u32,
+        /// How.
+        change: InputChange,
+    },
     /// Listings show the objects as they were a while ago.
     StaleListings {
         /// Prefixes that start with this.
@@ -335,6 +342,24 @@ pub enum FaultKind {
 /// Of plans that do not say which.
 fn all() -> Requests {
     Requests::All
+}
+
+/// How an object of the input changes. Every change gives it another version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputChange {
+    /// The same bytes are written into it.
+    Touch,
+    /// Another file with the same bytes takes its place.
+    Replace,
+    /// Its own first line is appended. Not to one that was cut off before.
+    Append,
+    /// Only the lines in its first half stay.
+    Truncate,
+    /// It is removed.
+    Delete,
+    /// It stays as it is, and another one appears beside it.
+    Add,
 }
 
 /// What became of a fault.
@@ -414,6 +439,7 @@ impl FaultKind {
             | Self::ThrottleStorage { .. }
             | Self::LimitBandwidth { .. }
             | Self::ShortReads { .. }
+            | Self::ChangeInput { .. }
             | Self::StaleListings { .. } => None,
         }
     }
@@ -547,6 +573,16 @@ impl fmt::Display for FaultKind {
                 write!(f, "storage under {prefix:?} takes {bytes_per_ms} bytes a millisecond for {for_ms} ms")
             }
             Self::ShortReads { prefix, for_ms } => write!(f, "short reads under {prefix:?} for {for_ms} ms"),
+            Self::ChangeInput { object, change } => match change {
+                InputChange::Touch => write!(f, "write the same bytes into object no. {object} of the input"),
+                InputChange::Replace => {
+                    write!(f, "replace object no. {object} of the input by one with the same bytes")
+                }
+                InputChange::Append => write!(f, "append to object no. {object} of the input"),
+                InputChange::Truncate => write!(f, "cut object no. {object} of the input in half"),
+                InputChange::Delete => write!(f, "delete object no. {object} of the input"),
+                InputChange::Add => write!(f, "add an object beside no. {object} of the input"),
+            },
             Self::StaleListings { prefix, behind_ms, for_ms } => {
                 write!(f, "listings under {prefix:?} are {behind_ms} ms old for {for_ms} ms")
             }

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub counters: Counters,
     /// By incarnation: the objects of which it was told an unknown outcome, and nothing since.
     pub doubts: BTreeSet<(u32, String)>,
+    /// Objects of the input that a fault has shortened.
+    pub cut_off: BTreeSet<String>,
     pub history: History,
     digest: StableHasher,
     lives: Vec<Life>,
@@ -118,6 +120,7 @@ impl State {
             chooser: Chooser::new(&spec.picks, spec.record_picks),
             counters: Counters::default(),
             doubts: BTreeSet::new(),
+            cut_off: BTreeSet::new(),
             history: History { entries: Vec::with_capacity(USUAL_ENTRIES), initial },
             digest: StableHasher::default(),
             lives: Vec::new(),

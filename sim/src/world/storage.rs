@@ -13,13 +13,15 @@
 //! 4. Parts of an upload are kept apart from the objects until it is complete. Those of the dead stay there until they are
 //!    cleared away, and so do those of the living whom the caller does not know.
 //! 5. Systems outside are reached, and struck, in the same way (`external`).
+//! 6. A version is the file that an object lies in and the number of its last change. Writes make new files; a fault may also
+//!    write into a file of the input, as somebody who appends to it does.
 //!
 //! Not modelled: torn writes, and objects that stay readable after a delete whose success was told; the contract
 //! promises their absence. A delete whose reply was lost may take effect late.
 
 use super::Shared;
 use super::external::of_storage;
-use super::fault::Requests;
+use super::fault::{InputChange, Requests};
 use super::incarnation::{Door, Port};
 use super::keyed::{Domain, identity};
 use super::queue::Arrival;
@@ -27,7 +29,7 @@ use super::state::State;
 use super::strike::Verdict;
 use super::wait::{Outcome, WaitId};
 use bytes::Bytes;
-use cofferdam_engine::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode};
+use cofferdam_engine::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode};
 use cofferdam_properties::history::{Fact, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -36,16 +38,45 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// All objects.
+/// All objects, as a run begins and ends with them.
 pub(crate) type Objects = BTreeMap<String, Bytes>;
+
+/// An object.
+#[derive(Clone)]
+struct Stored {
+    bytes: Bytes,
+    /// The number of the file that it lies in.
+    file: u64,
+    /// The number of the change that made it what it is.
+    change: u64,
+}
+
+impl Stored {
+    fn version(&self) -> Version {
+        Version::File { inode: self.file, modified_ns: self.change }
+    }
+}
+
+/// What a listing says of an object.
+#[derive(Clone)]
+struct Shown {
+    bytes: u64,
+    version: Version,
+}
+
+impl From<&Stored> for Shown {
+    fn from(stored: &Stored) -> Self {
+        Self { bytes: stored.bytes.len() as u64, version: stored.version() }
+    }
+}
 
 /// All that is stored.
 pub(crate) struct Store {
-    objects: Objects,
+    objects: BTreeMap<String, Stored>,
     /// Uploads by number.
     uploads: BTreeMap<u64, Uploading>,
-    /// Every change of an object: when, which, and its length before.
-    changes: Vec<(u64, String, Option<u64>)>,
+    /// Every change of an object: when, which, and what a listing said of it before.
+    changes: Vec<(u64, String, Option<Shown>)>,
 }
 
 /// An upload that has begun.
@@ -59,20 +90,33 @@ struct Uploading {
 impl Store {
     /// A store that holds these objects.
     pub fn new(objects: Objects) -> Self {
-        Self { objects, uploads: BTreeMap::new(), changes: Vec::new() }
+        let stored = |(path, bytes)| (path, Stored { bytes, file: 0, change: 0 });
+        Self { objects: objects.into_iter().map(stored).collect(), uploads: BTreeMap::new(), changes: Vec::new() }
     }
 
     /// What is stored, at the end.
     pub fn take_objects(&mut self) -> Objects {
-        std::mem::take(&mut self.objects)
+        std::mem::take(&mut self.objects).into_iter().map(|(path, stored)| (path, stored.bytes)).collect()
     }
 
+    /// An object is written as a new file, or deleted.
     fn change(&mut self, now: u64, path: &str, after: Option<Bytes>) {
+        let change = self.changes.len() as u64 + 1;
+        self.put(now, path, after.map(|bytes| Stored { bytes, file: change, change }));
+    }
+
+    /// Bytes are written into the file that an object lies in.
+    fn write_into(&mut self, now: u64, path: &str, bytes: Bytes) {
+        let (change, file) = (self.changes.len() as u64 + 1, self.objects[path].file);
+        self.put(now, path, Some(Stored { bytes, file, change }));
+    }
+
+    fn put(&mut self, now: u64, path: &str, after: Option<Stored>) {
         let before = match after {
-            Some(bytes) => self.objects.insert(path.to_owned(), bytes),
+            Some(stored) => self.objects.insert(path.to_owned(), stored),
             None => self.objects.remove(path),
         };
-        self.changes.push((now, path.to_owned(), before.map(|bytes| bytes.len() as u64)));
+        self.changes.push((now, path.to_owned(), before.as_ref().map(Shown::from)));
     }
 
     /// The objects below `prefix` as they were at `instant`.
@@ -81,20 +125,24 @@ impl Store {
             .objects
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(|(path, _)| path.starts_with(prefix))
-            .map(|(path, bytes)| (path.clone(), bytes.len() as u64));
-        let mut listed: BTreeMap<String, u64> = candidates.collect();
+            .map(|(path, stored)| (path.clone(), Shown::from(stored)));
+        let mut listed: BTreeMap<String, Shown> = candidates.collect();
         for (_, path, before) in self.changes.iter().rev().take_while(|(time, ..)| *time > instant) {
             match before {
-                Some(bytes) => drop(listed.insert(path.clone(), *bytes)),
+                Some(shown) => drop(listed.insert(path.clone(), shown.clone())),
                 None => drop(listed.remove(path)),
             }
         }
         let under = |path: &str| {
             path.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
         };
-        listed.into_iter().filter(|(path, _)| under(path)).map(|(path, bytes)| ObjectMeta { path, bytes }).collect()
+        let found = listed.into_iter().filter(|(path, _)| under(path));
+        found.map(|(path, Shown { bytes, version })| ObjectMeta { path, bytes, version }).collect()
     }
 }
+
+/// Where the input lies.
+const INPUT: &str = "input/";
 
 /// What is asked for.
 pub(crate) enum Request {
@@ -344,6 +392,42 @@ impl State {
         Ok(())
     }
 
+    /// Somebody changes an object of the input.
+    pub fn change_input(&mut self, world: &Shared, fault: usize, object: u32, change: InputChange) {
+        let input = |(path, _): &(&String, &Stored)| path.starts_with(INPUT);
+        let count = self.store.objects.iter().filter(input).count();
+        let Some(nth) = (object as usize).checked_rem(count) else { return };
+        let (path, stored) = self.store.objects.iter().filter(input).nth(nth).expect("it was counted");
+        let (path, bytes, now) = (path.clone(), stored.bytes.clone(), world.now());
+        let first_line = &bytes[..bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1)];
+        let (path, after) = match change {
+            InputChange::Touch | InputChange::Replace => (path, Some(bytes)),
+            // What is appended to the rest of an object would not continue what it was.
+            InputChange::Append if first_line.is_empty() || self.cut_off.contains(&path) => return,
+            InputChange::Append => (path, Some(Bytes::from([&bytes[..], first_line].concat()))),
+            InputChange::Truncate if bytes.is_empty() => return,
+            InputChange::Truncate => {
+                // At the end of a line: whoever lists it later reads whole lines.
+                let half = &bytes[..bytes.len() / 2];
+                let lines = half.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                (path, Some(bytes.slice(..lines)))
+            }
+            InputChange::Delete => (path, None),
+            InputChange::Add => (format!("{path}.later-{fault}"), Some(Bytes::copy_from_slice(first_line))),
+        };
+        let replaced = matches!(change, InputChange::Replace | InputChange::Delete | InputChange::Add);
+        match &after {
+            Some(bytes) if !replaced => self.store.write_into(now, &path, bytes.clone()),
+            Some(_) | None => self.store.change(now, &path, after.clone()),
+        }
+        if change == InputChange::Truncate {
+            self.cut_off.insert(path.clone());
+        }
+        self.strike_once(world, fault);
+        let by = self.witness(None);
+        self.record(now, by, What::Fact(Fact::InputChanged { path, bytes: after, replaced }));
+    }
+
     fn appear(&mut self, world: &Shared, operation: &Operation, bytes: Bytes) {
         let path = operation.path.clone();
         self.store.change(world.now(), &path, Some(bytes.clone()));
@@ -356,12 +440,13 @@ fn over(path: &str) -> StorageError {
     StorageError::NotFound(format!("{path}: this upload"))
 }
 
-fn read(objects: &Objects, path: &str, range: &Range<u64>) -> Result<Piece, StorageError> {
-    let object = objects.get(path).ok_or_else(|| StorageError::NotFound(path.to_owned()))?;
+fn read(objects: &BTreeMap<String, Stored>, path: &str, range: &Range<u64>) -> Result<Piece, StorageError> {
+    let stored = objects.get(path).ok_or_else(|| StorageError::NotFound(path.to_owned()))?;
+    let object = &stored.bytes;
     let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
     let (start, end) = (within(range.start), within(range.end));
     let bytes = if start < end { object.slice(start..end) } else { Bytes::new() };
-    Ok(Piece { bytes, size: object.len() as u64 })
+    Ok(Piece { bytes, size: object.len() as u64, version: stored.version() })
 }
 
 impl Storage for Port {
@@ -500,10 +585,11 @@ mod tests {
     fn ranges_are_cut_off_at_the_end_and_listings_keep_to_whole_segments() {
         let names = ["a", "a-b", "a/1", "a/2/3", "ab"];
         let objects: Objects = names.iter().map(|name| ((*name).to_owned(), Bytes::from_static(b"0123"))).collect();
-        assert_eq!(read(&objects, "a", &(2..9)).unwrap().bytes, &b"23"[..]);
-        assert_eq!(read(&objects, "a", &(4..9)).unwrap(), Piece { bytes: Bytes::new(), size: 4 });
-        assert_eq!(read(&objects, "b", &(0..1)), Err(StorageError::NotFound("b".to_owned())));
         let store = Store::new(objects);
+        assert_eq!(read(&store.objects, "a", &(2..9)).unwrap().bytes, &b"23"[..]);
+        let behind = read(&store.objects, "a", &(4..9)).unwrap();
+        assert_eq!((behind.bytes, behind.size), (Bytes::new(), 4));
+        assert_eq!(read(&store.objects, "b", &(0..1)), Err(StorageError::NotFound("b".to_owned())));
         let paths: Vec<String> = store.list("a", 0).into_iter().map(|meta| meta.path).collect();
         assert_eq!(paths, ["a", "a/1", "a/2/3"]);
         assert_eq!(store.list("", 0).len(), 5);

@@ -278,6 +278,12 @@ impl State {
         }
     }
 
+    /// The fault has hit something outside of every process.
+    pub fn strike_once(&mut self, world: &Shared, fault: usize) {
+        self.faults.records[fault].struck += 1;
+        self.fault_fired(world, fault, None);
+    }
+
     fn fault_fired(&mut self, world: &Shared, fault: usize, at: Option<u32>) {
         let by = self.witness(at);
         self.record(world.now(), by, What::Fact(Fact::FaultFired(fault)));
@@ -417,6 +423,7 @@ impl State {
             FaultKind::HangStorage { prefix, requests, count } => {
                 return self.faults.count(fault, prefix, requests, count, Verdict::Hang);
             }
+            FaultKind::ChangeInput { object, change } => return self.change_input(world, fault, object, change),
             _ => unreachable!("faults of processes are struck elsewhere"),
         };
         let until = self.strikes_until(world)(for_ms);

@@ -7,32 +7,50 @@ use super::{TAIL_BYTES, TextLines};
 use crate::codec;
 use crate::connectors::objects::{self, Found};
 use crate::connectors::text::Text;
-use crate::door::{BoxFuture, Env};
+use crate::cores::input::{Comparison, Edition, Refusal, compare};
+use crate::door::{BoxFuture, Env, Piece};
 use crate::error::{Error, Result};
 use crate::graph::SubtaskContext;
 use crate::job::SourceReader;
 use crate::layout::Layout;
-use bytes::Bytes;
+use crate::messages::ListingHandle;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Changes of an object between two batches after which the attempt fails: whoever writes it may be done by the next one.
+const CHANGES_MAX: u32 = 8;
 
 /// Reads lines.
 pub struct LineReader {
     env: Env,
     source: TextLines,
+    listing: Option<ListingHandle>,
     index: u16,
     parallelism: u16,
     batch_records: usize,
-    /// `None` until the input has been listed, once in the life of the state.
-    splits: Option<Vec<Split>>,
-    /// Which split is being read; those before it are done.
-    current: usize,
-    /// What has been read of it.
+    /// The splits that are not finished, in order; the first one is being read. `None` until the listing was read, once in
+    /// the life of the state.
+    splits: Option<VecDeque<Split>>,
+    /// What has been read of the first split.
     window: Option<Window>,
-    /// The listing that is under way.
-    listing: Option<BoxFuture<'static, Result<Vec<Split>>>>,
-    /// The read that is under way.
-    reading: Option<BoxFuture<'static, Result<Bytes>>>,
+    /// The edition of its object that was accepted last; `None` until a read.
+    accepted: Option<Edition>,
+    /// How often another edition was found since the last batch.
+    changes: u32,
+    /// The request that is under way.
+    underway: Option<BoxFuture<'static, Result<Reply>>>,
     /// What is waited for before the next batch.
     pausing: Option<BoxFuture<'static, ()>>,
+}
+
+/// What a request comes back with.
+enum Reply {
+    /// Every split of this subtask.
+    Splits(VecDeque<Split>),
+    /// The next bytes of the first split.
+    Part(Piece),
+    /// What is consumed of the first split is the same in this edition.
+    Verified(Edition),
 }
 
 impl LineReader {
@@ -41,37 +59,35 @@ impl LineReader {
         Self {
             env: context.env.clone(),
             source,
+            listing: context.listing.clone(),
             index: context.subtask.index,
             parallelism: context.parallelism,
             batch_records: context.batch_records,
             splits: None,
-            current: 0,
             window: None,
-            listing: None,
-            reading: None,
+            accepted: None,
+            changes: 0,
+            underway: None,
             pausing: None,
         }
     }
 
     /// The request for every split of this subtask.
-    fn list(&self) -> BoxFuture<'static, Result<Vec<Split>>> {
-        let (env, source) = (self.env.clone(), self.source.clone());
+    fn list(&self) -> BoxFuture<'static, Result<Reply>> {
+        let (env, source, handle) = (self.env.clone(), self.source.clone(), self.listing.clone());
         let (index, parallelism) = (self.index, self.parallelism);
         Box::pin(async move {
-            let objects = objects::list(&env, &source.path).await?;
-            if objects.is_empty() {
-                return Err(Error::give_up(format!("input {:?} does not exist", source.path)));
-            }
-            assert!(objects.is_sorted_by(|a, b| a.path < b.path), "storage lists in the order of paths");
-            let splits = objects
-                .iter()
-                .flat_map(|object| Split::of(&object.path, object.bytes, source.split_bytes, index, parallelism));
-            Ok(splits.collect())
+            let missing =
+                || Error::corrupt(format!("the job reads {}, but no listing of it was deployed", source.path));
+            let listing = objects::listing(&env, &handle.ok_or_else(missing)?).await?;
+            let objects = listing.objects(&source.path).ok_or_else(missing)?;
+            let splits = objects.iter().flat_map(|object| Split::of(object, source.split_bytes, index, parallelism));
+            Ok(Reply::Splits(splits.collect()))
         })
     }
 
     /// The request for the bytes of `split` from `from` on.
-    fn read(&self, split: &Split, from: u64) -> BoxFuture<'static, Result<Bytes>> {
+    fn read(&self, split: &Split, from: u64) -> BoxFuture<'static, Result<Reply>> {
         assert!(from < split.size, "there are bytes to read");
         let chunk_bytes = self.source.chunk_bytes;
         // Past the end only the rest of one line is wanted.
@@ -80,88 +96,148 @@ impl LineReader {
         } else {
             split.size.min(from.saturating_add(chunk_bytes.min(TAIL_BYTES)))
         };
-        read_part(self.env.clone(), split.path.clone(), from, to)
+        let (env, split) = (self.env.clone(), split.clone());
+        Box::pin(async move { part(&env, &split, from..to).await.map(Reply::Part) })
+    }
+
+    /// The next request: there is a split, and it needs bytes from `from` on, unless the splits are not known.
+    fn request(&self) -> BoxFuture<'static, Result<Reply>> {
+        match (self.splits.as_ref().and_then(VecDeque::front), &self.window) {
+            (Some(split), Some(window)) => self.read(split, window.next_byte()),
+            (Some(_) | None, _) => self.list(),
+        }
+    }
+
+    fn on_reply(&mut self, reply: Reply) -> Result<()> {
+        match reply {
+            Reply::Splits(splits) => self.splits = Some(splits),
+            Reply::Verified(edition) => self.accepted = Some(edition),
+            Reply::Part(piece) => return self.on_part(&piece),
+        }
+        Ok(())
+    }
+
+    /// Bytes arrived: they count if they are of an edition that goes on from what was consumed.
+    fn on_part(&mut self, piece: &Piece) -> Result<()> {
+        let split = self.splits.as_ref().and_then(VecDeque::front).expect("a part is read of the first split");
+        let (listed, found) = (split.listed(), Edition::of(piece));
+        match compare(&listed, self.accepted.as_ref().unwrap_or(&listed), &found) {
+            Comparison::Fits => {
+                self.accepted = Some(found);
+                self.window.as_mut().expect("it asked for the part").append(&piece.bytes);
+            }
+            how @ (Comparison::VerifyPrefix | Comparison::ReadToListed) => {
+                self.changes += 1;
+                if self.changes > CHANGES_MAX {
+                    return Err(keeps_changing(&self.env, split));
+                }
+                let (env, split, chunk_bytes) = (self.env.clone(), split.clone(), self.source.chunk_bytes);
+                self.underway =
+                    Some(Box::pin(
+                        async move { verify(&env, &split, chunk_bytes, found, how).await.map(Reply::Verified) },
+                    ));
+                // What was read and not consumed is of the edition before.
+                self.window = None;
+            }
+            Comparison::Refuse(why) => return Err(refused(&self.env, split, why)),
+        }
+        Ok(())
+    }
+
+    /// No line is left in the first split.
+    fn close(&mut self) {
+        self.splits.as_mut().and_then(VecDeque::pop_front).expect("a split was read");
+        (self.window, self.accepted) = (None, None);
     }
 }
 
-/// Some bytes from `from` on, at most up to `to`.
-fn read_part(env: Env, path: String, from: u64, to: u64) -> BoxFuture<'static, Result<Bytes>> {
-    assert!(from < to, "a part has a byte");
-    Box::pin(async move {
-        match objects::read(&env, &path, from..to).await? {
-            Found::Nothing => Err(Error::give_up(format!("input {path} has vanished; byte {from} is wanted"))),
-            Found::Object(bytes) if bytes.is_empty() => {
-                Err(Error::give_up(format!("input {path} has shrunk: it ends before byte {from}")))
-            }
-            Found::Object(bytes) => {
-                assert!(bytes.len() as u64 <= to - from, "storage returns at most the range");
-                Ok(bytes)
-            }
-        }
-    })
+fn refused(env: &Env, split: &Split, why: Refusal) -> Error {
+    Error::give_up(why.explain(&env.storage.shown(&split.path), split.size))
 }
 
-/// Re-reads what the snapshot says was consumed of a split.
-async fn verify(env: &Env, split: &Split, chunk_bytes: u64) -> Result<()> {
-    let (path, offset) = (&split.path, split.offset);
+fn keeps_changing(env: &Env, split: &Split) -> Error {
+    Error::restart(format!("input {} keeps changing while it is read", env.storage.shown(&split.path)))
+}
+
+/// Some bytes of a range of the object; none if it ends before.
+async fn part(env: &Env, split: &Split, range: Range<u64>) -> Result<Piece> {
+    assert!(range.start < range.end, "a part has a byte");
+    let most = range.end - range.start;
+    match objects::piece(env, &split.path, range).await? {
+        Found::Nothing => Err(refused(env, split, Refusal::Gone)),
+        Found::Object(piece) => {
+            assert!(piece.bytes.len() as u64 <= most, "storage returns at most the range");
+            Ok(piece)
+        }
+    }
+}
+
+/// Reads again what is consumed of a split, in the edition `found` of its object. Says in which edition it ends.
+async fn verify(env: &Env, split: &Split, chunk_bytes: u64, found: Edition, how: Comparison) -> Result<Edition> {
+    let listed = split.listed();
+    let mut edition = found;
+    let read = async |range: Range<u64>, edition: &mut Edition| {
+        let piece = part(env, split, range).await?;
+        let now = Edition::of(&piece);
+        match compare(&listed, edition, &now) {
+            Comparison::Fits => *edition = now,
+            Comparison::VerifyPrefix | Comparison::ReadToListed => return Err(keeps_changing(env, split)),
+            Comparison::Refuse(why) => return Err(refused(env, split, why)),
+        }
+        Ok(piece.bytes)
+    };
+    if how == Comparison::ReadToListed {
+        let last = read(split.size - 1..split.size, &mut edition).await?;
+        if last[..] != *b"\n" {
+            return Err(refused(env, split, Refusal::CutOff { bytes: edition.bytes }));
+        }
+    }
     let (mut position, mut checksum) = (split.start, 0);
-    while position < offset {
-        let to = offset.min(position.saturating_add(chunk_bytes));
-        let part = read_part(env.clone(), path.clone(), position, to).await;
-        let bytes = part.map_err(|e| e.while_doing(format!("going back to byte {offset} of {path}")))?;
+    while position < split.offset {
+        let bytes = read(position..split.offset.min(position.saturating_add(chunk_bytes)), &mut edition).await?;
         checksum = crc32c::crc32c_append(checksum, &bytes);
         position += bytes.len() as u64;
     }
-    assert_eq!(position, offset, "parts are never longer than asked for");
+    assert_eq!(position, split.offset, "parts are never longer than asked for");
     if checksum != split.checksum {
-        let start = split.start;
-        return Err(Error::give_up(format!(
-            "input {path} has changed between byte {start} and byte {offset}, up to where the checkpoint has read it"
-        )));
+        return Err(refused(env, split, Refusal::Changed { start: split.start, end: split.offset }));
     }
-    Ok(())
+    Ok(edition)
 }
 
 impl SourceReader for LineReader {
     type Item = Text;
 
     async fn next_batch(&mut self) -> Result<Option<Vec<Text>>> {
-        if self.splits.is_none() {
-            let request = self.listing.take().unwrap_or_else(|| self.list());
-            let splits = self.listing.insert(request).await;
-            self.listing = None;
-            self.splits = Some(splits?);
-        }
         if let Some(pausing) = &mut self.pausing {
             pausing.await;
             self.pausing = None;
         }
         loop {
-            let splits = self.splits.as_mut().expect("listed above");
-            let Some(split) = splits.get_mut(self.current) else {
-                return Ok(None);
-            };
-            if split.done {
-                self.current += 1;
-                self.window = None;
-                continue;
-            }
-            let window = self.window.get_or_insert_with(|| Window::at(split));
-            match window.take_lines(split, self.batch_records) {
-                Step::Lines(lines) => {
-                    let pause = self.source.pause;
-                    self.pausing = (!pause.is_zero()).then(|| self.env.sleep(pause));
-                    return Ok(Some(lines));
+            if let Some(splits) = &mut self.splits {
+                let Some(split) = splits.front_mut() else { return Ok(None) };
+                let window = self.window.get_or_insert_with(|| Window::at(split));
+                match window.take_lines(split, self.batch_records) {
+                    Step::Lines(lines) => {
+                        if split.is_done() {
+                            self.close();
+                        }
+                        self.changes = 0;
+                        let pause = self.source.pause;
+                        self.pausing = (!pause.is_zero()).then(|| self.env.sleep(pause));
+                        return Ok(Some(lines));
+                    }
+                    Step::Done => {
+                        self.close();
+                        continue;
+                    }
+                    Step::NeedsBytes => {}
                 }
-                Step::Done => continue,
-                Step::NeedsBytes => {}
             }
-            let from = window.next_byte();
-            let split = split.clone();
-            let request = self.reading.take().unwrap_or_else(|| self.read(&split, from));
-            let bytes = self.reading.insert(request).await;
-            self.reading = None;
-            self.window.as_mut().expect("placed above").append(&bytes?);
+            let request = self.underway.take().unwrap_or_else(|| self.request());
+            let reply = self.underway.insert(request).await;
+            self.underway = None;
+            self.on_reply(reply?)?;
         }
     }
 
@@ -176,13 +252,10 @@ impl SourceReader for LineReader {
     async fn restore(&mut self, positions: &[u8]) -> Result<()> {
         assert!(self.splits.is_none(), "restored at most once, before any batch");
         let path = &self.source.path;
-        let splits: Option<Vec<Split>> = codec::decode(positions)
+        let splits: Option<VecDeque<Split>> = codec::decode(positions)
             .map_err(|e| Error::corrupt(format!("the positions in input {path:?} cannot be decoded: {e}")))?;
-        for split in splits.iter().flatten() {
-            if !split.is_sound() {
-                return Err(Error::corrupt(format!("a position in input {} makes no sense: {split:?}", split.path)));
-            }
-            verify(&self.env, split, self.source.chunk_bytes).await?;
+        if let Some(split) = splits.iter().flatten().find(|split| !split.is_sound() || split.is_done()) {
+            return Err(Error::corrupt(format!("a position in input {} makes no sense: {split:?}", split.path)));
         }
         self.splits = splits;
         Ok(())

@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::connectors::world::{Mood, World, context};
+use crate::door::{ObjectMeta, Version};
 use crate::error::{Error, Reaction};
+use crate::graph::SubtaskContext;
 use crate::job::SourceReader;
+use crate::persist::listing::Listing;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -12,8 +15,10 @@ fn source(split_bytes: u64, chunk_bytes: u64) -> TextLines {
     TextLines::new("input").split_bytes(split_bytes).chunk_bytes(chunk_bytes)
 }
 
+/// A reader of a run whose input is listed now.
 fn reader(world: &World, source: &TextLines, index: u16, parallelism: u16, batch_records: usize) -> LineReader {
-    source.reader(&context(world, "lines", index, parallelism, batch_records))
+    let listing = Some(world.list_input(&["input".to_owned()]));
+    source.reader(&SubtaskContext { listing, ..context(world, "lines", index, parallelism, batch_records) })
 }
 
 fn next(reader: &mut LineReader) -> Result<Option<Vec<String>>, Error> {
@@ -36,8 +41,11 @@ fn lines_of(content: &[u8], split_bytes: u64, chunk_bytes: u64) -> Vec<String> {
     rest(&mut reader(&world, &source(split_bytes, chunk_bytes), 0, 1, 3))
 }
 
+/// A reader that goes on from `positions`, in a run whose input was listed before.
 fn restored(world: &World, source: &TextLines, positions: &[u8]) -> Result<LineReader, Error> {
-    let mut reader = reader(world, source, 0, 1, 2);
+    let listed = world.under("checkpoints/").pop_first().expect("the input was listed");
+    let listing = Some(Listing::handle(listed.0, &listed.1));
+    let mut reader = source.reader(&SubtaskContext { listing, ..context(world, "lines", 0, 1, 2) });
     reader.restore(positions).now_or_never().expect("the world answers at once")?;
     Ok(reader)
 }
@@ -79,10 +87,33 @@ fn a_line_belongs_to_the_split_in_which_it_starts() {
 }
 
 #[test]
-fn missing_input_is_named() {
-    let world = World::with(&[("inputs/a", b"x")]);
-    let error = next(&mut reader(&world, &source(4, 4), 0, 1, 1)).expect_err("nothing there");
-    assert_eq!(error, Error::give_up("input \"input\" does not exist"));
+fn input_of_which_no_listing_was_deployed_is_named() {
+    let world = World::with(&[("input", b"x")]);
+    let mut reader = source(4, 4).reader(&context(&world, "lines", 0, 1, 1));
+    let error = next(&mut reader).expect_err("no listing");
+    assert_eq!(error, Error::corrupt("the job reads input, but no listing of it was deployed"));
+}
+
+#[test]
+fn a_listing_that_is_gone_or_damaged_is_named() {
+    let world = World::with(&[("input", b"x")]);
+    let mut one = reader(&world, &source(4, 4), 0, 1, 1);
+    let mut other = reader(&world, &source(4, 4), 0, 1, 1);
+    world.put("checkpoints/chk-0/listing-a1.1", b"else");
+    let error = next(&mut one).expect_err("damaged");
+    assert_eq!(error.reaction, Reaction::Corrupt);
+    assert!(error.message.contains("listing-a1.1 is not the listing that was written"), "{error}");
+    world.remove("checkpoints/chk-0/listing-a1.1");
+    let error = next(&mut other).expect_err("gone");
+    assert_eq!(error, Error::corrupt("checkpoints/chk-0/listing-a1.1, the listing of the input, does not exist"));
+}
+
+#[test]
+fn what_is_not_listed_is_not_read() {
+    let world = World::with(&[("input/a", b"one\n")]);
+    let mut reader = reader(&world, &source(100, 100), 0, 1, 9);
+    world.put("input/b", b"two\n");
+    assert_eq!(rest(&mut reader), ["one"]);
 }
 
 /// Contents whose newlines fall everywhere.
@@ -159,48 +190,144 @@ fn halfway() -> (World, TextLines, Vec<u8>) {
     (world, source, reader.positions())
 }
 
+/// What a reader that was halfway says once `change` has happened.
+fn after(change: impl FnOnce(&World)) -> Result<Vec<String>, Error> {
+    let (world, source, positions) = halfway();
+    change(&world);
+    let mut reader = restored(&world, &source, &positions).expect("restoring reads nothing");
+    read_on(&mut reader)
+}
+
+fn read_on(reader: &mut LineReader) -> Result<Vec<String>, Error> {
+    let mut lines = Vec::new();
+    while let Some(batch) = next(reader)? {
+        lines.extend(batch);
+    }
+    Ok(lines)
+}
+
+#[track_caller]
+fn assert_refused(read: Result<Vec<String>, Error>, what: &str) {
+    let error = read.expect_err("refused");
+    assert_eq!(error.reaction, Reaction::GiveUp, "no restart helps: {error}");
+    assert!(error.message.starts_with(&format!("input input/a {what}")), "{error}");
+}
+
 #[test]
 fn input_that_vanished_shrank_or_changed_ends_the_job() {
-    let refused = |change: &dyn Fn(&World)| {
-        let (world, source, positions) = halfway();
-        change(&world);
-        restored(&world, &source, &positions).err().expect("refused")
-    };
-    for (error, what) in [
-        (refused(&|world| world.remove("input/a")), "going back to byte 8 of input/a: input input/a has vanished"),
-        (refused(&|world| world.put("input/a", b"one\n")), "going back to byte 8 of input/a: input input/a has shrunk"),
-        (
-            refused(&|world| world.put("input/a", b"one\ntwi\nthree\nfour\n")),
-            "input input/a has changed between byte 0 and byte 8",
-        ),
-    ] {
-        assert_eq!(error.reaction, Reaction::GiveUp);
-        assert!(error.message.starts_with(what), "{error}");
+    assert_refused(after(|world| world.remove("input/a")), "does not exist, but 19 bytes of it were listed");
+    // Whatever is left: more than was consumed, less, or nothing.
+    for left in [&b"one\ntwo\nthree\n"[..], b"one\n", b""] {
+        let what = format!("has shrunk: 19 bytes were listed, and {} are left", left.len());
+        assert_refused(after(|world| world.put("input/a", left)), &what);
+        assert_refused(after(|world| world.write_into("input/a", left)), &what);
     }
+    let changed = b"one\ntwi\nthree\nfour\n";
+    assert_refused(after(|world| world.put("input/a", changed)), "has changed between byte 0 and byte 8");
+    assert_refused(after(|world| world.write_into("input/a", changed)), "has changed between byte 0 and byte 8");
 }
 
 #[test]
-fn input_that_changed_behind_the_position_is_read_as_it_is_now() {
-    let (world, source, positions) = halfway();
-    world.put("input/a", b"one\ntwo\nTHREE\nfour\nfive\n");
-    world.put("input/b", b"new\n");
-    let mut reader = restored(&world, &source, &positions).expect("the part that was read is the same");
-    // What was appended after the first listing is not part of the input.
-    assert_eq!(rest(&mut reader), ["THREE", "four"]);
+fn a_version_that_is_another_one_with_the_same_bytes_is_read_on() {
+    let same = b"one\ntwo\nthree\nfour\n";
+    assert_eq!(after(|world| world.put("input/a", same)).expect("the same bytes"), ["three", "four"]);
+    assert_eq!(after(|world| world.write_into("input/a", same)).expect("the same bytes"), ["three", "four"]);
 }
 
 #[test]
-fn input_that_ends_too_early_while_it_is_read_ends_the_job() {
+fn what_was_not_consumed_is_read_as_it_is_now() {
+    let later = b"one\ntwo\nTHREE\nFOUR\n";
+    assert_eq!(
+        after(|world| world.write_into("input/a", later)).expect("what was read is the same"),
+        ["THREE", "FOUR"]
+    );
+}
+
+#[test]
+fn a_file_that_grew_is_read_to_its_listed_length_if_a_line_ends_there() {
+    let grown = b"one\ntwo\nthree\nfour\nfive\n";
+    assert_eq!(after(|world| world.write_into("input/a", grown)).expect("it grew"), ["three", "four"]);
+    assert_refused(
+        after(|world| world.put("input/a", grown)),
+        "was replaced by a longer one: 19 bytes were listed, and it has 24",
+    );
+    let changed = b"one\ntwi\nthree\nfour\nfive\n";
+    assert_refused(after(|world| world.write_into("input/a", changed)), "has changed between byte 0 and byte 8");
+    let joined = b"one\ntwo\nthree\nfours\nfive\n";
+    assert_refused(
+        after(|world| world.write_into("input/a", joined)),
+        "has grown from 19 to 25 bytes, and no line ends at byte 19",
+    );
+}
+
+#[test]
+fn a_listed_part_without_a_last_line_feed_is_refused_once_the_file_grows() {
+    let world = World::with(&[("input/a", b"amount=1")]);
+    let mut reader = reader(&world, &source(100, 100), 0, 1, 9);
+    world.write_into("input/a", b"amount=100\n");
+    assert_refused(read_on(&mut reader), "has grown from 8 to 11 bytes, and no line ends at byte 8");
+}
+
+#[test]
+fn a_finished_split_is_not_needed_any_more() {
+    let world = World::with(&[("input/a", b"one\n"), ("input/b", b"two\n")]);
+    let source = source(100, 100);
+    let mut reader = reader(&world, &source, 0, 1, 1);
+    assert_eq!(next(&mut reader), Ok(Some(vec!["one".into()])));
+    world.remove("input/a");
+    let mut reader = restored(&world, &source, &reader.positions()).expect("a is read");
+    assert_eq!(rest(&mut reader), ["two"]);
+    world.remove("input/b");
+    let mut reader = restored(&world, &source, &reader.positions()).expect("b is read");
+    assert_eq!(rest(&mut reader), [""; 0]);
+}
+
+#[test]
+fn a_restart_reads_nothing_again_while_the_input_is_as_it_was_listed() {
     let (world, source, positions) = halfway();
+    let before = world.bytes_read();
     let mut reader = restored(&world, &source, &positions).expect("unchanged");
-    world.put("input/a", b"one\ntwo\nth");
-    let error = loop {
-        match next(&mut reader) {
-            Ok(batch) => assert!(batch.is_none_or(|lines| lines.is_empty()), "no line can be complete"),
-            Err(error) => break error,
-        }
+    assert_eq!(world.bytes_read(), before, "restoring reads nothing");
+    rest(&mut reader);
+    assert_eq!(world.bytes_read() - before, 11, "three and four, and their line feeds");
+}
+
+#[test]
+fn a_swap_between_two_reads_is_noticed() {
+    let read = |change: &dyn Fn(&World)| {
+        let world = World::with(&[("input/a", b"one\ntwo\nthree\nfour\n")]);
+        let mut reader = reader(&world, &source(100, 5), 0, 1, 1);
+        assert_eq!(next(&mut reader), Ok(Some(vec!["one".into()])));
+        // Five bytes are read: the second line is half in the window.
+        change(&world);
+        read_on(&mut reader)
     };
-    assert_eq!(error, Error::give_up("input input/a has shrunk: it ends before byte 10"));
+    assert_refused(
+        read(&|world| world.put("input/a", b"ONE\nTWO\nTHREE\nFOUR\n")),
+        "has changed between byte 0 and byte 4",
+    );
+    let swapped = read(&|world| world.put("input/a", b"one\nTWO\nTHREE\nFOUR\n"));
+    assert_eq!(swapped.expect("what was consumed is the same"), ["TWO", "THREE", "FOUR"], "no line is of two files");
+    let grown = read(&|world| world.write_into("input/a", b"one\ntwo\nthree\nfour\nfive\n"));
+    assert_eq!(grown.expect("it grew"), ["two", "three", "four"]);
+}
+
+#[test]
+fn a_file_that_grows_between_all_reads_is_read_to_its_listed_length() {
+    let world = World::with(&[("input/a", b"one\ntwo\nthree\nfour\n")]);
+    let mut reader = reader(&world, &source(100, 2), 0, 1, 1);
+    let (mut content, mut lines) = (b"one\ntwo\nthree\nfour\n".to_vec(), Vec::new());
+    lines.extend(next(&mut reader).expect("unchanged").expect("a line"));
+    let before = world.bytes_read();
+    loop {
+        content.extend(b"more\n");
+        world.write_into("input/a", &content);
+        let Some(batch) = next(&mut reader).expect("it only grows") else { break };
+        lines.extend(batch);
+    }
+    assert_eq!(lines, ["one", "two", "three", "four"]);
+    let read = world.bytes_read() - before;
+    assert!(read < 30, "what was consumed is verified once, not with each read: {read} bytes were read");
 }
 
 #[test]
@@ -209,21 +336,25 @@ fn positions_that_make_no_sense_are_corrupt() {
     for broken in [positions[..positions.len() - 1].to_vec(), b"nonsense".to_vec()] {
         assert_eq!(restored(&world, &source, &broken).err().expect("refused").reaction, Reaction::Corrupt);
     }
-    let mut beyond: Option<Vec<split::Split>> = bincode::deserialize(&positions).expect("positions");
-    beyond.as_mut().expect("listed")[0].offset = 1_000;
-    let beyond = bincode::serialize(&beyond).expect("positions");
-    let error = restored(&world, &source, &beyond).err().expect("refused");
-    assert!(error.message.starts_with("a position in input input/a makes no sense"), "{error}");
+    // Behind the end of the object; and at the end of the split, where there is no split any more.
+    for offset in [1_000, 19] {
+        let mut wrong: Option<Vec<split::Split>> = bincode::deserialize(&positions).expect("positions");
+        wrong.as_mut().expect("listed")[0].offset = offset;
+        let wrong = bincode::serialize(&wrong).expect("positions");
+        let error = restored(&world, &source, &wrong).err().expect("refused");
+        assert!(error.message.starts_with("a position in input input/a makes no sense"), "{error}");
+    }
 }
 
 #[test]
 fn a_hiccup_of_storage_is_survived_and_an_outage_restarts_the_job() {
     let world = World::with(&[("input/a", b"one\ntwo\n")]);
-    world.upset("input", Mood::Fail, 2);
     let mut patient = reader(&world, &source(100, 100), 0, 1, 9);
+    world.upset("listing", Mood::Fail, 2);
+    world.upset("input/a", Mood::Fail, 2);
     assert_eq!(rest(&mut patient), ["one", "two"]);
-    world.upset("input/a", Mood::LoseReply, 100);
     let mut hopeless = reader(&world, &source(100, 100), 0, 1, 9);
+    world.upset("input/a", Mood::LoseReply, 100);
     let error = next(&mut hopeless).expect_err("an outage");
     assert_eq!(error.reaction, Reaction::Restart);
     assert!(error.message.starts_with("reading, 4 times: input/a"), "{error}");
@@ -234,9 +365,9 @@ fn a_hiccup_of_storage_is_survived_and_an_outage_restarts_the_job() {
 #[test]
 fn a_dropped_wait_is_taken_up_again_and_not_repeated() {
     let world = World::with(&[("input/a", b"one\ntwo\n")]);
+    let mut reader = reader(&world, &source(100, 100), 0, 1, 9);
     world.stop_clock();
     world.upset("input/a", Mood::Fail, 1);
-    let mut reader = reader(&world, &source(100, 100), 0, 1, 9);
     assert!(reader.next_batch().now_or_never().is_none(), "it pauses before the second try");
     let requests = world.requests();
     for _ in 0..3 {
@@ -251,7 +382,9 @@ fn a_dropped_wait_is_taken_up_again_and_not_repeated() {
 fn every_split_has_exactly_one_owner() {
     let mut owners: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
     for index in 0..7 {
-        for split in split::Split::of("input/some", 1_000, 64, index, 7) {
+        let version = Version::Tag("one".to_owned());
+        let object = ObjectMeta { path: "input/some".to_owned(), bytes: 1_000, version };
+        for split in split::Split::of(&object, 64, index, 7) {
             owners.entry(split.start).or_default().push(index);
         }
     }

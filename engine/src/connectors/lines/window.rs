@@ -73,14 +73,11 @@ impl Window {
 
     /// Finds up to `most` lines and moves `split` behind them.
     pub fn take_lines(&mut self, split: &mut Split, most: usize) -> Step {
-        assert!(!split.done, "a split that is done has no lines");
+        assert!(!split.is_done(), "a split that is done has no lines");
         if self.phase != Phase::AtLine {
             match self.skip(split) {
                 Step::NeedsBytes => return Step::NeedsBytes,
-                Step::Done => {
-                    split.finish();
-                    return Step::Done;
-                }
+                Step::Done => return Step::Done,
                 Step::Lines(_) => {}
             }
         }

@@ -20,6 +20,7 @@ fn graph() -> JobGraph {
         kind,
         states: vec![],
         staging: None,
+        reads: None,
         factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
     };
     let (from, to, exchange) = (OperatorId(0), OperatorId(1), Exchange::Forward);
@@ -38,6 +39,7 @@ fn deployment(number: u32) -> Deployment {
         placement: vec![(SOURCE, OTHER), (SINK, ME)],
         addresses: vec![(ME, "here:1".into()), (OTHER, "there:1".into())],
         restore: None,
+        listing: None,
     }
 }
 

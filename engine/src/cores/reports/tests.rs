@@ -23,6 +23,7 @@ fn graph() -> JobGraph {
         kind,
         states: vec![],
         staging: None,
+        reads: None,
         factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
     };
     let (from, to, exchange) = (OperatorId(0), OperatorId(1), Exchange::Forward);

@@ -32,6 +32,7 @@ fn operator(id: u16, uid: &str, parallelism: u16, kind: OperatorKind, states: &[
         kind,
         states: states.iter().map(|name| state(name)).collect(),
         staging: None,
+        reads: None,
         factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
     }
 }

@@ -52,6 +52,7 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
         triggered_ms: 0,
         duration_ms: 46,
         operators,
+        listing: None,
     };
     let path = Manifest::path(id, ATTEMPT);
     let file = put(&folder, &path, &manifest.encode());

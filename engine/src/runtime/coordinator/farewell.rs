@@ -118,6 +118,8 @@ impl Farewell {
             | Input::SlotCreated(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
+            | Input::SourcesListed(..)
+            | Input::SourcesCompared(_)
             | Input::SignWritten
             | Input::Discarded
             | Input::MarksListed(_)

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod clients;
+mod input;
 mod output;
 mod perform;
 mod registering;
@@ -30,6 +31,7 @@ use crate::messages::{ToCoordinator, ToWorker};
 use crate::persist::slot::{Ended, SlotRecord};
 use crate::runtime::mailbox::Mailbox;
 use checkpoints::{Ack, Proposal};
+use input::RunInput;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -62,6 +64,8 @@ pub(super) struct Leader {
     log_asked: LogAsked,
     /// The checkpoint whose commit point has passed and which is not marked in the output yet, and its slot.
     unpublished: Option<(u64, CheckpointId)>,
+    /// What the run reads.
+    run_input: RunInput,
     /// When the log last said that this process leads.
     confirmed: Time,
     /// Shows standbys that this process is alive.
@@ -125,6 +129,7 @@ impl Leader {
             hosts: BTreeSet::new(),
             falling: Vec::new(),
             discards: 0,
+            run_input: RunInput::default(),
             confirmed: now,
             beat,
             address,
@@ -242,9 +247,9 @@ impl Leader {
         }
     }
 
-    /// Whether everything is deleted that was to be.
+    /// Whether everything is deleted that was to be, and nothing is being stored or looked at.
     fn is_clean(&self) -> bool {
-        self.retention.is_idle() && self.discards == 0
+        self.retention.is_idle() && self.discards == 0 && self.run_input.is_idle()
     }
 
     /// The sweep at the end of the job may have had an old listing, and nobody sweeps behind it.
@@ -303,11 +308,9 @@ impl Leader {
             Input::SlotRead(number, reply) => self.store.on_read(number, reply, &mut out),
             Input::SlotCreated(number, reply) => self.store.on_created(number, reply, &mut out),
             Input::ManifestWritten(checkpoint, reply) => return self.on_manifest_written(checkpoint, reply),
-            Input::RestoreRead(attempt, reply) => {
-                let mut out = Vec::new();
-                self.failover.on_restore_read(self.now(), attempt, reply, &mut out);
-                return self.perform_failover(out);
-            }
+            Input::RestoreRead(attempt, reply) => return self.on_beginning(attempt, reply),
+            Input::SourcesListed(attempt, reply) => return self.on_input_listed(attempt, reply),
+            Input::SourcesCompared(later) => return self.on_input_compared(later),
             Input::SignWritten => return self.beat.on_written(),
             Input::Discarded => {
                 self.discards = self.discards.checked_sub(1).expect("a discard that was asked for");
@@ -362,7 +365,7 @@ impl Leader {
             Input::SweepListed(paths) => {
                 let reachable = Reachable {
                     bound: self.checkpoints.pending().unwrap_or(self.store.next_id()),
-                    carried: self.checkpoints.carried(),
+                    carried: self.carried(),
                 };
                 self.retention.on_listed(paths.as_deref(), &reachable, &mut out);
             }
@@ -378,6 +381,8 @@ impl Leader {
             | Input::SlotCreated(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
+            | Input::SourcesListed(..)
+            | Input::SourcesCompared(_)
             | Input::SignWritten
             | Input::Drained
             | Input::StagingSwept

@@ -1,9 +1,12 @@
 //! Storage requests of the coordinator, each a task of its own that posts its reply.
 //!
-//! No retries here, with two exceptions that need no decision between tries: reading what to restore, which changes nothing,
-//! and emptying folders that nobody needs any more. All other retries are decisions of a core.
+//! No retries here, with three exceptions that need no decision between tries: reading what to restore, which changes nothing,
+//! emptying folders that nobody needs any more, and listing the input ([`input`]), which writes an object of its own name. All
+//! other retries are decisions of a core.
 
-use super::Input;
+pub(super) mod input;
+
+use super::{Beginning, Input};
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
 use crate::cores::{restore, retention};
@@ -12,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::JobGraph;
 use crate::ids::{Attempt, CheckpointId};
-use crate::messages::{RestoreFrom, SnapshotHandle};
+use crate::messages::{ListingHandle, RestoreFrom, SnapshotHandle};
 use crate::persist::manifest::Manifest;
 use crate::persist::mark::{self, Mark, Name};
 use crate::persist::sign::{self, Sign};
@@ -162,8 +165,23 @@ impl Requests {
     pub fn read_restore(&mut self, attempt: Attempt, latest: Retained, graph: Arc<JobGraph>) {
         let env = self.env.clone();
         self.start("coordinator.restore", Duration::ZERO, async move {
-            let read = read_restore(&env, &latest, &graph).await;
-            Input::RestoreRead(attempt, read.map(Some))
+            Input::RestoreRead(attempt, read_restore(&env, &latest, &graph).await)
+        });
+    }
+
+    /// Lists the input of an attempt that starts from nothing, and stores the listing at `path`.
+    pub fn list_input(&mut self, attempt: Attempt, path: String, inputs: Vec<String>) {
+        let env = self.env.clone();
+        self.start("coordinator.input.list", Duration::ZERO, async move {
+            Input::SourcesListed(attempt, input::list(&env, attempt, path, inputs).await)
+        });
+    }
+
+    /// Looks what came to the input since it was listed.
+    pub fn compare_input(&mut self, listing: ListingHandle) {
+        let env = self.env.clone();
+        self.start("coordinator.input.compare", Duration::ZERO, async move {
+            Input::SourcesCompared(input::compare(&env, &listing).await.ok())
         });
     }
 
@@ -181,7 +199,7 @@ impl Requests {
         self.start("coordinator.sweep.manifest", delay, async move {
             let read = whole::read(&storage, &path).await.map_err(Error::from);
             let manifest = read.and_then(|bytes| Manifest::decode(&path, &bytes)).ok();
-            let named = manifest.map(|manifest| manifest.snapshots().map(|snapshot| snapshot.path.clone()).collect());
+            let named = manifest.map(|manifest| manifest.named().cloned().collect());
             Input::ManifestRead(checkpoint, named)
         });
     }
@@ -281,7 +299,7 @@ impl Requests {
     }
 }
 
-async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<RestoreFrom> {
+async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<Beginning> {
     let Retained { number, checkpoint, manifest: path } = latest;
     let mut tries = 0;
     let bytes = loop {
@@ -309,7 +327,7 @@ async fn read_restore(env: &Env, latest: &Retained, graph: &JobGraph) -> Result<
     }
     let restore = restore::assign(graph, &manifest)?;
     check_blobs(env, &restore).await?;
-    Ok(restore)
+    Ok(Beginning { restore: Some(restore), listing: manifest.listing })
 }
 
 /// Every blob of the checkpoint is there, and as long as its manifest says. Reason: a restart cannot bring back what is

@@ -45,6 +45,7 @@ fn job() -> Job {
         kind,
         states: vec![],
         staging: (kind == OperatorKind::Sink).then(|| format!("output/{uid}/.staging")),
+        reads: None,
         factory: Arc::new(|_| -> Instance { panic!("scripted workers run nothing") }),
     };
     let operators = vec![operator(0, "numbers", 1, OperatorKind::Source), operator(1, "out", 2, OperatorKind::Sink)];

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::{Edge, Job, JobGraph, SubtaskContext};
 use crate::ids::{Attempt, ChannelId, CheckpointId, SubtaskId, WorkerId, lane};
-use crate::messages::{Deployment, SnapshotHandle, ToCoordinator, ToWorker};
+use crate::messages::{Deployment, ListingHandle, SnapshotHandle, ToCoordinator, ToWorker};
 use crate::reason::FailureReason;
 use crate::runtime::changes::Changes;
 use crate::runtime::channel::{ChannelReceiver, ChannelSender, Upstream, channel};
@@ -40,6 +40,8 @@ pub(super) struct RunningAttempt {
     me: WorkerId,
     env: Env,
     secret: Secret,
+    /// What sources read.
+    listing: Option<ListingHandle>,
     pace: Pace,
     /// The way to each subtask that has not finished.
     controls: BTreeMap<SubtaskId, Postbox<Control>>,
@@ -107,6 +109,7 @@ impl RunningAttempt {
             me,
             env: env.clone(),
             secret,
+            listing: deployment.listing.clone(),
             pace: Pace::of(job.config.heartbeat_timeout),
             controls: BTreeMap::new(),
             reports,
@@ -155,6 +158,7 @@ impl RunningAttempt {
             max_parallelism: build.graph.max_parallelism,
             attempt: self.attempt,
             batch_records: job.config.batch_records,
+            listing: self.listing.clone(),
         };
         let (control, messages) = Mailbox::new(build.env, Site::new("control", subtask.lane()));
         let shell = SubtaskShell {

@@ -2,7 +2,7 @@
 
 use super::trigger::{any_trigger, at_checkpoint};
 use crate::plan::draw::pace::Pace;
-use crate::world::{Fault, FaultKind, Requests, Trigger};
+use crate::world::{Fault, FaultKind, InputChange, Requests, Trigger};
 use cofferdam_engine::door::LISTING_AGE_MAX;
 use proptest::prelude::*;
 
@@ -155,4 +155,19 @@ pub fn doubtful_calls() -> BoxedStrategy<Fault> {
         }),
     ];
     (at_checkpoint(), what).prop_map(|(at, what)| Fault { at, what }).boxed()
+}
+
+/// Changes of the input: mostly such that the job reads on.
+pub fn changes_of_input(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
+    let change = prop_oneof![
+        4 => Just(InputChange::Touch),
+        2 => Just(InputChange::Replace),
+        4 => Just(InputChange::Append),
+        3 => Just(InputChange::Add),
+        1 => Just(InputChange::Truncate),
+        1 => Just(InputChange::Delete),
+    ];
+    let what = (0..6_u32, change).prop_map(|(object, change)| FaultKind::ChangeInput { object, change });
+    let fault = (any_trigger(pace), what).prop_map(|(at, what)| Fault { at, what });
+    proptest::collection::vec(fault, 1..=2).boxed()
 }

@@ -1,7 +1,7 @@
 //! Simpler faults: fewer kinds, earlier coordinates, shorter and smaller ones.
 
 use super::towards;
-use crate::world::{CheckpointAt, Fault, FaultKind, Point, Target, Trigger};
+use crate::world::{CheckpointAt, Fault, FaultKind, InputChange, Point, Target, Trigger};
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_properties::history::Process;
 
@@ -100,6 +100,9 @@ fn kinds(what: &FaultKind) -> Vec<FaultKind> {
             vec![FaultKind::ResetConnections { process: *process }]
         }
         FaultKind::OneWay { process, for_ms, .. } => vec![FaultKind::Partition { process: *process, for_ms: *for_ms }],
+        FaultKind::ChangeInput { object, change: InputChange::Replace } => {
+            vec![FaultKind::ChangeInput { object: *object, change: InputChange::Touch }]
+        }
         _ => Vec::new(),
     };
     for which in 0..3 {
@@ -184,6 +187,7 @@ fn number(what: &mut FaultKind, which: usize) -> Option<Number<'_>> {
         | FaultKind::Rogue { .. }
         | FaultKind::Disconnect { .. }
         | FaultKind::JumpWallClock { .. } => Vec::new(),
+        FaultKind::ChangeInput { object, .. } => vec![Short(object, 0)],
     };
     numbers.into_iter().nth(which)
 }

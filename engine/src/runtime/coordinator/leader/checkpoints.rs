@@ -49,9 +49,10 @@ impl Leader {
                 }
                 Effect::WriteManifest { attempt, checkpoint, triggered_ms, duration, contributions, delay } => {
                     let graph = &self.job.graph;
-                    let manifest =
+                    let described =
                         restore::describe(graph, checkpoint, attempt, triggered_ms, duration, &contributions);
-                    self.write_manifest(&manifest, delay);
+                    // No later attempt is deployed before this checkpoint is decided, so the listing is that of its attempt.
+                    self.write_manifest(&Manifest { listing: self.run_input.listing(), ..described }, delay);
                 }
                 Effect::AddToStore { checkpoint, manifest } => {
                     self.propose(Proposal::Completion { checkpoint, manifest });
@@ -241,8 +242,7 @@ impl Leader {
         if delay.is_zero() {
             self.emit(Event::ManifestStarted { checkpoint, path: path.clone() });
         }
-        let blobs = manifest.snapshots().map(|snapshot| snapshot.path.clone());
-        self.retention.on_described(checkpoint, &path, blobs);
+        self.retention.on_described(checkpoint, &path, manifest.named().cloned());
         self.requests.write_manifest(checkpoint, path, manifest.encode(), delay);
     }
 

@@ -116,6 +116,9 @@ impl Leader {
                 Failover::Deploy { attempt, placement, restore } => self.deploy(attempt, placement, restore),
                 Failover::Run { attempt } => {
                     self.emit(Event::AttemptRunning { attempt });
+                    if self.store.latest().is_some() {
+                        self.compare_input();
+                    }
                     let mut out = Vec::new();
                     self.checkpoints.on_running(self.now(), attempt, &mut out);
                     self.perform_checkpointing(out);
@@ -128,6 +131,9 @@ impl Leader {
                     self.emit(Event::RestartScheduled { attempt, delay_ns });
                 }
                 Failover::Record { end } => {
+                    if end == End::Finished {
+                        self.compare_input();
+                    }
                     self.ending = Ending::Recording { end, tries: 0 };
                     self.propose(Proposal::End);
                 }
@@ -139,11 +145,7 @@ impl Leader {
     fn read_restore(&mut self, attempt: Attempt) {
         match self.store.latest() {
             Some(latest) => self.requests.read_restore(attempt, latest, self.job.graph.clone()),
-            None => {
-                let mut out = Vec::new();
-                self.failover.on_restore_read(self.now(), attempt, Ok(None), &mut out);
-                self.perform_failover(out);
-            }
+            None => self.begin_from_nothing(attempt),
         }
     }
 
@@ -164,7 +166,8 @@ impl Leader {
         let addresses = self.failover.workers().values().map(|connection| address(*connection)).collect();
         // Processes that have died since the last attempt may have left something behind.
         self.requests.clear(self.roster.incarnations());
-        let deployment = ToWorker::Deploy(Deployment { attempt, placement, addresses, restore });
+        let deployment =
+            ToWorker::Deploy(Deployment { attempt, placement, addresses, restore, listing: self.run_input.listing() });
         self.hosts = self.failover.hosts();
         for worker in &self.hosts {
             self.send(*worker, &deployment);

@@ -409,7 +409,7 @@ impl Storage for Process {
                     let object = room.state().objects.get(&path).cloned().ok_or(StorageError::NotFound(path))?;
                     let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
                     let bytes = object.slice(clamp(range.start)..clamp(range.end));
-                    Ok(Piece { bytes, size: object.len() as u64 })
+                    Ok(Piece { bytes, size: object.len() as u64, version: version_of(&object) })
                 }
                 Some(fate) => Err(StorageError::Failed(format!("{path}: {fate:?}"))),
             }
@@ -460,7 +460,12 @@ impl Storage for Process {
             room.latency().await;
             let state = room.state();
             let below = state.objects.iter().filter(|(path, _)| path.starts_with(&prefix));
-            Ok(below.map(|(path, bytes)| ObjectMeta { path: path.clone(), bytes: bytes.len() as u64 }).collect())
+            let object = |(path, bytes): (&String, &Bytes)| ObjectMeta {
+                path: path.clone(),
+                bytes: bytes.len() as u64,
+                version: version_of(bytes),
+            };
+            Ok(below.map(object).collect())
         })
     }
 
@@ -471,6 +476,11 @@ impl Storage for Process {
     fn clear(&self, _: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>> {
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+/// The version of an object with this content.
+fn version_of(bytes: &Bytes) -> Version {
+    Version::Tag(format!("{:08x}", crc32c::crc32c(bytes)))
 }
 
 /// One direction of a connection.

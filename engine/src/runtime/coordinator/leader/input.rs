@@ -1,0 +1,106 @@
+//! The input of the run, as the leader knows it: which listing its attempts read, and what came after it.
+//!
+//! 1. An attempt that starts from nothing lists the input anew: nothing that was read before is durable. Its listing is stored
+//!    before the attempt is deployed, and every manifest of the attempt names it.
+//! 2. An attempt that restores a checkpoint reads what the manifest of the checkpoint lists.
+//! 3. Once such an attempt runs, and again when the job finishes, the input is listed once more, for people only: what came
+//!    later is announced once, and not read.
+//!
+//! Order rule: the path of a listing is protected from sweeps before the listing is written, and until the job has ended.
+
+use super::{Ending, Leader};
+use crate::cores::input::Later;
+use crate::error::Result;
+use crate::event::Event;
+use crate::ids::Attempt;
+use crate::messages::ListingHandle;
+use crate::persist::listing;
+use crate::runtime::coordinator::Beginning;
+use std::collections::BTreeSet;
+
+/// What the run reads.
+#[derive(Debug, Default)]
+pub(super) struct RunInput {
+    /// The listing of the newest attempt.
+    listing: Option<ListingHandle>,
+    /// Where the listing lies that is being written, or was written last.
+    written: Option<String>,
+    /// Requests under way.
+    asked: u32,
+    /// What was said of later input.
+    told: Later,
+}
+
+impl RunInput {
+    /// The listing of the newest attempt, if the job reads objects.
+    pub fn listing(&self) -> Option<ListingHandle> {
+        self.listing.clone()
+    }
+
+    /// Whether nothing is being written or looked at.
+    pub fn is_idle(&self) -> bool {
+        self.asked == 0
+    }
+
+    fn answered(&mut self) {
+        self.asked = self.asked.checked_sub(1).expect("a request that was made");
+    }
+}
+
+impl Leader {
+    /// Lists the input of an attempt that has nothing to restore, if there is any to list.
+    pub(super) fn begin_from_nothing(&mut self, attempt: Attempt) {
+        let inputs = self.job.graph.inputs_read();
+        if inputs.is_empty() {
+            return self.on_beginning(attempt, Ok(Beginning { restore: None, listing: None }));
+        }
+        let path = listing::path(self.store.next_id(), attempt);
+        self.run_input.written = Some(path.clone());
+        self.run_input.asked += 1;
+        self.requests.list_input(attempt, path, inputs);
+    }
+
+    pub(super) fn on_input_listed(&mut self, attempt: Attempt, reply: Result<ListingHandle>) {
+        self.run_input.answered();
+        self.on_beginning(attempt, reply.map(|listing| Beginning { restore: None, listing: Some(listing) }));
+    }
+
+    /// It is known what an attempt begins with.
+    pub(super) fn on_beginning(&mut self, attempt: Attempt, reply: Result<Beginning>) {
+        let restore = reply.map(|Beginning { restore, listing }| {
+            self.run_input.listing = listing;
+            restore
+        });
+        let mut out = Vec::new();
+        self.failover.on_restore_read(self.now(), attempt, restore, &mut out);
+        self.perform_failover(out);
+    }
+
+    /// What pending checkpoints and the newest attempt need of the folders of older checkpoints.
+    pub(super) fn carried(&self) -> BTreeSet<String> {
+        let mut carried = self.checkpoints.carried();
+        if matches!(self.ending, Ending::No | Ending::Recording { .. }) {
+            carried.extend(self.run_input.written.clone());
+            carried.extend(self.run_input.listing().map(|listing| listing.path));
+        }
+        carried
+    }
+
+    /// Looks what came to the input since it was listed. What has come just now may be missed.
+    pub(super) fn compare_input(&mut self) {
+        if let Some(listing) = self.run_input.listing() {
+            self.run_input.asked += 1;
+            self.requests.compare_input(listing);
+        }
+    }
+
+    pub(super) fn on_input_compared(&mut self, later: Option<Later>) {
+        self.run_input.answered();
+        let Some(later) = later.filter(|later| *later != self.run_input.told) else { return };
+        if let Some(first) = later.first.clone() {
+            let first = self.requests.env.storage.shown(&first);
+            self.emit(Event::InputIgnored { added: later.added, grown: later.grown, first });
+        }
+        self.run_input.told = later;
+    }
+}
