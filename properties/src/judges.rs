@@ -53,9 +53,9 @@ pub const PROPERTIES: &[Property] = &[
     restart_policy::PROPERTY,
     restore_uses_latest::PROPERTY,
     input_as_listed::PROPERTY,
-    visible_belongs_to_log::PROPERTY,
     exactly_once_output::PROPERTY,
     external_output::PROPERTY,
+    visible_belongs_to_log::PROPERTY,
     no_orphans::PROPERTY,
     progress_after_healing::PROPERTY,
 ];

@@ -26,9 +26,9 @@
 //! | `restart-policy` | attempts follow failures as often, and as long after them, as the restart strategy says | Flink: Task Failure Recovery |
 //! | `restore-uses-latest` | an attempt restores the newest durable completed checkpoint | order rules O9, O11 |
 //! | `input-as-listed` | a run reads one listing of its input, which is what was there when it was made | FLIP-27 |
-//! | `visible-belongs-to-log` | what becomes visible belongs to the log that owns the output, and is never ahead of it | Flink: Two-phase commit; a second job, an old copy and two copies at one output |
 //! | `exactly-once-output` | visible output is the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing |
 //! | `external-output` | systems outside show the effect of every record once, and never ahead of a durable checkpoint | Flink: End-to-End Exactly-Once Processing; Kafka: KIP-98 |
+//! | `visible-belongs-to-log` | what becomes visible belongs to the log that owns the output, and is never ahead of it | Flink: Two-phase commit; a second job, an old copy and two copies at one output |
 //! | `no-orphans` | a finished job leaves its retained checkpoints behind, and nothing else that is not output | order rules O5, O8; FLINK-5063 |
 //! | `progress-after-healing` | once no fault strikes any more, the job finishes | FLIP-147 |
 //!
