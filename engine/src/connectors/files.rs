@@ -197,7 +197,7 @@ impl<T: Record> FileWriter<T> {
             Created::Done => return Ok(()),
             Created::Exists => {}
         }
-        match objects::read(&self.env, shown, 0..u64::MAX).await? {
+        match objects::read(&self.env, &committable.shown, 0..u64::MAX).await? {
             Found::Object(found) if committable.describes(&found) => Ok(()),
             Found::Object(found) => Err(Error::corrupt(format!(
                 "{shown} exists with other content, {} bytes instead of {}: something else wrote it, and it is not overwritten",
