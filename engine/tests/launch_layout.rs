@@ -174,7 +174,7 @@ impl Bench {
 
     fn output(&self) -> Vec<String> {
         // The marks of the owner lie beside the parts, and are no text.
-        let is_part = |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().contains("-chk-");
+        let is_part = |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().starts_with("part-");
         let parts = files(&self.path("out")).filter(is_part);
         let texts = parts.map(|path| std::fs::read_to_string(path).expect("text"));
         let mut lines: Vec<String> =

@@ -1,8 +1,7 @@
 //! Histories for the judges' tests, told step by step: a small engine that does everything right, one thing after the
 //! other, and records claims and facts as the real one would.
 //!
-//! A test that convicts takes such a story and falsifies it: see [`Story::falsify`], [`Story::drop_first`] and
-//! [`Story::insert_before`].
+//! A test that convicts takes such a story and falsifies it: see [`Story::falsify`] and its neighbours.
 
 mod falsify;
 pub mod job;
@@ -509,8 +508,7 @@ impl Story {
         let mut keep: Vec<String> = completed.handles.iter().map(|handle| handle.path.clone()).collect();
         keep.push(Manifest::path(completed.id, self.attempt));
         keep.extend([slot::path(self.slots - 1), slot::path(self.slots)]);
-        keep.extend(self.spared.iter().cloned());
-        keep.extend(self.listing.iter().map(|listing| listing.path.clone()));
+        keep.extend(self.spared.iter().chain(self.listing.iter().map(|listing| &listing.path)).cloned());
         let mut stored = std::collections::BTreeSet::new();
         for entry in &self.history.entries {
             match &entry.what {
