@@ -5,7 +5,7 @@
 //! ([`difference`]) before it decodes anything.
 //!
 //! 1. [`Layout::of`] traces a type: it runs the type's `Deserialize` on a deserializer that invents values and notes what is
-//!    asked for ([`trace`]).
+//!    asked for (`trace`).
 //! 2. A layout is stored as its tokens in pre-order. That is flat, so damaged bytes cannot nest without bound.
 //! 3. Two layouts are equal if their fields have the same names and types in the same order. The names of structs and enums
 //!    are for people and are not compared: a type may be renamed or moved to another module.

@@ -15,7 +15,7 @@
 //!
 //! Owns: who is trusted. Does not own: the bytes on the way, time and number of handshakes ([`crate::runtime::gate`]).
 //! Not handled: a process between the two ends, which passes the handshake on and then speaks for one of them. Against that
-//! helps TLS: its channel binding (RFC 9266) belongs into [`text`], as one more thing that a proof is over.
+//! helps TLS: its channel binding (RFC 9266) belongs into `text`, as one more thing that a proof is over.
 
 use crate::ids::WorkerId;
 use crate::messages::handshake::{Challenge, Claim, HANDSHAKE_BYTES_MAX, Nonce, Opening, Response, decode, encode};

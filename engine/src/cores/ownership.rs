@@ -23,7 +23,7 @@
 //! Each writes first and reads then, so at least one of them sees the other: nothing is notified of which the next owner
 //! does not know.
 //! 3. A leader that starts marks what its log holds before it deploys, for sinks commit that again.
-//! 4. *Refusing* ([`acceptance`]). What looks like an old copy may also be the log of a leader that was deposed meanwhile,
+//! 4. *Refusing* (`acceptance`). What looks like an old copy may also be the log of a leader that was deposed meanwhile,
 //!    whose successor has gone on. So before it refuses, the leader asks its log whether it still leads.
 //! 5. Marks are create-only. An unknown outcome is settled by reading back, and created again if nothing is there.
 //!    Of marks of completed checkpoints only the newest counts; older ones are deleted once it is certain. Log and generation marks stay.

@@ -2,13 +2,13 @@
 //!
 //! | address | socket |
 //! |---|---|
-//! | `HOST:PORT` | TCP ([`tcp`]); port 0 is one of the system's choice |
-//! | `unix:PATH` | a Unix socket ([`unix`]); a `PATH` that ends in `/` is a name of the network's choice in that folder |
+//! | `HOST:PORT` | TCP (`tcp`); port 0 is one of the system's choice |
+//! | `unix:PATH` | a Unix socket (`unix`); a `PATH` that ends in `/` is a name of the network's choice in that folder |
 //!
-//! Frames have the same form on both ([`framed`]). Who is at the other end is not known here: every connection begins with a
+//! Frames have the same form on both (`framed`). Who is at the other end is not known here: every connection begins with a
 //! handshake ([`crate::runtime::gate`]).
 //!
-//! Not handled: encryption. TLS belongs between the stream and [`framed`], whose halves take any stream; what identifies its
+//! Not handled: encryption. TLS belongs between the stream and `framed`, whose halves take any stream; what identifies its
 //! channel belongs into the proofs of [`crate::cores::handshake`].
 
 mod framed;

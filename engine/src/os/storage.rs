@@ -17,7 +17,7 @@
 //! Invariants: a path never leaves its mount (`.` and `..` are refused); names are taken as they are, nothing is
 //! percent-encoded.
 //!
-//! Input is read from disk without a store ([`input`](super::input)).
+//! Input is read from disk without a store (`os::input`).
 
 use super::mount::{Layout, Mount, Mounts, STAGING};
 use super::upload::MountedUpload;
