@@ -5,7 +5,7 @@
 //!
 //! Each stored snapshot is restored into fresh subtasks, several times, and encoded again. Nothing is processed, so the bytes
 //! must be the stored ones. An order that is right by chance is right each time only with few elements: a set of two is
-//! missed in one of 2^[`TRIES`] cases.
+//! missed in one of 2^`TRIES` cases.
 //!
 //! Does not check positions of sources and committables of sinks, which their connectors encode themselves.
 
