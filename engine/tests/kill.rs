@@ -8,17 +8,19 @@
 #![cfg(unix)]
 
 mod binary;
+mod leftovers;
 mod random;
+mod text;
 
 use binary::{lines, pause};
 use random::Random;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+use text::Text;
 
 const WORKERS: usize = 3;
 /// Kills of one job.
@@ -28,41 +30,6 @@ const LINES: u64 = 60_000;
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}")))
-}
-
-/// A text, and what is in it.
-struct Text {
-    words: Vec<String>,
-    counts: Vec<String>,
-}
-
-impl Text {
-    fn write(folder: &Path, random: &mut Random) -> Self {
-        let mut text = String::new();
-        for _ in 0..LINES {
-            for _ in 0..random.below(4) {
-                text += &format!("{:x} ", random.below(5_000));
-            }
-            text.push('\n');
-        }
-        fs::create_dir(folder.join("in")).expect("a folder");
-        // Three files, so that every worker has something to read.
-        let third = text.len() / 3;
-        let cut = |near: usize| text[..near].rfind('\n').expect("a line ends") + 1;
-        let cuts = [0, cut(third), cut(2 * third), text.len()];
-        for (number, cut) in cuts.windows(2).enumerate() {
-            fs::write(folder.join(format!("in/{number}.txt")), &text[cut[0]..cut[1]]).expect("a file");
-        }
-        let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        words.sort_unstable();
-        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-        for word in &words {
-            *counts.entry(word).or_default() += 1;
-        }
-        let mut counts: Vec<String> = counts.iter().map(|(word, count)| format!("{word} {count}")).collect();
-        counts.sort_unstable();
-        Self { words, counts }
-    }
 }
 
 /// A process of the cluster, and what it takes to start it again.
@@ -208,6 +175,13 @@ impl Cluster {
         self.members.iter().map(said).collect()
     }
 
+    /// A coordinator that finds the job over sweeps what processes that were killed at the end have left behind.
+    fn start_once_more(&self) {
+        let command: Vec<&str> = self.members[0].command.iter().map(String::as_str).collect();
+        let ended = binary::run(&self.engine, &command);
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    }
+
     /// Waits for the coordinators to end; what they leave must be sound.
     fn finish(&mut self) {
         for _ in 0..60_000 {
@@ -215,9 +189,8 @@ impl Cluster {
             if self.members.iter_mut().take(2).all(|member| member.exit_code().is_some()) {
                 // A worker that came up when the job was over would look for a coordinator for ever; its operator ends it.
                 self.members.iter_mut().for_each(Member::kill);
-                let checkpoints = self.folder.path().join("chk").display().to_string();
-                let inspected = binary::run(&self.engine, &["inspect", &checkpoints]);
-                assert_eq!(inspected.code, Some(0), "{}{}", inspected.stdout, inspected.stderr);
+                self.start_once_more();
+                leftovers::judge(&self.engine, self.folder.path(), 0);
                 return;
             }
             pause(Duration::from_millis(10));
@@ -241,7 +214,7 @@ impl Drop for Cluster {
 fn run_job(engine: &Path, seed: u64, kills: u64) -> u64 {
     let mut random = Random(seed);
     let folder = tempfile::tempdir().expect("a folder");
-    let text = Text::write(folder.path(), &mut random);
+    let text = Text::write(folder.path(), LINES, &mut random);
     let mut cluster = Cluster::start(engine, folder);
     let (mut done, mut stops) = (0, 0);
     while done < kills {
@@ -284,7 +257,7 @@ fn strangers_that_do_not_speak_as_workers_do_are_hung_up_on_and_disturb_no_job()
     let engine = binary::engine();
     let folder = tempfile::tempdir().expect("a folder");
     let mut random = Random(7);
-    let text = Text::write(folder.path(), &mut random);
+    let text = Text::write(folder.path(), LINES, &mut random);
     let mut cluster = Cluster::start(&engine, folder);
     let address = cluster.members[0].command.last().expect("an address").clone();
     for garbage in [&b"{\"json\": true}\n"[..], &[0xff; 64], &[4, 0, 0, 0, 1], &[0; 4]] {
