@@ -96,7 +96,7 @@ impl door::Storage for Nowhere {
     fn delete(&self, _: &str) -> BoxFuture<'static, Result<(), door::StorageError>> {
         unreachable!("no storage in this benchmark")
     }
-    fn list(&self, _: &str) -> BoxFuture<'static, Result<Vec<door::ObjectMeta>, door::StorageError>> {
+    fn list(&self, _: &str, _: door::Depth) -> BoxFuture<'static, Result<Vec<door::ObjectMeta>, door::StorageError>> {
         unreachable!("no storage in this benchmark")
     }
     fn incarnation(&self) -> u64 {

@@ -238,6 +238,25 @@ pub struct ObjectMeta {
     pub version: Version,
 }
 
+/// How deep a listing goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Depth {
+    /// Everything below.
+    Tree,
+    /// What lies in the folder itself. What its sub-folders hold is neither looked at nor paid for.
+    Folder,
+}
+
+impl Depth {
+    /// Whether a listing of `prefix` shows an object at `path` below it.
+    pub fn shows(self, prefix: &str, path: &str) -> bool {
+        match self {
+            Self::Tree => true,
+            Self::Folder => path.strip_prefix(prefix).is_none_or(|name| !name.trim_start_matches('/').contains('/')),
+        }
+    }
+}
+
 /// How old a listing may be.
 pub const LISTING_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -274,9 +293,10 @@ pub trait Storage: Send + Sync {
     /// Deletes an object; deleting what is not there is done too.
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>>;
 
-    /// Every object whose path is `prefix` or starts with `prefix/`, sorted by path. May be *out of date*: it shows the
-    /// objects as they all were at one instant, which is at most [`LISTING_AGE_MAX`] before the request was made.
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>>;
+    /// Every object whose path is `prefix` or starts with `prefix/`, as deep as `depth` says, sorted by path. May be
+    /// *out of date*: it shows the objects as they all were at one instant, which is at most [`LISTING_AGE_MAX`] before the
+    /// request was made.
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>>;
 
     /// The number of this incarnation of this process. No other incarnation and no other process has it.
     fn incarnation(&self) -> u64;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use cofferdam_engine::conformance;
 use cofferdam_engine::door::{
-    BoxFuture, Env, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode, whole,
+    BoxFuture, Depth, Env, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode, whole,
 };
 use cofferdam_engine::os::mount::{Mount, Mounts};
 use cofferdam_engine::os::trace::TracingTrace;
@@ -144,16 +144,16 @@ impl Storage for Saboteur {
         })
     }
 
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         let (me, prefix) = (self.clone(), prefix.to_owned());
         Box::pin(async move {
-            let mut objects = me.good.list(&prefix).await?;
+            let mut objects = me.good.list(&prefix, depth).await?;
             match me.how {
                 Sabotage::ListsNothingOld => drop(objects.pop()),
                 Sabotage::ListsBackwards => objects.reverse(),
                 Sabotage::ListsNeighbours => {
                     let (folder, _) = prefix.rsplit_once('/').expect("a folder has one above it");
-                    objects = me.good.list(folder).await?;
+                    objects = me.good.list(folder, depth).await?;
                     objects.retain(|object| object.path.starts_with(&prefix));
                 }
                 Sabotage::ListsDeletedObjects => {
@@ -289,8 +289,8 @@ fn short_reads_are_no_sabotage() {
         fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>> {
             self.0.delete(path)
         }
-        fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
-            self.0.list(prefix)
+        fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+            self.0.list(prefix, depth)
         }
         fn incarnation(&self) -> u64 {
             self.0.incarnation()

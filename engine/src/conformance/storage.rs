@@ -1,6 +1,6 @@
 //! What storage promises, while nothing fails.
 
-use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode, whole};
+use crate::door::{BoxFuture, Depth, Env, ObjectMeta, StorageError, WriteMode, whole};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,7 +35,7 @@ const LISTINGS: u32 = 40;
 async fn paths(env: &Env, prefix: &str, expected: &[String], promise: &str) -> Vec<ObjectMeta> {
     let mut tries = 0;
     loop {
-        let objects = env.storage.list(prefix).await.expect("a listing works");
+        let objects = env.storage.list(prefix, Depth::Tree).await.expect("a listing works");
         let found: Vec<&String> = objects.iter().map(|object| &object.path).collect();
         if found.iter().copied().eq(expected) {
             return objects;
@@ -76,7 +76,7 @@ async fn every_write_gives_an_object_another_version(env: &Env, folder: &str) {
             assert_eq!(piece.version, version, "range {range:?} has another version although nothing was written");
         }
         let mut tries = 0;
-        while env.storage.list(folder).await.expect("a listing works").first().map(|meta| &meta.version)
+        while env.storage.list(folder, Depth::Tree).await.expect("a listing works").first().map(|meta| &meta.version)
             != Some(&version)
         {
             tries += 1;

@@ -1,6 +1,6 @@
 //! What connectors ask of storage: requests that may be repeated without harm, and are, before the job has to restart.
 
-use crate::door::{BoxFuture, Env, ObjectMeta, Piece, StorageError, WriteMode, retry, whole};
+use crate::door::{BoxFuture, Depth, Env, ObjectMeta, Piece, StorageError, WriteMode, retry, whole};
 use crate::error::{Error, Result};
 use crate::messages::ListingHandle;
 use crate::persist::listing::Listing;
@@ -40,7 +40,7 @@ pub(super) async fn listing(env: &Env, handle: &ListingHandle) -> Result<Listing
 
 /// Lists objects.
 pub(super) async fn list(env: &Env, prefix: &str) -> Result<Vec<ObjectMeta>> {
-    match repeat(env, "listing", || env.storage.list(prefix)).await? {
+    match repeat(env, "listing", || env.storage.list(prefix, Depth::Tree)).await? {
         Found::Object(objects) => Ok(objects),
         Found::Nothing => Ok(Vec::new()),
     }

@@ -2,7 +2,7 @@
 
 use crate::door::collected::Collected;
 use crate::door::{
-    Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
+    Bell, BoxFuture, Clock, Connection, Depth, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
     Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Version, Work, WriteMode,
 };
 use crate::event::Event;
@@ -240,9 +240,9 @@ impl Storage for World {
             Ok(())
         })
     }
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         self.answer(prefix, |objects| {
-            let found = objects.iter().filter(|(path, _)| is_inside(path, prefix));
+            let found = objects.iter().filter(|(path, _)| is_inside(path, prefix) && depth.shows(prefix, path));
             let object = |(path, (bytes, version)): (&String, &(Bytes, Version))| ObjectMeta {
                 path: path.clone(),
                 bytes: bytes.len() as u64,

@@ -8,7 +8,7 @@
 //! Files are named as the engine names objects, by their path in the folder. A name that an object cannot have is refused
 //! before the job starts, because the file would be passed over in silence.
 
-use crate::door::{ObjectMeta, Piece, StorageError, Version};
+use crate::door::{Depth, ObjectMeta, Piece, StorageError, Version};
 use crate::error::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
@@ -97,13 +97,19 @@ impl InputFiles {
     }
 
     /// Lists the objects whose name is `below` or starts with it and a slash; `path` is how the engine calls it.
-    pub async fn list(self: Arc<Self>, path: String, below: ObjectPath) -> Result<Vec<ObjectMeta>, StorageError> {
+    pub async fn list(
+        self: Arc<Self>,
+        path: String,
+        below: ObjectPath,
+        depth: Depth,
+    ) -> Result<Vec<ObjectMeta>, StorageError> {
         let mount = path.split('/').next().unwrap_or_default().to_owned();
         let list = move || {
             let mut objects = Vec::new();
             let walked = self.walk(&mut |name, _, found| {
                 let rest = name.strip_prefix(below.as_ref());
-                if below.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                let is_below = below.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                if is_below && depth.shows(below.as_ref(), name) {
                     objects.push(ObjectMeta {
                         path: format!("{mount}/{name}"),
                         bytes: found.len(),

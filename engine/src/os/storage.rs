@@ -21,9 +21,9 @@
 
 use super::mount::{Layout, Mount, Mounts, STAGING};
 use super::upload::MountedUpload;
-use crate::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode};
+use crate::door::{BoxFuture, Depth, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -96,11 +96,11 @@ impl Storage for MountedStorage {
         self.at(path, |place| async move { place.delete().await })
     }
 
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
-        self.at(prefix, |place| async move {
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+        self.at(prefix, move |place| async move {
             match &place.mount.layout {
-                Layout::Input(files) => files.clone().list(place.path, place.name).await,
-                Layout::Atomic { .. } | Layout::Folder { .. } => place.list().await,
+                Layout::Input(files) => files.clone().list(place.path, place.name, depth).await,
+                Layout::Atomic { .. } | Layout::Folder { .. } => place.list(depth).await,
             }
         })
     }
@@ -260,10 +260,19 @@ impl Place {
         }
     }
 
-    async fn list(&self) -> Result<Vec<ObjectMeta>, StorageError> {
-        let mut found = Vec::new();
+    async fn list(&self, depth: Depth) -> Result<Vec<ObjectMeta>, StorageError> {
         let store = self.store()?;
-        let mut listing = store.list(Some(&self.name));
+        let mut listing = match depth {
+            Depth::Tree => store.list(Some(&self.name)),
+            Depth::Folder => {
+                let listed = match store.list_with_delimiter(Some(&self.name)).await {
+                    Ok(listed) => listed.objects.into_iter().map(Ok).collect(),
+                    Err(e) => vec![Err(e)],
+                };
+                stream::iter(listed).boxed()
+            }
+        };
+        let mut found = Vec::new();
         while let Some(meta) = listing.next().await {
             match meta {
                 Ok(meta) => found.push(meta),

@@ -11,7 +11,7 @@
 use super::changes::Changes;
 use super::mailbox::{Either, race};
 use crate::door::{
-    BoxFuture, Clock, Env, ExternalError, Externals, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode,
+    BoxFuture, Clock, Depth, Env, ExternalError, Externals, ObjectMeta, Piece, Storage, StorageError, Upload, WriteMode,
 };
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -78,8 +78,8 @@ impl Storage for Bounded {
         self.bound.on(path, self.storage.delete(path), StorageError::Unknown)
     }
 
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
-        self.bound.on(prefix, self.storage.list(prefix), StorageError::Failed)
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+        self.bound.on(prefix, self.storage.list(prefix, depth), StorageError::Failed)
     }
 
     fn incarnation(&self) -> u64 {

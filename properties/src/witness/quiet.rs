@@ -9,7 +9,7 @@ use super::external::QuietSystems;
 use bytes::Bytes;
 use cofferdam_engine::door::collected::Collected;
 use cofferdam_engine::door::{
-    Bell, BoxFuture, Clock, Connection, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
+    Bell, BoxFuture, Clock, Connection, Depth, Env, Listener, Network, NetworkError, ObjectMeta, Piece, Schedule, Site,
     Spawner, Storage, StorageError, TaskHandle, Time, Trace, Upload, Version, Work, WriteMode,
 };
 use cofferdam_engine::event::Event;
@@ -108,11 +108,11 @@ impl Storage for QuietStorage {
         Box::pin(ready(Ok(())))
     }
 
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         let shelf = self.shelf();
         let below = |path: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let from = shelf.objects.range(prefix.to_owned()..).take_while(|(path, _)| path.starts_with(prefix));
-        let found = from.filter(|(path, _)| below(path));
+        let found = from.filter(|(path, _)| below(path) && depth.shows(prefix, path));
         let listed = found.map(|(path, bytes)| ObjectMeta {
             path: path.clone(),
             bytes: bytes.len() as u64,

@@ -29,7 +29,7 @@ use super::state::State;
 use super::strike::Verdict;
 use super::wait::{Outcome, WaitId};
 use bytes::Bytes;
-use cofferdam_engine::door::{BoxFuture, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode};
+use cofferdam_engine::door::{BoxFuture, Depth, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode};
 use cofferdam_properties::history::{Fact, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -475,11 +475,15 @@ impl Storage for Port {
         Reply::new(&self.door, path, Request::Delete).done()
     }
 
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         let reply = Reply::new(&self.door, prefix, Request::List);
+        let prefix = prefix.to_owned();
         Box::pin(async move {
             match reply.await {
-                Outcome::Listed(result) => result,
+                Outcome::Listed(result) => result.map(|mut objects| {
+                    objects.retain(|object| depth.shows(&prefix, &object.path));
+                    objects
+                }),
                 other => unreachable!("a listing ended with {other:?}"),
             }
         })

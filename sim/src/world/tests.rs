@@ -1,7 +1,7 @@
 //! The world under small hand-written processes.
 
 use super::*;
-use cofferdam_engine::door::{Connection, NetworkError, Site, StorageError, Work, WriteMode, whole};
+use cofferdam_engine::door::{Connection, Depth, NetworkError, Site, StorageError, Work, WriteMode, whole};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::runtime::mailbox::Mailbox;
@@ -499,7 +499,7 @@ fn storage_faults_fail_or_lose_replies_as_ordered() {
         assert!(whole::read(&env.storage, "out/2").await.is_err());
         env.sleep(Duration::from_secs(1)).await;
         assert!(whole::read(&env.storage, "out/2").await.is_ok());
-        assert_eq!(env.storage.list("out").await.unwrap().len(), 2);
+        assert_eq!(env.storage.list("out", Depth::Tree).await.unwrap().len(), 2);
         env.storage.delete("out/1").await.unwrap();
         env.storage.delete("out/1").await.unwrap();
         Ok(String::new())
@@ -715,7 +715,7 @@ fn an_error_under_a_supervisor_restarts_the_process() {
     let mut stubborn = process(W0, |env| async move {
         let path = format!("tries/{}", env.schedule.token(Site::new("try", 0)));
         env.storage.write(&path, Bytes::new(), WriteMode::Create).await.unwrap();
-        let tries = env.storage.list("tries").await.unwrap().len();
+        let tries = env.storage.list("tries", Depth::Tree).await.unwrap().len();
         if tries < 3 { Err("once more".to_owned()) } else { Ok(String::new()) }
     });
     stubborn.on_error = OnError::Restart { after_ms: 10 };

@@ -10,7 +10,7 @@ use super::{Beginning, Input};
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
 use crate::cores::{restore, retention};
-use crate::door::{BoxFuture, Env, LISTING_AGE_MAX, Site, StorageError, WriteMode, retry, whole};
+use crate::door::{BoxFuture, Depth, Env, LISTING_AGE_MAX, Site, StorageError, WriteMode, retry, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::graph::JobGraph;
@@ -132,7 +132,7 @@ impl Requests {
     pub fn list_log(&mut self, delay: Duration) {
         let listing = self.env.storage.clone();
         self.start("coordinator.log.list", delay, async move {
-            let listed = listing.list(slot::LOG).await;
+            let listed = listing.list(slot::LOG, Depth::Tree).await;
             let numbers =
                 listed.map(|objects| objects.iter().filter_map(|object| slot::number(&object.path)).collect());
             Input::LogListed(numbers)
@@ -188,7 +188,7 @@ impl Requests {
     fn list_all(&mut self, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep", delay, async move {
-            let listed = storage.list(retention::ROOT).await.ok();
+            let listed = storage.list(retention::ROOT, Depth::Tree).await.ok();
             Input::SweepListed(listed.map(|objects| objects.into_iter().map(|object| object.path).collect()))
         });
     }
@@ -228,7 +228,7 @@ impl Requests {
     pub fn list_marks(&mut self, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.marks.list", delay, async move {
-            let listed = storage.list(mark::ROOT).await;
+            let listed = storage.list(mark::ROOT, Depth::Folder).await;
             Input::MarksListed(listed.map(|objects| objects.iter().filter_map(|o| Name::of(&o.path)).collect()))
         });
     }
@@ -357,7 +357,8 @@ async fn check_blobs(env: &Env, restore: &RestoreFrom) -> Result<()> {
 /// Deletes everything below `folder`.
 async fn empty(env: &Env, folder: &str, ceased: &AtomicBool) {
     for tries in 1..=EMPTY_TRIES {
-        let listed = env.storage.list(folder).await.map(|objects| objects.into_iter().map(|object| object.path));
+        let listed =
+            env.storage.list(folder, Depth::Tree).await.map(|objects| objects.into_iter().map(|object| object.path));
         if let Ok(paths) = listed
             && delete(env, paths.collect(), ceased).await
         {

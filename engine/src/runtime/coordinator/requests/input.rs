@@ -2,7 +2,7 @@
 
 use crate::cores::backoff::backoff;
 use crate::cores::input::Later;
-use crate::door::{BoxFuture, Env, ObjectMeta, StorageError, WriteMode, retry, whole};
+use crate::door::{BoxFuture, Depth, Env, ObjectMeta, StorageError, WriteMode, retry, whole};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::ids::Attempt;
@@ -17,7 +17,7 @@ const TRIES: u32 = 20;
 pub async fn list(env: &Env, attempt: Attempt, path: String, inputs: Vec<String>) -> Result<ListingHandle> {
     let mut listing = Listing::default();
     for input in inputs {
-        let objects: Vec<ObjectMeta> = patiently(env, || env.storage.list(&input)).await?;
+        let objects: Vec<ObjectMeta> = patiently(env, || env.storage.list(&input, Depth::Tree)).await?;
         if objects.is_empty() {
             return Err(Error::give_up(format!("input {} does not exist", env.storage.shown(&input))));
         }
@@ -52,7 +52,7 @@ pub async fn compare(env: &Env, handle: &ListingHandle) -> Result<Later> {
     let bytes = retry::storage(env, || whole::read(&env.storage, &handle.path)).await?;
     let mut later = Later::default();
     for (input, listed) in Listing::open(handle, &bytes)?.inputs {
-        let now = retry::storage(env, || env.storage.list(&input)).await?;
+        let now = retry::storage(env, || env.storage.list(&input, Depth::Tree)).await?;
         later.add(&listed, &now);
     }
     Ok(later)

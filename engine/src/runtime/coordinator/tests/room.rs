@@ -454,12 +454,13 @@ impl Storage for Process {
         })
     }
 
-    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+    fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         let (room, prefix) = (self.room.clone(), format!("{prefix}/"));
         Box::pin(async move {
             room.latency().await;
             let state = room.state();
-            let below = state.objects.iter().filter(|(path, _)| path.starts_with(&prefix));
+            let below =
+                state.objects.iter().filter(|(path, _)| path.starts_with(&prefix) && depth.shows(&prefix, path));
             let object = |(path, bytes): (&String, &Bytes)| ObjectMeta {
                 path: path.clone(),
                 bytes: bytes.len() as u64,
