@@ -1,7 +1,9 @@
 //! Ownership of the output: one log writes to it, by one leadership at a time, and it is never ahead of that log.
 //!
 //! ```text
-//! start ── look ── Create generation-G ── Create log-ID ── look again ── Create completed-N (held) ── Own: deploy
+//! start ── look ── Create generation-G ── Create log-ID ── look again ─┬─ Create completed-N (held) ── Own: deploy
+//!                                                            ▲        └─ numbers skipped: Create their marks ─┐
+//!                                                            └────────────────────────────────────────────────┘
 //! commit point of N ── Create completed-N ── is there generation-(G+1)? ──┬─ no:  Publish: notify; delete older ones
 //!                                                                         └─ yes: StepDown
 //! ```
@@ -21,7 +23,9 @@
 //! copy B, claims G+1:       Create generation-(G+1) ── list completed-*                or B lists A's mark and is refused
 //! ```
 //! Each writes first and reads then, so at least one of them sees the other: nothing is notified of which the next owner
-//! does not know.
+//! does not know. *Exactly* G+1 is looked for, so no number may be missing: a claim whose leader died before it made a mark
+//! leaves a gap, behind which an older leader would see nothing. So a leader that finds a gap below its own mark closes it,
+//! with marks in its own name, and looks again. A leader that was only late finds its own number taken, and is fenced.
 //! 3. A leader that starts marks what its log holds before it deploys, for sinks commit that again.
 //! 4. *Refusing* (`acceptance`). What looks like an old copy may also be the log of a leader that was deposed meanwhile,
 //!    whose successor has gone on. So before it refuses, the leader asks its log whether it still leads.
@@ -280,6 +284,7 @@ impl Ownership {
                 let Claimant { log, generation, token, .. } = self.claimant;
                 self.create(Mark::Generation { log, generation, token }, out);
             }
+            (Verdict::Ours, Look::After) if self.skips_some() => self.close_gap(out),
             (Verdict::Ours, Look::After) => self.mark_what_is_held(out),
             (Verdict::Newer(newer), Look::Before | Look::After) => self.step_down(newer, out),
             (Verdict::Refused(refusal), Look::Before | Look::After) => {
@@ -304,6 +309,22 @@ impl Ownership {
                 self.again(&name.path(), error, |delay| Effect::List { delay: LISTING_AGE_MAX + delay }, out);
             }
             Err(error) => self.again(&name.path(), error, |delay| Effect::Read { name, delay }, out),
+        }
+    }
+
+    fn skips_some(&self) -> bool {
+        self.marks.skipped(self.claimant.generation).is_some()
+    }
+
+    /// Marks the first leadership that left no mark, if there is one, and otherwise looks again.
+    fn close_gap(&mut self, out: &mut Vec<Effect>) {
+        let Claimant { log, generation, token, .. } = self.claimant;
+        match self.marks.skipped(generation) {
+            Some(skipped) => self.create(Mark::Generation { log, generation: skipped, token }, out),
+            None => {
+                self.tries = 0;
+                self.look(Look::After, LISTING_AGE_MAX, out);
+            }
         }
     }
 
@@ -332,6 +353,10 @@ impl Ownership {
         match reply {
             Ok(bytes) => match Mark::decode(name, &bytes) {
                 Ok(found) if found == mark => self.created(mark, out),
+                // The gap is closed, by another leadership of a number above it or by the late owner of this number.
+                Ok(Mark::Generation { generation, .. }) if generation < self.claimant.generation => {
+                    self.created(mark, out);
+                }
                 Ok(_) => {
                     let cause =
                         format!("{} was created by the leader of another copy of these checkpoints", name.path());
@@ -351,6 +376,10 @@ impl Ownership {
 
     fn created(&mut self, mark: Mark, out: &mut Vec<Effect>) {
         match mark {
+            Mark::Generation { generation, .. } if generation < self.claimant.generation => {
+                self.marks.generations.insert(generation);
+                self.close_gap(out);
+            }
             Mark::Generation { log, .. } => self.create(Mark::Log { log }, out),
             Mark::Log { log } => {
                 assert_eq!(log, self.claimant.log, "a leader marks the output for its own log");
@@ -416,7 +445,10 @@ impl Ownership {
     fn step_down(&mut self, newer: Generation, out: &mut Vec<Effect>) {
         assert!(newer > self.claimant.generation, "only a newer leadership deposes");
         self.stage = Stage::Over;
-        let cause = format!("{} exists: a newer leader writes to this output", Name::Generation(newer).path());
+        let cause = format!(
+            "{} exists: a newer leader of these checkpoints, or of another copy of them, writes to this output",
+            Name::Generation(newer).path()
+        );
         out.push(Effect::StepDown { cause });
     }
 
@@ -442,10 +474,12 @@ impl Ownership {
                 assert!(self.marks.completed.contains_key(&held), "an owner has marked what its log holds");
             }
             assert_eq!(self.marks.unread(), None, "every mark of an owned output has been read");
+            assert!(!self.skips_some(), "no number is missing below an owner's mark");
         }
         match &self.stage {
-            Stage::Creating { mark: Mark::Generation { token, .. }, .. } => {
+            Stage::Creating { mark: Mark::Generation { generation, token, .. }, .. } => {
                 assert_eq!(*token, self.claimant.token, "a leader marks the output by its own claim");
+                assert!(*generation <= self.claimant.generation, "only for itself, and for what came before it");
             }
             Stage::Creating { mark: Mark::Completed { checkpoint, .. }, .. } => {
                 assert!(self.claimant.held.is_none_or(|(_, held)| held <= *checkpoint), "marks grow");

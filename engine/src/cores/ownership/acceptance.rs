@@ -1,8 +1,9 @@
 //! Whether the marks of an output allow a leadership to write there. Pure.
 //!
 //! 1. The output belongs to the leadership's own log, to the log that the job started from, or to none yet.
-//! 2. A log that holds a completed checkpoint finds its mark: what that checkpoint knows as written lies elsewhere otherwise.
-//!    Readers may move parts away, so the absence of parts says nothing; marks stay.
+//! 2. A log that holds a completed checkpoint finds its own mark and the mark of the leadership that completed it: otherwise
+//!    what that checkpoint knows as written lies elsewhere, or this is an old copy of the output. Readers may move parts
+//!    away, so the absence of parts says nothing; marks stay.
 //! 3. The output is committed no further than the log reaches. If it is, the log is an old copy, and going on would write
 //!    records a second time. Generations come first in that comparison: another copy may have used higher ids earlier.
 //! 4. Output of the log that the job started from counts up to the checkpoint that it started from.
@@ -33,7 +34,7 @@ pub struct Claimant {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Marks {
     pub logs: BTreeSet<LogId>,
-    pub newest: Option<Generation>,
+    pub generations: BTreeSet<Generation>,
     /// Of completed checkpoints; `None` until it is read.
     pub completed: BTreeMap<CheckpointId, Option<(LogId, Generation)>>,
 }
@@ -56,7 +57,7 @@ impl Marks {
         for name in names {
             match *name {
                 Name::Log(log) => drop(self.logs.insert(log)),
-                Name::Generation(generation) => self.newest = self.newest.max(Some(generation)),
+                Name::Generation(generation) => drop(self.generations.insert(generation)),
                 Name::Completed(checkpoint) => {
                     self.completed.insert(checkpoint, known.completed.remove(&checkpoint).flatten());
                 }
@@ -77,6 +78,13 @@ impl Marks {
         }
     }
 
+    /// The first leadership without a mark between `own` and the newest older one that has one.
+    pub fn skipped(&self, own: Generation) -> Option<Generation> {
+        let older = self.generations.range(..own).next_back()?;
+        let next = Generation(older.0 + 1);
+        (next < own).then_some(next)
+    }
+
     /// The marks of completed checkpoints that `newest` makes superfluous.
     pub fn older(&self, newest: CheckpointId) -> Vec<Name> {
         self.completed.range(..newest).map(|(checkpoint, _)| Name::Completed(*checkpoint)).collect()
@@ -88,8 +96,8 @@ impl Marks {
         if let Some(refusal) = verdict {
             return Verdict::Refused(Error::give_up(refusal));
         }
-        match self.newest {
-            Some(newest) if newest > claimant.generation => Verdict::Newer(newest),
+        match self.generations.last() {
+            Some(newest) if *newest > claimant.generation => Verdict::Newer(*newest),
             Some(_) | None => Verdict::Ours,
         }
     }
@@ -104,11 +112,18 @@ impl Marks {
                 Name::Log(*foreign).path()
             ));
         }
-        let (_, checkpoint) = claimant.held.filter(|_| !self.logs.contains(&own))?;
+        let (generation, checkpoint) = claimant.held?;
+        let absent = if !self.logs.contains(&own) {
+            Name::Log(own)
+        } else if !self.generations.contains(&generation) {
+            Name::Generation(generation)
+        } else {
+            return None;
+        };
         Some(format!(
             "these checkpoints end with {checkpoint}, but their output is elsewhere: {} does not exist; name the output folder \
              that belongs to them",
-            Name::Log(own).path()
+            absent.path()
         ))
     }
 

@@ -300,6 +300,53 @@ fn storage_that_never_answers_is_given_up() {
     assert!(matches!(&out[..], [Effect::Fail { error }] if error.reaction == Reaction::Restart), "{out:?}");
 }
 
+#[test]
+fn numbers_that_a_dead_claim_has_skipped_are_marked_and_the_output_is_looked_at_again() {
+    let mut output = Output::default();
+    let (mut first, _) = output.start(claimant(1, None));
+    output.commit(&mut first, 1);
+    // A copy of the log claimed 2 and 3 and died both times before it made a mark.
+    let (mut second, mut out) = (Ownership::new(claimant(4, Some((1, 1)))), Vec::new());
+    second.start(&mut out);
+    let mut asked = Vec::new();
+    while let Some(effect) = out.pop() {
+        match &effect {
+            Effect::Create { mark, .. } => asked.push(format!("create {}", mark.name())),
+            Effect::List { .. } => asked.push("list".to_owned()),
+            _ => {}
+        }
+        out.extend(output.answer(&mut second, &effect).unwrap_or_default());
+    }
+    let marks = ["list", "create generation-4", "create log-00000000000000a7", "list"];
+    let gap = ["create generation-2", "create generation-3", "list"];
+    assert_eq!(asked, [&marks[..], &gap[..]].concat());
+    assert!(second.is_owned());
+    let mut late = Ownership::new(Claimant { token: 9, ..claimant(3, Some((1, 1))) });
+    late.start(&mut out);
+    // It had looked before the gap was closed.
+    late.on_listed(Ok(vec![log().name(), generation(1).name()]), &mut out);
+    out.drain(..1);
+    let said = output.play(&mut late, out);
+    let [Effect::StepDown { cause }] = &said[..] else { panic!("{said:?}") };
+    assert!(cause.starts_with("output/generation-3 was created by the leader of another copy"), "{cause}");
+    let said = output.commit(&mut first, 2);
+    assert!(matches!(&said[..], [Effect::StepDown { cause }] if cause.starts_with("output/generation-2 ")), "{said:?}");
+}
+
+#[test]
+fn an_output_that_the_leadership_of_the_newest_checkpoint_never_marked_is_refused() {
+    // The log began here, went on elsewhere as its second leader, and comes back.
+    let mut output = Output::with(&[log(), generation(1)]);
+    let message = output.refuses(claimant(3, Some((2, 105))));
+    assert!(
+        message.contains("end with chk-105") && message.contains("output/generation-2 does not exist"),
+        "{message}"
+    );
+    // An old copy of the output of leader 2 is the same, unless leader 2 had marked it.
+    let mut output = Output::with(&[log(), generation(1), completed(1, 3)]);
+    assert!(output.refuses(claimant(3, Some((2, 10)))).contains("generation-2"));
+}
+
 /// One of two leaders of copies of one log, and what it asks for.
 #[derive(Debug)]
 struct Copy {
@@ -313,6 +360,13 @@ struct Copy {
 /// order of their requests, never both.
 #[test]
 fn of_two_copies_in_every_order_one_never_publishes_what_the_other_does_not_hold() {
+    for skipped in 0..3 {
+        two_copies_in_every_order(skipped);
+    }
+}
+
+/// The second copy has claimed so many leaderships before, of which there is no mark.
+fn two_copies_in_every_order(skipped: u64) {
     let mut ways = [0; 4];
     for order in 0..1_u32 << 12 {
         let mut output = Output::default();
@@ -320,7 +374,7 @@ fn of_two_copies_in_every_order_one_never_publishes_what_the_other_does_not_hold
         output.commit(&mut first, 1);
         let (mut asked_first, mut asked_second) = (Vec::new(), Vec::new());
         first.on_committed(CheckpointId(2), &mut asked_first);
-        let mut second = Ownership::new(claimant(2, Some((1, 1))));
+        let mut second = Ownership::new(claimant(2 + skipped, Some((1, 1))));
         second.start(&mut asked_second);
         let mut copies = [(first, asked_first), (second, asked_second)].map(|(leader, asked)| Copy {
             leader,
@@ -348,5 +402,5 @@ fn of_two_copies_in_every_order_one_never_publishes_what_the_other_does_not_hold
         assert!(!(first.published && second.owns), "order {order:b}: {output:?}");
         ways[usize::from(first.published) + 2 * usize::from(second.owns)] += 1;
     }
-    assert!(ways[1] > 0 && ways[2] > 0, "both have won: {ways:?}");
+    assert!(ways[1] > 0 && ways[2] > 0, "both have won with {skipped} skipped: {ways:?}");
 }
