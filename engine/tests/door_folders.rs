@@ -1,7 +1,7 @@
 //! Folders and files as mounts: what is refused, what is shown, what a kill leaves behind.
 
 use bytes::Bytes;
-use cofferdam_engine::door::{Env, StorageError, Version, WriteMode, whole};
+use cofferdam_engine::door::{Depth, Env, StorageError, Version, WriteMode, whole};
 use cofferdam_engine::os::mount::{Mount, Mounts, STAGING};
 use cofferdam_engine::os::trace::TracingTrace;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ fn run<F: Future<Output = ()>>(mounts: Mounts, body: impl FnOnce(Env) -> F) {
 
 async fn content(env: &Env) -> Vec<(String, String)> {
     let mut content = Vec::new();
-    for object in env.storage.list("input").await.expect("a listing") {
+    for object in env.storage.list("input", Depth::Tree).await.expect("a listing") {
         let bytes = whole::read(&env.storage, &object.path).await.expect("what is listed can be read");
         assert_eq!(bytes.len() as u64, object.bytes, "{} has another length than listed", object.path);
         content.push((object.path, String::from_utf8(bytes.to_vec()).expect("text")));
@@ -101,8 +101,8 @@ fn a_single_file_is_read_without_a_look_at_what_lies_beside_it() {
     let input = Mount::input(&folder.path().join("book.txt")).expect("readable input");
     run(Mounts::default().with("input", input), |env| async move {
         assert_eq!(content(&env).await, [("input/book.txt".to_owned(), "book.txt".to_owned())]);
-        assert_eq!(env.storage.list("input/book").await, Ok(Vec::new()), "half a name is no name");
-        assert_eq!(env.storage.list("input/book.txt").await.expect("a listing").len(), 1);
+        assert_eq!(env.storage.list("input/book", Depth::Tree).await, Ok(Vec::new()), "half a name is no name");
+        assert_eq!(env.storage.list("input/book.txt", Depth::Tree).await.expect("a listing").len(), 1);
     });
     fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).expect("permissions");
 }
@@ -121,7 +121,7 @@ fn a_change_of_input_shows_in_its_version() {
     let elsewhere = folder.path().join("elsewhere.txt");
     run(mounts, |env| async move {
         let read = async || env.storage.read("input/book.txt", 2..4).await.expect("readable");
-        let listed = async || env.storage.list("input/book.txt").await.expect("a listing").remove(0);
+        let listed = async || env.storage.list("input/book.txt", Depth::Tree).await.expect("a listing").remove(0);
         let first = read().await;
         assert_eq!((&first.bytes[..], first.size), (&b"23"[..], 10));
         assert_eq!((read().await, listed().await.version), (first.clone(), first.version.clone()));
@@ -246,7 +246,7 @@ fn what_a_kill_left_unpublished_is_invisible_and_cleared_away() {
     }
     run(Mounts::default().with("output", output), |env| async move {
         let path = format!("output/{STAGING}/0123456789abcdef/1");
-        assert_eq!(env.storage.list("output").await, Ok(Vec::new()));
+        assert_eq!(env.storage.list("output", Depth::Tree).await, Ok(Vec::new()));
         assert_eq!(whole::read(&env.storage, &path).await, Err(StorageError::NotFound(path.clone())));
         let written = env.storage.write(&path, Bytes::new(), WriteMode::Overwrite).await;
         assert!(matches!(written, Err(StorageError::Failed(_))), "{written:?}");
@@ -313,12 +313,28 @@ fn a_write_that_cannot_be_published_is_of_unknown_outcome_and_leaves_what_was_th
         assert!(matches!(below, Err(StorageError::Unknown(_))), "{below:?}");
         assert_eq!(whole::read(&env.storage, "output/a").await.as_deref(), Ok(&b"first"[..]));
         assert_eq!(whole::read(&env.storage, "output/a/b").await, Err(StorageError::NotFound("output/a/b".to_owned())));
-        assert_eq!(env.storage.list("output/a/b").await, Ok(Vec::new()));
+        assert_eq!(env.storage.list("output/a/b", Depth::Tree).await, Ok(Vec::new()));
         assert_eq!(env.storage.delete("output/a/b").await, Ok(()));
         // Staging fails: nothing can have happened.
         fs::remove_dir_all(root.join(STAGING)).expect("removed");
         fs::write(root.join(STAGING), "in the way").expect("a file");
         let unstaged = env.storage.write("output/c", Bytes::from("third"), WriteMode::Create).await;
         assert!(matches!(unstaged, Err(StorageError::Failed(_))), "{unstaged:?}");
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn what_lies_in_a_sub_folder_does_not_disturb_a_listing_of_the_folder() {
+    use std::os::unix::fs::symlink;
+    let folder = tempdir().expect("a folder");
+    put(&folder, "generation-1");
+    fs::create_dir(folder.path().join("counts")).expect("a folder");
+    put(&folder, "counts/two\nlines");
+    symlink(folder.path(), folder.path().join("counts/up")).expect("a link");
+    let output = Mount::folder("output", folder.path()).expect("a folder");
+    run(Mounts::default().with("output", output), |env| async move {
+        let listed = env.storage.list("output", Depth::Folder).await.expect("a listing");
+        assert_eq!(listed.iter().map(|object| &object.path).collect::<Vec<_>>(), ["output/generation-1"]);
     });
 }

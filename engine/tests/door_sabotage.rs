@@ -32,6 +32,7 @@ enum Sabotage {
     ListsDeletedObjects,
     ListsBackwards,
     ListsNeighbours,
+    ListsSubFolders,
     UploadsBeforeComplete,
     CompletesWithoutTheLastPart,
     MixesUploads,
@@ -41,7 +42,7 @@ enum Sabotage {
     ReadsAnotherVersionThanListed,
 }
 
-const ALL: [Sabotage; 20] = [
+const ALL: [Sabotage; 21] = [
     Sabotage::CreateOverwrites,
     Sabotage::OverwriteKeepsTheOld,
     Sabotage::ReadsTheFirstWriteForEver,
@@ -55,6 +56,7 @@ const ALL: [Sabotage; 20] = [
     Sabotage::ListsDeletedObjects,
     Sabotage::ListsBackwards,
     Sabotage::ListsNeighbours,
+    Sabotage::ListsSubFolders,
     Sabotage::UploadsBeforeComplete,
     Sabotage::CompletesWithoutTheLastPart,
     Sabotage::MixesUploads,
@@ -147,6 +149,7 @@ impl Storage for Saboteur {
     fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
         let (me, prefix) = (self.clone(), prefix.to_owned());
         Box::pin(async move {
+            let depth = if me.how == Sabotage::ListsSubFolders { Depth::Tree } else { depth };
             let mut objects = me.good.list(&prefix, depth).await?;
             match me.how {
                 Sabotage::ListsNothingOld => drop(objects.pop()),

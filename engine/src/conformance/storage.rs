@@ -16,6 +16,7 @@ pub async fn check(env: &Env, folder: &str) {
     ranges_are_cut_off_at_the_end(env, &format!("{folder}/ranges")).await;
     deleting_is_idempotent(env, &format!("{folder}/deleted")).await;
     listings_are_sorted_and_end_at_slashes(env, &format!("{folder}/listed")).await;
+    a_folder_is_listed_without_what_its_sub_folders_hold(env, &format!("{folder}/shallow")).await;
     folders_come_and_go_with_their_objects(env, &format!("{folder}/coming-and-going")).await;
     names_are_taken_as_they_are(env, &format!("{folder}/names")).await;
     an_upload_appears_whole_when_it_is_complete(env, &format!("{folder}/upload")).await;
@@ -33,9 +34,13 @@ const LISTINGS: u32 = 40;
 
 /// Waits for the listing of `prefix` to show exactly these paths.
 async fn paths(env: &Env, prefix: &str, expected: &[String], promise: &str) -> Vec<ObjectMeta> {
+    paths_at(env, prefix, Depth::Tree, expected, promise).await
+}
+
+async fn paths_at(env: &Env, prefix: &str, depth: Depth, expected: &[String], promise: &str) -> Vec<ObjectMeta> {
     let mut tries = 0;
     loop {
-        let objects = env.storage.list(prefix, Depth::Tree).await.expect("a listing works");
+        let objects = env.storage.list(prefix, depth).await.expect("a listing works");
         let found: Vec<&String> = objects.iter().map(|object| &object.path).collect();
         if found.iter().copied().eq(expected) {
             return objects;
@@ -177,6 +182,17 @@ async fn listings_are_sorted_and_end_at_slashes(env: &Env, folder: &str) {
     ] {
         let prefix = format!("{folder}/{below}");
         paths(env, &prefix, &full(expected), "a prefix is a whole path or whole folders").await;
+    }
+}
+
+async fn a_folder_is_listed_without_what_its_sub_folders_hold(env: &Env, folder: &str) {
+    for name in ["b", "a", "a-sub/1", "c/deep/er", "c.side"] {
+        write(env, &format!("{folder}/{name}"), b"bytes", WriteMode::Create).await.expect("creating works");
+    }
+    let full = |names: &[&str]| names.iter().map(|name| format!("{folder}/{name}")).collect::<Vec<_>>();
+    for (below, expected) in [("", &["a", "b", "c.side"][..]), ("/c", &[]), ("/b", &["b"])] {
+        let promise = "a listing of a folder ends at its sub-folders";
+        paths_at(env, &format!("{folder}{below}"), Depth::Folder, &full(expected), promise).await;
     }
 }
 
