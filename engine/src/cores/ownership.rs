@@ -143,6 +143,17 @@ enum Step {
     ReadingBack,
 }
 
+/// Why a claimant of these marks would be refused, whoever leads. For a look before there is a claim.
+pub fn refusal(claimant: &Claimant, found: &[Mark]) -> Option<Error> {
+    let mut marks = Marks::default();
+    marks.on_listed(&found.iter().map(Mark::name).collect::<Vec<_>>());
+    found.iter().for_each(|mark| marks.on_known(mark));
+    match marks.judge(claimant) {
+        Verdict::Refused(refusal) => Some(refusal),
+        Verdict::Ours | Verdict::Newer(_) => None,
+    }
+}
+
 impl Ownership {
     /// Nothing has been asked for yet.
     pub fn new(claimant: Claimant) -> Self {

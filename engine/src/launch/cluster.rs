@@ -104,7 +104,7 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    if let Err(error) = fit::check(&args.run.checkpoints, &job.graph) {
+    if let Err(error) = fit::check(&args.run.checkpoints, &args.run.output, &job.graph) {
         out::complain(format_args!("error: {error}"));
         return Exit::Usage;
     }

@@ -1,21 +1,69 @@
-//! Whether a job fits the checkpoints that it would go on from, before anything is started.
+//! Whether a job fits the checkpoints that it would go on from, and they the output, before anything is started.
 //!
 //! The coordinator judges the same again, by what storage holds when it leads. But to lead it deposes another leader, and a
-//! program that cannot restore the job must not stop the one that runs it.
+//! program that cannot restore the job, or writes elsewhere, must not stop the one that runs it.
 //!
 //! Not judged here: what cannot be read. The coordinator reads it again, and retries.
 
 use super::folders::{fetch, slots};
+use crate::cores::ownership::{self, Claimant};
 use crate::cores::restore;
 use crate::error::Result;
 use crate::graph::JobGraph;
+use crate::ids::Generation;
+use crate::persist::mark::{self, Mark, Name};
 use crate::persist::reader;
 use crate::persist::slot::{Ended, SlotRecord};
+use std::fs;
+use std::io;
 use std::path::Path;
+
+/// Refuses a job that [does not fit](check_state) its checkpoints, and checkpoints that do not fit the output.
+pub fn check(checkpoints: &Path, output: &Path, graph: &JobGraph) -> Result<()> {
+    check_state(checkpoints, graph)?;
+    check_output(checkpoints, output, &graph.name)
+}
+
+/// Refuses an output that is not of this log, or that is further than it. A log without entries has no leader to be deposed.
+fn check_output(checkpoints: &Path, output: &Path, job: &str) -> Result<()> {
+    // The marks before the log: what is marked as completed was in the log before.
+    let Some(marks) = marks(output) else { return Ok(()) };
+    let fetch = |path: &str| fetch(checkpoints, path);
+    let log = reader::read_log(&fetch, &slots(checkpoints)?).unwrap_or_default();
+    let Some((_, last)) = log.last() else { return Ok(()) };
+    let finished = matches!(&last.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
+    if finished || last.job.name != job {
+        return Ok(());
+    }
+    let claimant = Claimant {
+        log: last.log,
+        lineage: last.lineage,
+        generation: Generation(last.generation.0 + 1),
+        token: 0,
+        held: reader::newest(&log),
+    };
+    ownership::refusal(&claimant, &marks).map_or(Ok(()), Err)
+}
+
+/// The marks of an output, if all of them can be read. An output that does not exist has none.
+fn marks(output: &Path) -> Option<Vec<Mark>> {
+    let entries = match fs::read_dir(output) {
+        Ok(entries) => entries,
+        Err(e) => return (e.kind() == io::ErrorKind::NotFound).then(Vec::new),
+    };
+    let mut marks = Vec::new();
+    for entry in entries {
+        let path = format!("{}/{}", mark::ROOT, entry.ok()?.file_name().to_string_lossy());
+        if let Some(name) = Name::of(&path) {
+            marks.push(Mark::decode(name, &fs::read(output.join(name.to_string())).ok()?).ok()?);
+        }
+    }
+    Some(marks)
+}
 
 /// Refuses a job whose state is not what the newest checkpoint of its own log holds. A job that has finished restores
 /// nothing.
-pub fn check(checkpoints: &Path, graph: &JobGraph) -> Result<()> {
+fn check_state(checkpoints: &Path, graph: &JobGraph) -> Result<()> {
     let fetch = |path: &str| fetch(checkpoints, path);
     let log = reader::read_log(&fetch, &slots(checkpoints)?).unwrap_or_default();
     let Some((_, last)) = log.last() else { return Ok(()) };

@@ -44,7 +44,7 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
             return Exit::Usage;
         }
     };
-    let fits = fit::check(&folders.checkpoints, &job.graph);
+    let fits = fit::check(&folders.checkpoints, &folders.output, &job.graph);
     let mounts = match fits.and_then(|()| folders.share(&job.graph.name)) {
         Ok(mounts) => mounts,
         Err(error) => {

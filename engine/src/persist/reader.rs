@@ -4,6 +4,7 @@
 use super::manifest::Manifest;
 use super::{blob, slot};
 use crate::error::{Error, Result};
+use crate::ids::{CheckpointId, Generation};
 use crate::messages::SnapshotHandle;
 use crate::state::{self, Section};
 use bytes::Bytes;
@@ -34,6 +35,15 @@ pub fn retained(log: &[(u64, Slot)]) -> Vec<String> {
             SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
         })
         .collect()
+}
+
+/// The newest retained checkpoint in a log, and the leadership that completed it.
+pub fn newest(log: &[(u64, Slot)]) -> Option<(Generation, CheckpointId)> {
+    let floor = log.iter().rev().find_map(|(_, slot)| slot.record.floor());
+    log.iter().rev().take_while(|(number, _)| Some(*number) >= floor).find_map(|(_, slot)| match &slot.record {
+        SlotRecord::Completed { checkpoint, .. } => Some((slot.generation, *checkpoint)),
+        SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
+    })
 }
 
 /// A manifest.

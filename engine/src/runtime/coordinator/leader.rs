@@ -143,7 +143,6 @@ impl Leader {
 
     /// Leads until the end.
     pub async fn lead(&mut self, mailbox: &mut Mailbox<Input>) -> Result<JobEnd> {
-        self.requests.clear(BTreeSet::new());
         let mut out = Vec::new();
         self.retention.sweep(&mut out);
         self.requests.perform_retention(out);

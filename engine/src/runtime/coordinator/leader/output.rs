@@ -13,6 +13,7 @@ use crate::ids::{CheckpointId, WorkerId};
 use crate::messages::ToWorker;
 use crate::persist::mark::{Mark, Name};
 use crate::runtime::coordinator::Input;
+use std::collections::BTreeSet;
 
 impl Leader {
     pub(super) fn perform_ownership(&mut self, effects: Vec<Effect>) {
@@ -32,6 +33,8 @@ impl Leader {
                 }
                 Effect::Own => {
                     self.emit(Event::OutputOwned { generation: self.store.generation() });
+                    // Not before: what is staged in an output that turns out to be another log's belongs to the living there.
+                    self.requests.clear(BTreeSet::new());
                     self.connections.placed().into_iter().for_each(|placed| self.welcome(placed));
                 }
                 Effect::Publish { checkpoint } => {
