@@ -20,7 +20,7 @@ use cofferdam_properties::Reference;
 use cofferdam_properties::external::Models;
 use cofferdam_properties::history::Process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 const INPUT: &str = "input";
@@ -78,10 +78,11 @@ fn parameters(plan: &Plan) -> JobParameters {
 /// Who runs a job under a plan.
 pub fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
     let over = Arc::new(AtomicBool::new(false));
+    let given_up = Arc::new(AtomicU16::new(0));
     let on_error = OnError::Restart { after_ms: plan.supervisor_delay_ms };
     let coordinator = |id| ProcessSpec {
         process: Process::Coordinator(id),
-        main: coordinator_main(job.clone(), plan, id, over.clone()),
+        main: coordinator_main(job.clone(), plan, id, over.clone(), given_up.clone()),
         on_error,
     };
     let addresses: Vec<String> = (0..plan.coordinators()).map(CoordinatorId).map(address).collect();
@@ -114,13 +115,21 @@ fn address(id: CoordinatorId) -> String {
 }
 
 /// A coordinator under a supervisor: one that is deposed or cannot work now comes up again, one that gives the job up
-/// does not. One of two watches the other, and neither submits the job: what is over for one is over for both.
-fn coordinator_main(job: Job, plan: &Plan, id: CoordinatorId, over: Arc<AtomicBool>) -> Main {
+/// does not. One of two watches the other, and neither submits the job: an end that one of them announces is the end of the
+/// job. One that gives up (there is no input, say) speaks for itself: the other still leads, and needs its workers.
+fn coordinator_main(
+    job: Job,
+    plan: &Plan,
+    id: CoordinatorId,
+    over: Arc<AtomicBool>,
+    given_up: Arc<AtomicU16>,
+) -> Main {
     let (workers, lease) = (plan.workers, plan.standby_lease_ms.map(Duration::from_millis));
+    let coordinators = plan.coordinators();
     let submitted = AtomicBool::new(lease.is_some());
     Arc::new(move |env: Env| {
-        let (job, over) = (job.clone(), over.clone());
-        // Whoever comes up again only leads on.
+        let (job, over, given_up) = (job.clone(), over.clone(), given_up.clone());
+        // One that comes up again only leads on.
         let start = if submitted.swap(true, Ordering::Relaxed) { Start::Resume } else { Start::Submit };
         let options = CoordinatorOptions {
             listen: Listen::At(address(id)),
@@ -133,17 +142,19 @@ fn coordinator_main(job: Job, plan: &Plan, id: CoordinatorId, over: Arc<AtomicBo
             secret: secret(),
         };
         Box::pin(async move {
-            let end = coordinator::run(env, job, options).await;
-            let end = match end {
-                Ok(JobEnd::Finished { checkpoint }) => Ok(format!("finished with {checkpoint}")),
-                Ok(JobEnd::AlreadyFinished { checkpoint }) => Ok(format!("had finished with {checkpoint}")),
-                Ok(JobEnd::Cancelled) => Ok("was cancelled".to_owned()),
+            let (is_over, end) = match coordinator::run(env, job, options).await {
+                Ok(JobEnd::Finished { checkpoint }) => (true, Ok(format!("finished with {checkpoint}"))),
+                Ok(JobEnd::AlreadyFinished { checkpoint }) => (true, Ok(format!("had finished with {checkpoint}"))),
+                Ok(JobEnd::Cancelled) => (true, Ok("was cancelled".to_owned())),
                 Err(error) => match error.reaction {
-                    Reaction::Restart | Reaction::Fenced => Err(error.to_string()),
-                    Reaction::GiveUp | Reaction::Corrupt => Ok(format!("{GAVE_UP}{error}")),
+                    Reaction::Restart | Reaction::Fenced => (false, Err(error.to_string())),
+                    Reaction::GiveUp | Reaction::Corrupt => {
+                        let all = given_up.fetch_add(1, Ordering::Relaxed) + 1 == coordinators;
+                        (all, Ok(format!("{GAVE_UP}{error}")))
+                    }
                 },
             };
-            over.fetch_or(end.is_ok(), Ordering::Relaxed);
+            over.fetch_or(is_over, Ordering::Relaxed);
             end
         })
     })
