@@ -148,6 +148,7 @@ pub fn refusal(claimant: &Claimant, found: &[Mark]) -> Option<Error> {
     let mut marks = Marks::default();
     marks.on_listed(&found.iter().map(Mark::name).collect::<Vec<_>>());
     found.iter().for_each(|mark| marks.on_known(mark));
+    assert_eq!(marks.unread(), None, "what was found was read");
     match marks.judge(claimant) {
         Verdict::Refused(refusal) => Some(refusal),
         Verdict::Ours | Verdict::Newer(_) => None,
@@ -330,6 +331,7 @@ impl Ownership {
     /// Marks the first leadership that left no mark, if there is one, and otherwise looks again.
     fn close_gap(&mut self, out: &mut Vec<Effect>) {
         let Claimant { log, generation, token, .. } = self.claimant;
+        assert!(!self.is_owned(), "a gap is closed before the output is owned");
         match self.marks.skipped(generation) {
             Some(skipped) => self.create(Mark::Generation { log, generation: skipped, token }, out),
             None => {

@@ -82,6 +82,7 @@ impl Marks {
     pub fn skipped(&self, own: Generation) -> Option<Generation> {
         let older = self.generations.range(..own).next_back()?;
         let next = Generation(older.0 + 1);
+        assert!(!self.generations.contains(&next) || next == own, "the newest older mark has none between it and ours");
         (next < own).then_some(next)
     }
 
