@@ -104,7 +104,6 @@ impl Trial {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what was done is part of the result of a long run")]
 fn a_run_that_is_killed_at_random_counts_every_word_once_and_leaves_nothing_behind() {
     let engine = binary::engine();
     let (trials, seed) = (from_environment("COFFERDAM_TRIALS", 2), from_environment("COFFERDAM_KILL_SEED", 1));
