@@ -90,6 +90,9 @@ impl door::Storage for Nowhere {
     ) -> BoxFuture<'static, Result<(), door::StorageError>> {
         unreachable!("no storage in this benchmark")
     }
+    fn rename(&self, _: &str, _: &str) -> BoxFuture<'static, Result<(), door::StorageError>> {
+        unreachable!("no storage in this benchmark")
+    }
     fn upload(&self, _: &str) -> Box<dyn door::Upload> {
         unreachable!("no storage in this benchmark")
     }

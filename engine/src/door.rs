@@ -290,6 +290,11 @@ pub trait Storage: Send + Sync {
     /// An object that will be written in parts. Asks for nothing yet.
     fn upload(&self, path: &str) -> Box<dyn Upload>;
 
+    /// Gives the object `from` the name `to`, durably, if no object has that name (otherwise `Exists`). `NotFound`: there is
+    /// no object `from`. At every instant at least one of the two names has the object; on a disk exactly one has it, so when
+    /// another program moves the object away from `to`, nothing is left at `from`.
+    fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>>;
+
     /// Deletes an object; deleting what is not there is done too.
     fn delete(&self, path: &str) -> BoxFuture<'static, Result<(), StorageError>>;
 

@@ -40,9 +40,11 @@ enum Sabotage {
     CompletesTwice,
     ReadsEveryWriteAsOneVersion,
     ReadsAnotherVersionThanListed,
+    RenamesOver,
+    RenamesByCopy,
 }
 
-const ALL: [Sabotage; 21] = [
+const ALL: [Sabotage; 23] = [
     Sabotage::CreateOverwrites,
     Sabotage::OverwriteKeepsTheOld,
     Sabotage::ReadsTheFirstWriteForEver,
@@ -64,6 +66,8 @@ const ALL: [Sabotage; 21] = [
     Sabotage::CompletesTwice,
     Sabotage::ReadsEveryWriteAsOneVersion,
     Sabotage::ReadsAnotherVersionThanListed,
+    Sabotage::RenamesOver,
+    Sabotage::RenamesByCopy,
 ];
 
 #[derive(Clone)]
@@ -126,6 +130,21 @@ impl Storage for Saboteur {
             }
             _ => self.good.write(path, bytes, mode),
         }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        let (me, from, to) = (self.clone(), from.to_owned(), to.to_owned());
+        Box::pin(async move {
+            match me.how {
+                Sabotage::RenamesOver => me.good.delete(&to).await?,
+                Sabotage::RenamesByCopy => {
+                    let content = whole::read(&me.good, &from).await?;
+                    return me.good.write(&to, content, WriteMode::Create).await;
+                }
+                _ => {}
+            }
+            me.good.rename(&from, &to).await
+        })
     }
 
     fn upload(&self, path: &str) -> Box<dyn Upload> {
@@ -285,6 +304,9 @@ fn short_reads_are_no_sabotage() {
         }
         fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
             self.0.write(path, bytes, mode)
+        }
+        fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+            self.0.rename(from, to)
         }
         fn upload(&self, path: &str) -> Box<dyn Upload> {
             self.0.upload(path)

@@ -173,9 +173,21 @@ fn a_run_is_found_through_its_checkpoints_and_listens_on_no_port() {
     let run = start();
     wait_until(|| running(&bench.status_of(&[])));
     let now = sockets();
+    // Their names are of the log, which says where to ask also where the sign of life does not.
+    let inspected: Value =
+        serde_json::from_str(&binary::run(&bench.engine, &["inspect", "--json", &chk]).stdout).expect("JSON");
+    let log = inspected["log"][0]["log"].as_str().expect("an id").to_owned();
+    assert!(now.iter().all(|name| name.starts_with(&format!("{log}-g2"))), "{log}: {now:?}");
+    std::fs::remove_file(Path::new(&chk).join("leader")).expect("a sign of life");
+    let ask = |what: &str| -> Ended {
+        let mut command = Command::new(&bench.engine);
+        let asked = command.args([what, "--checkpoints", &chk]).env("XDG_RUNTIME_DIR", &runtime).output();
+        asked.expect("it runs").into()
+    };
+    assert_eq!(ask("status").code, Some(0));
     assert!(now.len() == 3 && now.iter().all(|name| !left.contains(name)) || !cfg!(unix), "{left:?} then {now:?}");
-    assert_eq!(binary::run(&bench.engine, &["checkpoint", "--checkpoints", &chk]).code, Some(0));
-    let cancelled = binary::run(&bench.engine, &["cancel", "--checkpoints", &chk]);
+    assert_eq!(ask("checkpoint").code, Some(0));
+    let cancelled = ask("cancel");
     assert!(cancelled.stdout.contains("the job is cancelled; chk-"), "{cancelled:?}");
     assert_eq!(binary::finish(run).code, Some(1));
     assert_eq!(sockets(), [""; 0], "a run that ends removes its sockets");

@@ -173,10 +173,60 @@ fn two_copies_of_which_one_has_skipped_a_number_see_each_other() {
 fn a_finished_job_says_so_without_looking_at_its_output() {
     let bench = Bench::new();
     assert_eq!(bench.run(("out", "chk"), QUICK).code, Some(0));
+    let says_so = || {
+        let again = bench.run(("out", "chk"), QUICK);
+        assert!(again.code == Some(0) && again.stdout.contains("keyed-sum had finished before"), "{again:?}");
+        assert_eq!(again.stderr, "");
+    };
+    // What a killed process of the job staged is cleared away.
+    let staging = bench.at("out/sums/.staging/sums-0");
+    fs::create_dir_all(&staging).expect("a folder");
+    fs::write(staging.join("a1.1-chk-3"), "staged").expect("a file");
+    says_so();
+    assert!(!staging.join("a1.1-chk-3").exists(), "it is left behind");
+    fs::rename(bench.at("out"), bench.at("away")).expect("the output is there");
+    says_so();
+    assert!(!bench.at("out").exists(), "the output is made anew");
+    // What another job staged is not.
+    assert_eq!(bench.run(("out", "other"), QUICK).code, Some(0));
+    fs::create_dir_all(&staging).expect("a folder");
+    fs::write(staging.join("a1.1-chk-3"), "staged").expect("a file");
+    says_so();
+    assert!(staging.join("a1.1-chk-3").exists(), "the output of another job was looked at");
     fs::remove_dir_all(bench.at("out")).expect("the output is there");
     fs::write(bench.at("out"), "no folder").expect("a file");
-    let again = bench.run(("out", "chk"), QUICK);
-    assert!(again.code == Some(0) && again.stdout.contains("keyed-sum had finished before"), "{again:?}");
+    says_so();
+}
+
+#[test]
+fn folders_that_are_one_are_found_out_by_any_path() {
+    let bench = Bench::new();
+    assert_ends(&bench.run(("missing/../chk", "chk"), QUICK), 2, &["must lie apart"]);
+}
+
+#[test]
+fn messages_name_marks_by_the_folder_that_was_typed() {
+    let bench = Bench::new();
+    kill(bench.begin(("out", "chk"), 3));
+    kill(bench.begin(("elsewhere", "other"), 3));
+    let refused = bench.run(("out", "other"), QUICK);
+    assert_ends(&refused, 1, &[&format!("{}/log-", bench.at("out").display())]);
+    assert!(!refused.stderr.contains(" output/"), "{refused:?}");
+}
+
+#[test]
+fn output_that_the_newest_checkpoint_has_yet_to_commit_is_inspected_as_well() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(("out", "chk"), &["--retain", "always"]).code, Some(0));
+    let inspect = || {
+        let (chk, out) = (bench.at("chk").display().to_string(), bench.at("out").display().to_string());
+        binary::run(&bench.engine, &["inspect", &chk, "--output", &out])
+    };
+    assert_eq!(inspect().code, Some(0), "{:?}", inspect());
+    fs::remove_dir_all(bench.at("out/sums")).expect("the output is there");
+    let lost = inspect();
+    assert_eq!(lost.code, Some(4), "{lost:?}");
+    assert!(lost.stderr.contains("is neither staged nor committed: output is lost"), "{lost:?}");
 }
 
 #[test]
@@ -256,7 +306,7 @@ fn a_worker_that_writes_elsewhere_is_refused_at_both_ends_and_the_job_goes_on() 
     // Before that it may have told what it waits for.
     let last = stranger.stderr.lines().last().expect("a line");
     assert!(stranger.code == Some(1) && last.contains("worker-0 writes to another output"), "{stranger:?}");
-    assert!(last.contains("output/generation-1 does not exist"), "{stranger:?}");
+    assert!(last.contains("its folder holds no generation-1"), "{stranger:?}");
     assert_eq!(binary::finish(bench.start("worker", ("out", "chk"), &join)).code, Some(0));
     let coordinator = binary::finish(coordinator);
     assert_eq!(coordinator.code, Some(0), "{coordinator:?}");

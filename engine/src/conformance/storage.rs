@@ -11,6 +11,7 @@ pub async fn check(env: &Env, folder: &str) {
     reads_see_the_newest_write(env, &format!("{folder}/newest")).await;
     every_write_gives_an_object_another_version(env, &format!("{folder}/versions")).await;
     create_refuses_what_exists(env, &format!("{folder}/create")).await;
+    a_rename_moves_an_object_to_a_free_name(env, &format!("{folder}/renamed")).await;
     of_concurrent_creators_exactly_one_succeeds(env, &format!("{folder}/creators")).await;
     concurrent_overwrites_leave_one_of_them(env, &format!("{folder}/overwrites")).await;
     ranges_are_cut_off_at_the_end(env, &format!("{folder}/ranges")).await;
@@ -104,6 +105,21 @@ async fn create_refuses_what_exists(env: &Env, folder: &str) {
     );
     env.storage.delete(&path).await.expect("deleting works");
     write(env, &path, b"third", WriteMode::Create).await.expect("what was deleted can be created again");
+}
+
+async fn a_rename_moves_an_object_to_a_free_name(env: &Env, folder: &str) {
+    let (from, to) = (format!("{folder}/hidden/deep/object"), format!("{folder}/shown/object"));
+    let nothing = StorageError::NotFound(from.clone());
+    assert_eq!(env.storage.rename(&from, &to).await, Err(nothing.clone()), "what is not there was renamed");
+    write(env, &from, b"first", WriteMode::Create).await.expect("creating works");
+    env.storage.rename(&from, &to).await.expect("renaming works");
+    assert_eq!(whole::read(&env.storage, &to).await.as_deref(), Ok(&b"first"[..]), "a renamed object changed");
+    assert_eq!(whole::read(&env.storage, &from).await, Err(nothing), "a renamed object kept its old name");
+    paths(env, folder, std::slice::from_ref(&to), "a renamed object is listed once").await;
+    write(env, &from, b"second", WriteMode::Create).await.expect("an old name is free");
+    assert_eq!(env.storage.rename(&from, &to).await, Err(StorageError::Exists(to.clone())));
+    assert_eq!(whole::read(&env.storage, &to).await.as_deref(), Ok(&b"first"[..]), "a refused rename overwrote");
+    assert_eq!(whole::read(&env.storage, &from).await.as_deref(), Ok(&b"second"[..]), "a refused rename moved");
 }
 
 async fn of_concurrent_creators_exactly_one_succeeds(env: &Env, folder: &str) {

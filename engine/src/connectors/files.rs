@@ -3,32 +3,36 @@
 //! 1. `write` formats records into lines, in memory.
 //! 2. `prepare(n)` writes them as one *staged* object, `DIR/.staging/UID-INDEX/ATTEMPT-CHECKPOINT`: durable, and hidden
 //!    from `cat DIR/part-*`. The committable names it, the final object, and length and checksum of both.
-//! 3. `commit` creates `DIR/part-INDEX-CHECKPOINT` from the staged object and deletes the staged one. In between it leaves
-//!    the length and checksum of the part beside it ([`PartRecord`]), for `inspect --output`. Repeating any part of that
-//!    changes nothing: the names are fixed, and so are the bytes. A part that exists is never overwritten:
-//!    unless it has the same length and checksum, something else wrote it.
-//! 4. `recover` deletes what attempts before this one staged. What they staged for the restored checkpoint was committed
+//! 3. `commit` creates the *record* of the part, its length and checksum ([`PartRecord`]), and then gives the staged object the
+//!    name `DIR/part-INDEX-CHECKPOINT`. Repeating any step of that changes nothing: the names are fixed, and so are the bytes.
+//!    A part that exists is never overwritten: unless it has the same length and checksum, something else wrote it.
+//! 4. A restart commits again what the restored checkpoint holds. Readers may have moved parts away by then. The staged
+//!    object is there exactly as long as the part has not been visible (where storage renames in one step), so a part is
+//!    visible once. If the staged object is gone and the part too, the record says that the part was committed.
+//! 5. Records of parts that readers moved away are deleted once there are many of them ([`records`]).
+//! 6. `recover` deletes what attempts before this one staged. What they staged for the restored checkpoint was committed
 //!    just before, and the rest will be written again.
 //!
-//! A staged object that has vanished counts as committed only if the final one is there with the same bytes: lost data
-//! is never a success.
+//! A staged object that has vanished counts as committed only if the part is there with the same bytes, or its record is:
+//! lost data is never a success.
 //!
 //! Invariant: the buffer holds exactly the lines written since the last successful `prepare`.
 //! Not handled: output of an earlier, unrelated job in the same directory; lines that must fit in memory between two
 //! checkpoints; a restore with less parallelism. A staged object that storage writes late, after a request that was repeated
 //! and committed, lies hidden until the next restart, or until the coordinator clears up behind a finished job.
 
-use super::objects::{self, Created, Found};
-use crate::codec;
+mod records;
+
+use super::objects::{self, Found, Renamed};
 use crate::door::Env;
 use crate::element::Record;
 use crate::error::{Error, Result};
 use crate::graph::SubtaskContext;
 use crate::ids::{Attempt, CheckpointId, Generation};
 use crate::job::{Sink, SinkWriter};
-use crate::persist::part::PartRecord;
+use crate::persist::part::{PartRecord, StagedPart};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use records::{Records, path_of};
 
 /// The folder of staged objects, in that of the output.
 const STAGING: &str = ".staging";
@@ -62,6 +66,7 @@ impl<T: Record> Sink<T> for FileSink<T> {
             format: self.format,
             buffer: Vec::new(),
             doubtful: Vec::new(),
+            records: Records::default(),
         }
     }
 
@@ -71,21 +76,6 @@ impl<T: Record> Sink<T> for FileSink<T> {
 
     fn staging(&self) -> Option<String> {
         Some(format!("{}/{STAGING}", self.directory))
-    }
-}
-
-/// What a checkpoint remembers of a staged object.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Committable {
-    staged: String,
-    shown: String,
-    bytes: u64,
-    checksum: u32,
-}
-
-impl Committable {
-    fn describes(&self, content: &[u8]) -> bool {
-        content.len() as u64 == self.bytes && crc32c::crc32c(content) == self.checksum
     }
 }
 
@@ -101,6 +91,8 @@ pub struct FileWriter<T> {
     buffer: Vec<u8>,
     /// Staged objects that a failed `prepare` may have left, which no committable names.
     doubtful: Vec<String>,
+    /// Records of parts that this writer committed.
+    records: Records,
 }
 
 impl<T: Record> SinkWriter<T> for FileWriter<T> {
@@ -112,59 +104,42 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
     }
 
     async fn prepare(&mut self, checkpoint: CheckpointId) -> Result<Option<Vec<u8>>> {
+        self.records.on_prepared(checkpoint);
         if self.buffer.is_empty() {
             return Ok(None);
         }
         // Should this future be dropped half-way the job restarts anyway; the lines are still counted as unstaged.
         let content = Bytes::copy_from_slice(&self.buffer);
-        let committable = Committable {
+        let part = StagedPart {
             staged: format!("{}/{}-{checkpoint}", self.staging, self.attempt),
-            shown: format!("{}-{:010}", self.part, checkpoint.0),
+            shown: path_of(&self.part, checkpoint),
             bytes: content.len() as u64,
             checksum: crc32c::crc32c(&content),
         };
-        assert!(committable.describes(&content), "the committable is of this content");
-        assert!(!self.doubtful.contains(&committable.staged), "a checkpoint is prepared once an attempt");
-        if let Err(error) = objects::overwrite(&self.env, &committable.staged, &content).await {
-            self.doubtful.push(committable.staged);
+        assert!(part.describes(&content), "the committable is of this content");
+        assert!(!self.doubtful.contains(&part.staged), "a checkpoint is prepared once an attempt");
+        if let Err(error) = objects::overwrite(&self.env, &part.staged, &content).await {
+            self.doubtful.push(part.staged);
             return Err(error);
         }
         self.buffer.clear();
-        Ok(Some(bincode::serialize(&committable).expect("committables serialise")))
+        Ok(Some(part.encode()))
     }
 
     async fn commit(&mut self, committable: &[u8]) -> Result<()> {
-        let committable: Committable = codec::decode(committable)
-            .map_err(|e| Error::corrupt(format!("a committable of {} cannot be decoded: {e}", self.part)))?;
-        let Committable { staged, shown, .. } = &committable;
-        match objects::read(&self.env, staged, 0..u64::MAX).await? {
-            Found::Object(content) if committable.describes(&content) => {
-                self.show(&committable, &content).await?;
-                self.record(&committable).await?;
-                objects::delete(&self.env, staged).await?;
-            }
-            Found::Object(content) => {
-                let (found, expected) = (content.len(), committable.bytes);
-                return Err(Error::corrupt(format!(
-                    "{staged} is not what was staged: {found} bytes or their checksum differ from the {expected} written"
-                )));
-            }
-            Found::Nothing => match objects::read(&self.env, shown, 0..u64::MAX).await? {
-                Found::Object(content) if committable.describes(&content) => {}
-                Found::Object(_) => {
-                    return Err(Error::corrupt(format!("{staged} is gone and {shown} holds something else")));
-                }
-                Found::Nothing => {
-                    return Err(Error::corrupt(format!(
-                        "{staged} is gone, but {shown} was never written: output is lost"
-                    )));
-                }
-            },
+        let part = StagedPart::decode(committable)
+            .ok_or_else(|| Error::corrupt(format!("a committable of {} cannot be decoded", self.part)))?;
+        match objects::read(&self.env, &part.staged, 0..u64::MAX).await? {
+            Found::Object(content) if part.describes(&content) => self.show(&part).await?,
+            Found::Object(content) => self.discard(&part, &content).await?,
+            Found::Nothing if self.is_committed(&part).await? => {}
+            Found::Nothing => return Err(lost(&part)),
         }
         while let Some(path) = self.doubtful.last() {
             objects::delete(&self.env, path).await?;
             self.doubtful.pop();
         }
+        self.records.on_committed(&self.env, &self.part, &part.shown).await;
         Ok(())
     }
 
@@ -182,31 +157,65 @@ impl<T: Record> SinkWriter<T> for FileWriter<T> {
 }
 
 impl<T: Record> FileWriter<T> {
-    /// Leaves beside a part what it is made of. One that is there already is of the same part.
-    async fn record(&self, committable: &Committable) -> Result<()> {
-        let Committable { shown, bytes, checksum, .. } = committable;
-        let name = shown.rsplit('/').next().unwrap_or(shown).to_owned();
-        let record = PartRecord { name, bytes: *bytes, checksum: *checksum }.encode();
-        objects::put_once(&self.env, &PartRecord::path(shown), &record).await
+    /// Whether a part was committed before, by what is known without the staged object. Its reader may have moved it away.
+    async fn is_committed(&self, part: &StagedPart) -> Result<bool> {
+        match objects::read(&self.env, &part.shown, 0..u64::MAX).await? {
+            Found::Object(content) if part.describes(&content) => return Ok(true),
+            Found::Object(content) => return Err(foreign(part, &content)),
+            Found::Nothing => {}
+        }
+        let path = PartRecord::path(&part.shown);
+        match objects::read(&self.env, &path, 0..u64::MAX).await? {
+            Found::Object(stored) if PartRecord::decode(&path, &stored)? == part.record() => Ok(true),
+            Found::Object(_) => {
+                Err(Error::corrupt(format!("{} is gone, and {path} is the record of another part", part.shown)))
+            }
+            Found::Nothing => Ok(false),
+        }
     }
 
-    /// Creates the final object. One that is there already has to have the same bytes.
-    async fn show(&self, committable: &Committable, content: &Bytes) -> Result<()> {
-        let shown = &committable.shown;
-        match objects::create(&self.env, shown, content).await? {
-            Created::Done => return Ok(()),
-            Created::Exists => {}
-        }
-        match objects::read(&self.env, &committable.shown, 0..u64::MAX).await? {
-            Found::Object(found) if committable.describes(&found) => Ok(()),
-            Found::Object(found) => Err(Error::corrupt(format!(
-                "{shown} exists with other content, {} bytes instead of {}: something else wrote it, and it is not overwritten",
-                found.len(),
-                committable.bytes
-            ))),
-            Found::Nothing => Err(Error::restart(format!("{shown} existed and is gone"))),
+    /// Makes a part visible. One that is there already has to have the same bytes.
+    async fn show(&self, part: &StagedPart) -> Result<()> {
+        let StagedPart { staged, shown, .. } = part;
+        // A record that is there already is of the same part.
+        objects::put_once(&self.env, &PartRecord::path(shown), &part.record().encode()).await?;
+        match objects::rename(&self.env, staged, shown).await? {
+            // Nothing is left there of a request whose reply was lost.
+            Renamed::Done | Renamed::Nothing => Ok(()),
+            Renamed::Exists => match objects::read(&self.env, shown, 0..u64::MAX).await? {
+                Found::Object(found) if part.describes(&found) => objects::delete(&self.env, staged).await,
+                Found::Object(found) => Err(foreign(part, &found)),
+                Found::Nothing => Err(Error::restart(format!("{shown} existed and is gone"))),
+            },
         }
     }
+
+    /// Deletes a staged object that is not what was staged, if the part is visible all the same.
+    async fn discard(&self, part: &StagedPart, found: &[u8]) -> Result<()> {
+        let StagedPart { staged, shown, bytes, .. } = part;
+        match objects::read(&self.env, shown, 0..u64::MAX).await? {
+            Found::Object(content) if part.describes(&content) => objects::delete(&self.env, staged).await,
+            Found::Object(_) | Found::Nothing => {
+                let found = found.len();
+                Err(Error::corrupt(format!(
+                    "{staged} is not what was staged: {found} bytes or their checksum differ from the {bytes} written"
+                )))
+            }
+        }
+    }
+}
+
+fn lost(part: &StagedPart) -> Error {
+    let StagedPart { staged, shown, .. } = part;
+    Error::corrupt(format!("{staged} is gone, but {shown} was never written: output is lost"))
+}
+
+fn foreign(part: &StagedPart, found: &[u8]) -> Error {
+    let StagedPart { shown, bytes, .. } = part;
+    let found = found.len();
+    Error::corrupt(format!(
+        "{shown} exists with other content, {found} bytes instead of {bytes}: something else wrote it, and it is not overwritten"
+    ))
 }
 
 /// The attempt in the name of a staged object, `aG.N-chk-C`.

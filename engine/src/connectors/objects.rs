@@ -46,21 +46,24 @@ pub(super) async fn list(env: &Env, prefix: &str) -> Result<Vec<ObjectMeta>> {
     }
 }
 
-/// What became of a creation.
+/// What became of a change of name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Created {
-    /// The object is there, and was not before.
+pub(super) enum Renamed {
+    /// The object has its new name.
     Done,
-    /// There is one of that name. It may be the caller's own, from a request whose reply was lost.
+    /// Another object has that name.
     Exists,
+    /// There is no object of the old name. A request whose reply was lost may have renamed it.
+    Nothing,
 }
 
-/// Creates an object, unless there is one of that name.
-pub(super) async fn create(env: &Env, path: &str, bytes: &Bytes) -> Result<Created> {
-    match retry::storage(env, || env.storage.write(path, bytes.clone(), WriteMode::Create)).await {
-        Ok(()) => Ok(Created::Done),
-        Err(StorageError::Exists(_)) => Ok(Created::Exists),
-        Err(error) => Err(given_up(error, "writing")),
+/// Gives an object a name that no object has.
+pub(super) async fn rename(env: &Env, from: &str, to: &str) -> Result<Renamed> {
+    match retry::storage(env, || env.storage.rename(from, to)).await {
+        Ok(()) => Ok(Renamed::Done),
+        Err(StorageError::Exists(_)) => Ok(Renamed::Exists),
+        Err(StorageError::NotFound(_)) => Ok(Renamed::Nothing),
+        Err(error) => Err(given_up(error, "renaming")),
     }
 }
 

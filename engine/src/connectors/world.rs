@@ -221,6 +221,16 @@ impl Storage for World {
             Ok(Piece { bytes, size, version: version.clone() })
         })
     }
+    fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        self.answer(to, |objects| {
+            if objects.contains_key(to) {
+                return Err(StorageError::Exists(to.into()));
+            }
+            let object = objects.remove(from).ok_or_else(|| StorageError::NotFound(from.into()))?;
+            objects.insert(to.into(), object);
+            Ok(())
+        })
+    }
     fn upload(&self, path: &str) -> Box<dyn Upload> {
         let (world, object) = (self.clone(), path.to_owned());
         Collected::upload(path, move |bytes| world.write(&object, bytes, WriteMode::Overwrite))

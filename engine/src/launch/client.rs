@@ -6,14 +6,18 @@
 
 use super::exit::Exit;
 use super::folders::fetch;
+#[cfg(unix)]
+use super::latest::newest;
 use super::options::host_and_port;
 use super::out;
 use super::policy::positive_duration;
+#[cfg(unix)]
+use super::rendezvous;
 use super::secrets;
 use crate::cores::lease::Standing;
 use crate::error::{Error, Result};
 use crate::messages::client::{Answer, JobState, JobStatus, Wish};
-use crate::os::mount::Mounts;
+use crate::os::mount::{Mounts, Names};
 use crate::os::trace::TracingTrace;
 use crate::persist::sign::{self, Sign};
 use crate::persist::slot::Ended;
@@ -108,15 +112,20 @@ impl ClientArgs {
     }
 }
 
-/// Where the leader listens that showed the last sign of life beside these checkpoints.
+/// Where the leader of these checkpoints listens: at the socket that the log names, or where its last sign of life says.
 fn leader(checkpoints: &Path) -> Result<String> {
     let folder = checkpoints.display();
     if !checkpoints.is_dir() {
         return Err(Error::give_up(format!("checkpoints {folder} is not a folder")));
     }
+    #[cfg(unix)]
+    if let Some(address) = newest(checkpoints).and_then(|(log, generation)| rendezvous::find(log, generation)) {
+        return Ok(address);
+    }
     let bytes = fetch(checkpoints, sign::PATH)?;
     let sign = bytes.ok_or_else(|| Error::give_up(format!("no coordinator has shown a sign of life in {folder}")))?;
-    let sign = Sign::decode(&sign).map_err(|error| error.while_doing(format_args!("checkpoints {folder}")))?;
+    let names = Names::of([("checkpoints", checkpoints)]);
+    let sign = Sign::decode(&sign).map_err(|error| Error { message: names.as_typed(&error.message), ..error })?;
     match sign.standing {
         Standing::Leads => Ok(sign.address),
         Standing::Resigned => Err(Error::give_up(format!("nobody leads the job of {folder}: it is over"))),

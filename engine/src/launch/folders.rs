@@ -9,13 +9,15 @@
 //! ([`crate::cores::ownership`]): what is looked at here may change while other processes of the same job start.
 
 use crate::error::{Error, Result};
+use crate::ids::LogId;
 use crate::os::mount::{Mount, Mounts, STAGING};
+use crate::persist::mark::{self, Name};
 use crate::persist::reader;
 use crate::persist::slot::{Ended, SlotRecord};
 use bytes::Bytes;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Where a run reads and writes.
 #[derive(Clone, Debug)]
@@ -33,8 +35,8 @@ pub struct Folders {
 enum Stand {
     /// The job has something left to do.
     Open,
-    /// It has finished.
-    Finished,
+    /// It has finished, and this is its log.
+    Finished(LogId),
 }
 
 impl Folders {
@@ -42,10 +44,10 @@ impl Folders {
     pub fn share(&self, job: &str) -> Result<Mounts> {
         check_folder("checkpoints", &self.checkpoints)?;
         let checkpoints = || Mount::folder("checkpoint folder", &self.checkpoints);
-        if self.stand(job)? == Stand::Finished {
+        if let Stand::Finished(log) = self.stand(job)? {
             let mounts = Mounts::default().with("checkpoints", checkpoints()?);
-            // What a sink left there unpublished is cleared away, if that can be done. Whatever else is there is not looked at.
-            return Ok(match self.output.is_dir().then(|| Mount::folder("output folder", &self.output)) {
+            // What sinks staged in its own output is cleared away, if that can be done. Any other output does not matter.
+            return Ok(match self.is_owned_by(log).then(|| Mount::folder("output folder", &self.output)) {
                 Some(Ok(output)) => mounts.with("output", output),
                 Some(Err(_)) | None => mounts,
             });
@@ -102,7 +104,7 @@ impl Folders {
                 Err(Error::give_up(format!("{checkpoints} holds checkpoints of job {other}, not of {job}")))
             }
             Some((_, slot)) => match slot.record {
-                SlotRecord::Ended { how: Ended::Finished { .. }, .. } => Ok(Stand::Finished),
+                SlotRecord::Ended { how: Ended::Finished { .. }, .. } => Ok(Stand::Finished(slot.log)),
                 SlotRecord::Ended { .. }
                 | SlotRecord::NewGeneration
                 | SlotRecord::IdsReserved
@@ -110,6 +112,15 @@ impl Folders {
             },
             None => Ok(Stand::Open),
         }
+    }
+
+    /// Whether the output is there, and has the mark of this log and of no other.
+    fn is_owned_by(&self, log: LogId) -> bool {
+        let Ok(entries) = fs::read_dir(&self.output) else { return false };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let marks = names.filter_map(|name| Name::of(&format!("{}/{name}", mark::ROOT)));
+        let owners: Vec<Name> = marks.filter(|mark| matches!(mark, Name::Log(_))).collect();
+        owners == [Name::Log(log)]
     }
 
     /// Output without checkpoints is somebody else's. The output comes first: what another process of this job has put there
@@ -174,7 +185,15 @@ fn resolved(path: &Path) -> Result<PathBuf> {
     for existing in absolute.ancestors() {
         if let Ok(real) = fs::canonicalize(existing) {
             let rest = absolute.strip_prefix(existing).expect("an ancestor is a prefix");
-            return Ok(real.join(rest));
+            // Folders of the rest will be made, so none of them is a link, and `..` leads back to where it came from.
+            let mut resolved = real;
+            for part in rest.components() {
+                match part {
+                    Component::ParentDir => drop(resolved.pop()),
+                    part => resolved.push(part),
+                }
+            }
+            return Ok(fs::canonicalize(&resolved).unwrap_or(resolved));
         }
     }
     Ok(absolute)

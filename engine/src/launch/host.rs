@@ -47,7 +47,8 @@ pub fn host<T: 'static>(
     which: Part,
     part: impl FnOnce(Env) -> BoxFuture<'static, Result<T>>,
 ) -> Hosted<T> {
-    let progress = Arc::new(Progress::default());
+    let names = mounts.names();
+    let progress = Arc::new(Progress::naming(names.clone()));
     let mut show = Show::new(progress.clone(), which);
     log_to(&show);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -65,6 +66,10 @@ pub fn host<T: 'static>(
         let outcome = attend(&env, &spawner, part(env.clone()), &mut show).await;
         (outcome, env.clock.now().since(started))
     });
+    let outcome = match outcome {
+        Outcome::Failed(error) => Outcome::Failed(Error { message: names.as_typed(&error.message), ..error }),
+        Outcome::Ended(_) | Outcome::Panicked(_) | Outcome::Interrupted => outcome,
+    };
     show.tell_refusals();
     show.tell_ignored_input();
     show.clear();

@@ -5,6 +5,7 @@
 //! like damage counts only if the log has not moved on meanwhile.
 
 mod output;
+mod pending;
 mod report;
 mod text;
 
@@ -26,10 +27,12 @@ Examples:
   inspect chk/chk-7/manifest-a1.1        one checkpoint
   inspect chk --json | jq .checkpoints
   inspect --output out                   committed output against the checksums that its sinks left
+  inspect chk --output out               the same, and what the newest checkpoint has yet to commit
 
 --output notices a part that is missing, has another length, or of which a byte has changed. It cannot see a part that is gone
-together with its checksum (.checksums beside it), nor what a sink wrote that leaves none, and nothing in systems outside. A
-reader that takes parts away takes their checksums along, or they count as missing.
+together with its checksum (.checksums beside it), nor what a sink wrote that leaves none, and nothing in systems outside.
+Readers may move parts away, but must leave their checksums: by these a job that starts again knows what it has committed. Say
+--taken where readers do that: parts that are not there are counted then, and are no damage.
 
 Exit codes: 0 sound, 2 there is nothing to inspect, 4 stored bytes are not what was written";
 
@@ -45,6 +48,9 @@ pub struct InspectArgs {
     /// An output folder, to verify what is committed in it
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Readers move parts away: one that is not there is no damage if its checksum is
+    #[arg(long, requires = "output")]
+    pub taken: bool,
     /// Print JSON, with the entries of every key group
     #[arg(long)]
     pub json: bool,
@@ -65,10 +71,10 @@ pub fn inspect(args: &InspectArgs) -> Exit {
         let report = target(path).and_then(|target| read(&target));
         shown(report, args.json, text::render, |report| &report.problems)
     });
-    let output = args
-        .output
-        .as_deref()
-        .map(|folder| shown(OutputReport::of(folder), args.json, OutputReport::render, |report| &report.problems));
+    let output = args.output.as_deref().map(|folder| {
+        let pending = args.path.as_deref().map(|checkpoints| pending::of(checkpoints, folder)).unwrap_or_default();
+        shown(OutputReport::of(folder, pending, args.taken), args.json, OutputReport::render, |report| &report.problems)
+    });
     // The worst of them: corrupt before usage before done.
     [checkpoints, output].into_iter().flatten().max_by_key(|exit| exit.code()).unwrap_or(Exit::Usage)
 }

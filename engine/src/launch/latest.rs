@@ -2,7 +2,8 @@
 
 use super::folders::{fetch, slots};
 use crate::error::{Error, Result};
-use crate::ids::CheckpointId;
+use crate::ids::{CheckpointId, Generation, LogId};
+use crate::os::mount::Names;
 use crate::persist::reader;
 use std::fs;
 use std::path::Path;
@@ -19,7 +20,14 @@ pub fn latest(folder: &Path) -> Result<Option<CheckpointId>> {
             looked = look(folder);
         }
     }
-    looked
+    let names = Names::of([("checkpoints", folder)]);
+    looked.map_err(|error| Error { message: names.as_typed(&error.message), ..error })
+}
+
+/// The log of a checkpoint folder, and the newest leadership in it, if that can be read.
+pub fn newest(folder: &Path) -> Option<(LogId, Generation)> {
+    let log = reader::read_log(&|path: &str| fetch(folder, path), &slots(folder).ok()?).ok()?;
+    log.last().map(|(_, slot)| (slot.log, slot.generation))
 }
 
 fn look(folder: &Path) -> Result<Option<CheckpointId>> {

@@ -12,7 +12,7 @@
 use super::exit::Exit;
 use super::fit;
 use super::host::{Outcome, host};
-use super::latest::latest;
+use super::latest::{latest, newest};
 use super::options::{LOOPBACK, RunArgs};
 use super::out;
 #[cfg(unix)]
@@ -31,6 +31,7 @@ use crate::runtime::worker::{self, WorkerOptions};
 use crate::secret::Secret;
 use indicatif::{HumanCount, HumanDuration};
 use std::fmt::Display;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -75,7 +76,7 @@ pub fn run(args: &RunArgs, jobs: &[BuiltIn]) -> Exit {
         Box::pin(async move { lead_and_work(&env, job, &own, (secret, place), &statistics).await })
     };
     let hosted = host(mounts, Part::Whole, work);
-    meeting.close();
+    meeting.close(&args.checkpoints);
     let exit = conclude(args, &hosted.progress, hosted.outcome, hosted.took);
     if let Some(statistics) = told.get().filter(|statistics| statistics.counts().triggered > 0) {
         out::say(summary(statistics, &graph));
@@ -99,7 +100,7 @@ impl Meeting {
         match &args.listen {
             Some(listen) => Ok(Self::Port(listen.clone())),
             #[cfg(unix)]
-            None => Ok(Self::Private(Rendezvous::open(&args.checkpoints)?, Arc::default())),
+            None => Ok(Self::Private(Rendezvous::open()?, Arc::default())),
             #[cfg(not(unix))]
             None => Ok(Self::Port(LOOPBACK.to_owned())),
         }
@@ -109,7 +110,7 @@ impl Meeting {
         match self {
             Self::Port(address) => Listen::At(address.clone()),
             #[cfg(unix)]
-            Self::Private(rendezvous, _) => Listen::OnceLeading { prefix: rendezvous.prefix() },
+            Self::Private(rendezvous, _) => Listen::OnceLeading { folder: rendezvous.address() },
         }
     }
 
@@ -133,12 +134,15 @@ impl Meeting {
         }
     }
 
-    /// The run is over, however it ended.
-    fn close(&self) {
+    /// The run is over, however it ended. One that did not lead found the job over, or another leader.
+    fn close(&self, checkpoints: &Path) {
         match self {
             Self::Port(_) => {}
             #[cfg(unix)]
-            Self::Private(rendezvous, address) => address.get().into_iter().for_each(|own| rendezvous.close(own)),
+            Self::Private(rendezvous, address) => match address.get() {
+                Some(own) => rendezvous.close(own),
+                None => newest(checkpoints).into_iter().for_each(|(log, _)| rendezvous.sweep_all(log)),
+            },
         }
     }
 }

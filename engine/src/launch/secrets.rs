@@ -33,7 +33,10 @@ pub fn of(file: Option<&Path>, checkpoints: &Path) -> Result<Secret> {
 
 /// The secret of a checkpoint folder, if its job has one.
 pub fn known(checkpoints: &Path) -> Result<Option<Secret>> {
-    read(&checkpoints.join(NOTE))
+    read(&checkpoints.join(NOTE)).map_err(|error| Error {
+        message: format!("{}; remove it while no process of the job runs, and a new one is drawn", error.message),
+        ..error
+    })
 }
 
 fn drawn(checkpoints: &Path) -> Result<Secret> {

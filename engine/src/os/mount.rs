@@ -47,8 +47,52 @@ impl Mounts {
         folders.collect()
     }
 
+    /// What the user typed for those mounts that are folders.
+    pub fn names(&self) -> Names {
+        let typed = self.by_name.iter().filter_map(|(name, mount)| match &mount.layout {
+            Layout::Folder { typed, .. } => Some((name.as_str(), typed.as_path())),
+            Layout::Atomic { .. } | Layout::Input { .. } => None,
+        });
+        Names::of(typed)
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Arc<Mount>> {
         self.by_name.get(name)
+    }
+}
+
+/// The folders that the user typed, for messages: the engine knows an object by its mount.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    typed: Vec<(String, String)>,
+}
+
+impl Names {
+    /// Of mounts, each with the folder that was typed for it.
+    pub fn of<'a>(mounts: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Self {
+        let typed = |(mount, folder): (&str, &Path)| (format!("{mount}/"), folder.join("").display().to_string());
+        Self { typed: mounts.into_iter().map(typed).collect() }
+    }
+
+    /// The text with every object named by the folder that was typed.
+    pub fn as_typed(&self, text: &str) -> String {
+        let mut named = String::with_capacity(text.len());
+        let (mut rest, mut starts) = (text, true);
+        while let Some(next) = rest.chars().next() {
+            match self.typed.iter().find(|(mount, _)| starts && rest.starts_with(mount.as_str())) {
+                Some((mount, folder)) => {
+                    named += folder;
+                    rest = &rest[mount.len()..];
+                    starts = false;
+                }
+                None => {
+                    named.push(next);
+                    rest = &rest[next.len_utf8()..];
+                    starts = next.is_whitespace() || "(\"'".contains(next);
+                }
+            }
+        }
+        named
     }
 }
 
@@ -68,6 +112,8 @@ pub(super) enum Layout {
         store: Arc<dyn ObjectStore>,
         /// The same folder, without the removal of emptied folders: the staging folder stays.
         disk: LocalFileSystem,
+        /// As the user typed it.
+        typed: PathBuf,
         /// Read by those who publish, written by those who delete and thereby may remove folders.
         publishing: RwLock<()>,
     },
@@ -110,7 +156,7 @@ impl Mount {
             .map_err(|e| Error::give_up(format!("cannot open {purpose} {}: {e}", folder.display())))?
             .with_fsync(true);
         let store = Arc::new(disk.clone().with_automatic_cleanup(true));
-        Ok(Self { layout: Layout::Folder { store, disk, publishing: RwLock::default() } })
+        Ok(Self { layout: Layout::Folder { store, disk, typed: folder.to_owned(), publishing: RwLock::default() } })
     }
 
     /// A file, or a folder with everything in it, to read. Checked file by file: what could not be read later, or would be
@@ -156,4 +202,22 @@ fn create_folders(folder: &Path) -> io::Result<()> {
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_named_by_the_folder_that_was_typed_and_other_words_are_left_alone() {
+        let names = Names::of([("output", Path::new("../out")), ("checkpoints", Path::new("/c/"))]);
+        for (text, named) in [
+            ("output/completed-7 is damaged", "../out/completed-7 is damaged"),
+            ("cannot mark (output/log-1): checkpoints/log/1", "cannot mark (../out/log-1): /c/log/1"),
+            ("my/output/x, the output, an output/", "my/output/x, the output, an ../out/"),
+            ("grün \u{2026} outputs/x", "grün \u{2026} outputs/x"),
+        ] {
+            assert_eq!(names.as_typed(text), named);
+        }
+    }
 }

@@ -10,6 +10,8 @@
 //!   sync of its folder may have failed. (Rejected: `put` straight to the destination; it stages beside it under `name#1`, and
 //!   a kill would leave half a file where the user looks for output. Its errors also do not tell the two cases apart.)
 //!
+//! A rename is one step on a disk (`os/rename.rs`), and a copy and a deletion in a store.
+//!
 //! An upload in parts: a store takes them and assembles the object when it is complete; on disk the parts are one after
 //! the other in a staged file, which is synced and renamed when it is complete. Parts of an upload that nobody completes
 //! are removed from the staging folder by [`Storage::clear`], and from a bucket by its rule for incomplete uploads.
@@ -88,6 +90,11 @@ impl Storage for MountedStorage {
         self.at(path, move |place| async move { place.write(bytes, mode).await })
     }
 
+    fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        let from = self.place(from);
+        self.at(to, |place| async move { super::rename::rename(from?, place).await })
+    }
+
     fn upload(&self, path: &str) -> Box<dyn Upload> {
         Box::new(MountedUpload::new(self.place(path)))
     }
@@ -97,6 +104,12 @@ impl Storage for MountedStorage {
     }
 
     fn list(&self, prefix: &str, depth: Depth) -> BoxFuture<'static, Result<Vec<ObjectMeta>, StorageError>> {
+        // Nothing lies in a folder that is not mounted, and nothing will: a finished job has no output to look at.
+        if self.mounts.get(prefix.split('/').next().unwrap_or(prefix)).is_none() {
+            return Box::pin(std::future::ready(Err(StorageError::NotFound(format!(
+                "{prefix}: nothing is mounted there"
+            )))));
+        }
         self.at(prefix, move |place| async move {
             match &place.mount.layout {
                 Layout::Input(files) => files.clone().list(place.path, place.name, depth).await,
@@ -170,7 +183,7 @@ impl Place {
     }
 
     /// The store of the mount: of input nothing but reads and listings is served, by [`InputFiles`](super::input::InputFiles).
-    fn store(&self) -> Result<&Arc<dyn ObjectStore>, StorageError> {
+    pub fn store(&self) -> Result<&Arc<dyn ObjectStore>, StorageError> {
         match &self.mount.layout {
             Layout::Atomic { store, .. } | Layout::Folder { store, .. } => Ok(store),
             Layout::Input(_) => Err(self.only_read()),
@@ -243,7 +256,7 @@ impl Place {
         }
         let deleted = match &self.mount.layout {
             Layout::Atomic { store, .. } => store.delete(&self.name).await,
-            Layout::Folder { store, disk, publishing } => {
+            Layout::Folder { store, disk, publishing, .. } => {
                 // Deleting removes folders that became empty, so nobody may be about to put something into one.
                 let _alone = publishing.write().await;
                 let deleted = store.delete(&self.name).await;
@@ -392,7 +405,7 @@ fn is_absent(error: &StoreError) -> bool {
 }
 
 /// Makes the absence of `file` durable: object_store syncs what it writes but not what it deletes.
-async fn sync_nearest_folder(file: std::path::PathBuf) -> io::Result<()> {
+pub(super) async fn sync_nearest_folder(file: std::path::PathBuf) -> io::Result<()> {
     let sync = move || {
         for folder in file.ancestors().skip(1) {
             match std::fs::File::open(folder) {

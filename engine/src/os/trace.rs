@@ -6,6 +6,7 @@
 use crate::door::Trace;
 use crate::event::Event;
 use crate::ids::{Attempt, CheckpointId, WorkerId};
+use crate::os::mount::Names;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,7 @@ impl Trace for TracingTrace {
 pub struct Progress {
     records: AtomicU64,
     course: Mutex<Course>,
+    names: Names,
 }
 
 /// Notices that are kept: a stranger may think of ever new ones.
@@ -107,6 +109,11 @@ pub struct Completed {
 }
 
 impl Progress {
+    /// Of a run whose folders have these names.
+    pub fn naming(names: Names) -> Self {
+        Self { names, ..Self::default() }
+    }
+
     /// Records emitted by the sources of this process. Records that a restart reads again count again.
     pub fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
@@ -114,7 +121,13 @@ impl Progress {
 
     /// The course of the job so far.
     pub fn course(&self) -> Course {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut course = self.course.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let causes = [&mut course.last_abort, &mut course.last_failure, &mut course.last_refusal];
+        let others = [&mut course.waits, &mut course.first_undeleted, &mut course.ignored_input];
+        for text in causes.into_iter().chain(others).flatten() {
+            *text = self.names.as_typed(text);
+        }
+        course
     }
 
     fn note(&self, event: &Event) {

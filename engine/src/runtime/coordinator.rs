@@ -37,7 +37,7 @@ use crate::door::{Env, NetworkError, Site, StorageError};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
-use crate::ids::{Attempt, CheckpointId, Generation};
+use crate::ids::{Attempt, CheckpointId, Generation, LogId};
 use crate::messages::client::Answer;
 use crate::messages::{ListingHandle, RestoreFrom, ToCoordinator};
 use crate::persist::mark::Name;
@@ -242,10 +242,19 @@ async fn lead(
     };
     let opened = match &options.listen {
         Listen::At(_) => None,
-        Listen::OnceLeading { prefix } => match reception.open(format!("{prefix}-{}", store.generation())).await {
-            Ok(port) => Some(port),
-            Err(error) => return Led::Ended(Err(error)),
-        },
+        Listen::OnceLeading { folder } => {
+            let address = format!("{folder}/{}", address_of(store.id(), store.generation()));
+            // The leader of a copy of this log may listen there: which of them goes on is decided at the output.
+            let other = format!("{address}.c{:016x}", store.token());
+            let opened = match reception.open(address).await {
+                Err(_) => reception.open(other).await,
+                opened => opened,
+            };
+            match opened {
+                Ok(port) => Some(port),
+                Err(error) => return Led::Ended(Err(error)),
+            }
+        }
     };
     let address = opened.as_ref().or(port).expect("a leader listens").address.clone();
     let beat = Beat::new(env.clock.now(), options.lease);
@@ -257,6 +266,11 @@ async fn lead(
         statistics.post(leader.statistics());
     }
     Led::Ended(end)
+}
+
+/// The name of the place where a leadership listens that has a place of its own.
+pub fn address_of(log: LogId, generation: Generation) -> String {
+    format!("{log}-{generation}")
 }
 
 /// Connections that may wait for the claim to be decided. More are closed, and come again.

@@ -69,6 +69,11 @@ impl Storage for Bounded {
         self.bound.on(path, Box::pin(write), StorageError::Unknown)
     }
 
+    fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        let rename = self.changes.keep(self.storage.rename(from, to));
+        self.bound.on(to, Box::pin(rename), StorageError::Unknown)
+    }
+
     fn upload(&self, path: &str) -> Box<dyn Upload> {
         let (upload, bound, changes) = (Some(self.storage.upload(path)), self.bound.clone(), self.changes.clone());
         Box::new(BoundedUpload { upload, bound, changes, doubtful: false, path: path.to_owned() })

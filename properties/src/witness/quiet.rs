@@ -98,6 +98,19 @@ impl Storage for QuietStorage {
         Box::pin(ready(Ok(())))
     }
 
+    fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        let mut shelf = self.shelf();
+        let renamed = match shelf.objects.contains_key(to) {
+            true => Err(StorageError::Exists(to.to_owned())),
+            false => shelf.objects.remove(from).ok_or_else(|| StorageError::NotFound(from.to_owned())),
+        };
+        let renamed = renamed.map(|bytes| {
+            shelf.written.push((to.to_owned(), bytes.clone()));
+            shelf.objects.insert(to.to_owned(), bytes);
+        });
+        Box::pin(ready(renamed))
+    }
+
     fn upload(&self, path: &str) -> Box<dyn Upload> {
         let (storage, object) = (self.clone(), path.to_owned());
         Collected::upload(path, move |bytes| storage.write(&object, bytes, WriteMode::Overwrite))

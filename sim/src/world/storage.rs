@@ -148,6 +148,8 @@ const INPUT: &str = "input/";
 pub(crate) enum Request {
     Read(Range<u64>),
     Write(Bytes, WriteMode),
+    /// Of this object, to the name that the path says.
+    Rename(String),
     Delete,
     List,
     /// The part of this number of an upload.
@@ -176,7 +178,7 @@ impl Request {
     fn kind(&self) -> Requests {
         match self {
             Self::Read(_) | Self::List => Requests::Reads,
-            Self::Write(..) | Self::Call(_) => Requests::Writes,
+            Self::Write(..) | Self::Rename(_) | Self::Call(_) => Requests::Writes,
             Self::Part(..) => Requests::Parts,
             Self::Complete(..) => Requests::Completions,
             Self::Delete | Self::Abort(_) | Self::Clear(_) => Requests::Deletes,
@@ -187,7 +189,8 @@ impl Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Write(bytes, _) | Self::Part(_, _, bytes) | Self::Call(bytes) => bytes.len(),
-            Self::Read(_) | Self::Delete | Self::List | Self::Complete(..) | Self::Abort(_) | Self::Clear(_) => 0,
+            Self::Read(_) | Self::Delete | Self::Rename(_) | Self::List => 0,
+            Self::Complete(..) | Self::Abort(_) | Self::Clear(_) => 0,
         }
     }
 
@@ -195,9 +198,8 @@ impl Request {
     fn ends_with(&self, error: StorageError) -> Outcome {
         match self {
             Self::Read(_) => Outcome::Read(Err(error)),
-            Self::Write(..) | Self::Delete | Self::Part(..) | Self::Complete(..) | Self::Abort(_) | Self::Clear(_) => {
-                Outcome::Done(Err(error))
-            }
+            Self::Write(..) | Self::Rename(_) | Self::Delete => Outcome::Done(Err(error)),
+            Self::Part(..) | Self::Complete(..) | Self::Abort(_) | Self::Clear(_) => Outcome::Done(Err(error)),
             Self::List => Outcome::Listed(Err(error)),
             Self::Call(_) => Outcome::Answered(Err(of_storage(error))),
         }
@@ -339,6 +341,7 @@ impl State {
                 self.appear(world, operation, bytes.clone());
                 Outcome::Done(Ok(()))
             }
+            Request::Rename(from) => Outcome::Done(self.rename(world, operation, from)),
             Request::Delete => {
                 if self.store.objects.contains_key(path) {
                     self.store.change(world.now(), path, None);
@@ -377,6 +380,19 @@ impl State {
         let length = self.faults.read_length(world.now(), path, piece.bytes.len(), word);
         piece.bytes.truncate(length);
         Ok(piece)
+    }
+
+    /// Moves an object to a name of which there is none.
+    fn rename(&mut self, world: &Shared, of: &Operation, from: &str) -> Result<(), StorageError> {
+        if self.store.objects.contains_key(&of.path) {
+            return Err(StorageError::Exists(of.path.clone()));
+        }
+        let Some(stored) = self.store.objects.get(from) else { return Err(StorageError::NotFound(from.to_owned())) };
+        self.appear(world, of, stored.bytes.clone());
+        self.store.change(world.now(), from, None);
+        let by = self.incarnation(of.incarnation).who;
+        self.record(world.now(), by, What::Fact(Fact::Deleted { path: from.to_owned() }));
+        Ok(())
     }
 
     fn complete(&mut self, world: &Shared, of: &Operation, upload: u64, parts: u32) -> Result<(), StorageError> {
@@ -462,6 +478,10 @@ impl Storage for Port {
 
     fn write(&self, path: &str, bytes: Bytes, mode: WriteMode) -> BoxFuture<'static, Result<(), StorageError>> {
         Reply::new(&self.door, path, Request::Write(bytes, mode)).done()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        Reply::new(&self.door, to, Request::Rename(from.to_owned())).done()
     }
 
     fn upload(&self, path: &str) -> Box<dyn Upload> {

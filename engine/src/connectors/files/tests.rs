@@ -30,19 +30,18 @@ fn paths(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_part_has_its_checksum_beside_it_before_what_was_staged_goes() {
+fn a_part_has_its_checksum_beside_it_before_it_is_visible() {
     let world = World::default();
     let committable = staged(&world);
     world.upset(CHECKSUMS, Mood::Fail, 4);
     assert_eq!(ready(writer(&world, 1).commit(&committable)).expect_err("an outage").reaction, Reaction::Restart);
-    assert_eq!(paths(&world), [STAGED, FINAL], "the commit is not over");
+    assert_eq!(paths(&world), [STAGED], "the commit has not begun");
     for _ in 0..2 {
         ready(writer(&world, 2).commit(&committable)).expect("storage works");
     }
-    let path = "output/x/.checksums/part-00001-0000000003";
-    let record = PartRecord::decode(path, &world.under(path)[path]).expect("a record");
+    let record = PartRecord::decode(RECORD, &world.under(RECORD)[RECORD]).expect("a record");
     let (name, checksum) = ("part-00001-0000000003".to_owned(), crc32c::crc32c(b"1\n"));
-    assert_eq!(record, PartRecord { name, bytes: 2, checksum });
+    assert_eq!(record, PartRecord { name, bytes: 2, checksum, staged: ".staging/end-1/a1.1-chk-3".to_owned() });
 }
 
 #[test]
@@ -161,12 +160,61 @@ fn lost_output_is_never_a_success() {
     assert_eq!(error.message, format!("{STAGED} is gone, but {FINAL} was never written: output is lost"));
     world.put(FINAL, b"2\n");
     let error = ready(writer(&world, 2).commit(&committable)).expect_err("something else");
-    assert_eq!(error.message, format!("{STAGED} is gone and {FINAL} holds something else"));
+    assert!(error.message.starts_with(&format!("{FINAL} exists with other content, 2 bytes")), "{error}");
+    world.remove(FINAL);
     world.put(STAGED, b"7\n");
     let error = ready(writer(&world, 2).commit(&committable)).expect_err("not what was staged");
     assert!(error.message.starts_with(&format!("{STAGED} is not what was staged")), "{error}");
     let error = ready(writer(&world, 2).commit(b"nonsense")).expect_err("no committable");
     assert_eq!(error.reaction, Reaction::Corrupt);
+}
+
+const RECORD: &str = "output/x/.checksums/part-00001-0000000003";
+
+#[test]
+fn a_part_that_its_reader_moved_away_is_committed_and_is_not_written_again() {
+    let world = World::default();
+    let committable = staged(&world);
+    ready(writer(&world, 1).commit(&committable)).expect("storage works");
+    world.remove(FINAL);
+    ready(writer(&world, 2).commit(&committable)).expect("its record is there");
+    assert!(paths(&world).is_empty(), "{:?}", paths(&world));
+    world.remove(RECORD);
+    let error = ready(writer(&world, 2).commit(&committable)).expect_err("there is no trace of it");
+    assert!(error.message.ends_with("output is lost"), "{error}");
+}
+
+#[test]
+fn a_part_is_visible_once_also_if_the_process_dies_in_between_and_its_reader_is_fast() {
+    let world = World::default();
+    let committable = staged(&world);
+    // It dies before the part is visible, when the record is there.
+    world.upset(FINAL, Mood::Fail, 4);
+    assert_eq!(ready(writer(&world, 1).commit(&committable)).expect_err("an outage").reaction, Reaction::Restart);
+    assert!(world.under(RECORD).contains_key(RECORD) && paths(&world) == [STAGED]);
+    ready(writer(&world, 2).commit(&committable)).expect("storage works");
+    assert_eq!(paths(&world), [FINAL]);
+    // It dies in the instant after that, and the reader has moved the part away.
+    world.remove(FINAL);
+    ready(writer(&world, 3).commit(&committable)).expect("its record is there");
+    assert!(paths(&world).is_empty(), "{:?}", paths(&world));
+}
+
+#[test]
+fn a_part_that_is_gone_with_a_damaged_record_is_not_guessed_at() {
+    let world = World::default();
+    let committable = staged(&world);
+    ready(writer(&world, 1).commit(&committable)).expect("storage works");
+    let mut other = PartRecord::decode(RECORD, &world.under(RECORD)[RECORD]).expect("a record");
+    other.checksum ^= 1;
+    for record in [&b""[..], &other.encode()[..]] {
+        world.put(RECORD, record);
+        ready(writer(&world, 2).commit(&committable)).expect("the part itself is right");
+        world.remove(FINAL);
+        let error = ready(writer(&world, 2).commit(&committable)).expect_err("nothing is known of it");
+        assert!(error.reaction == Reaction::Corrupt && error.message.contains(RECORD), "{error}");
+        world.put(FINAL, b"1\n");
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //!
 //! Noticed: a part that is missing, longer or shorter than it was, or of which a byte has changed; a record that is damaged.
 //! Not noticed: a part that is gone together with its record, and what sinks without such records wrote. Only told: parts
-//! without a record, which are being committed just now, or were written by something else.
+//! that are staged still, so their commit was interrupted, and those without a record, which something else wrote.
 
+use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::persist::part::{CHECKSUMS, PartRecord};
 use serde::Serialize;
@@ -26,17 +27,28 @@ pub struct OutputReport {
     pub bytes: u64,
     /// Parts without a record.
     pub unknown: Vec<String>,
+    /// Parts that are about to be committed: a job that runs does that, or a restart.
+    pub staged: Vec<String>,
+    /// Parts that are not there, if their readers may have moved them away.
+    pub taken: Option<u64>,
     /// What is damaged or missing, one line each.
     pub problems: Vec<String>,
 }
 
 impl OutputReport {
     /// Checks everything below `folder`.
-    pub fn of(folder: &Path) -> Result<Self> {
-        let (sound, bytes, unknown, problems) = (0, 0, Vec::new(), Vec::new());
-        let mut report = Self { folder: folder.display().to_string(), sound, bytes, unknown, problems };
+    ///
+    /// `may_be_taken`: readers move parts away, so one that is missing is no problem if its record is there.
+    pub fn of(folder: &Path, pending: Pending, may_be_taken: bool) -> Result<Self> {
+        let (sound, bytes, unknown, staged, problems) = (0, 0, Vec::new(), Vec::new(), Vec::new());
+        let (folder_name, taken) = (folder.display().to_string(), may_be_taken.then_some(0));
+        let mut report = Self { folder: folder_name, sound, bytes, unknown, staged, taken, problems };
         let records = report.folder(folder)?;
-        if records == 0 && report.problems.is_empty() {
+        let nothing_pending = pending == Pending::default();
+        let others = pending.staged.into_iter().filter(|part| !report.staged.contains(part)).collect::<Vec<_>>();
+        report.staged.extend(others);
+        report.problems.extend(pending.problems);
+        if records == 0 && nothing_pending && report.problems.is_empty() {
             let shown = folder.display();
             return Err(Error::give_up(format!(
                 "{shown} holds no committed output with checksums: nothing can be verified"
@@ -69,29 +81,52 @@ impl OutputReport {
     fn part(&mut self, folder: &Path, name: &str, record: &Path) {
         let part = folder.join(name);
         match check(&part, name, record) {
-            Ok(bytes) => (self.sound, self.bytes) = (self.sound + 1, self.bytes + bytes),
+            Ok(Stand::Sound(bytes)) => (self.sound, self.bytes) = (self.sound + 1, self.bytes + bytes),
+            Ok(Stand::Staged) => self.staged.push(part.display().to_string()),
+            Ok(Stand::Absent(bytes)) => match &mut self.taken {
+                Some(taken) => *taken += 1,
+                None => {
+                    self.problems.push(format!("{} is missing: {bytes} bytes were committed", part.display()));
+                }
+            },
             Err(error) => self.problems.push(error.message),
         }
     }
 
     /// The report as text for people.
     pub fn render(&self) -> String {
-        let Self { folder, sound, bytes, unknown, problems } = self;
+        let Self { folder, sound, bytes, unknown, staged, taken, problems } = self;
         let bytes = indicatif::HumanBytes(*bytes);
         let damaged = problems.len();
         let mut text = format!("{folder}: {sound} parts, {bytes}, are what was committed; {damaged} are not\n");
+        if let Some(taken) = taken {
+            text += &format!("  {taken} are not there: their readers have moved them away\n");
+        }
         for part in unknown {
-            text += &format!("  {part} has no checksum: it is being committed, or something else wrote it\n");
+            text += &format!("  {part} has no checksum: something else wrote it\n");
+        }
+        for part in staged {
+            text += &format!("  {part} is staged: its job commits it, now or when it is started again\n");
         }
         text
     }
 }
 
-/// The length of a part that is what its record says.
-fn check(part: &Path, name: &str, record: &Path) -> Result<u64> {
+/// What became of a part that has a record.
+enum Stand {
+    /// It is what its record says, and has this length.
+    Sound(u64),
+    /// It is not visible yet.
+    Staged,
+    /// It is not there. It had this length.
+    Absent(u64),
+}
+
+fn check(part: &Path, name: &str, record: &Path) -> Result<Stand> {
     let cannot = |path: &Path, e: io::Error| Error::corrupt(format!("cannot read {}: {e}", path.display()));
     let stored = fs::read(record).map_err(|e| cannot(record, e))?;
-    let PartRecord { name: named, bytes, checksum } = PartRecord::decode(&record.display().to_string(), &stored)?;
+    let PartRecord { name: named, bytes, checksum, staged } =
+        PartRecord::decode(&record.display().to_string(), &stored)?;
     let shown = part.display();
     if named != name {
         return Err(Error::corrupt(format!("{} is the record of {named}", record.display())));
@@ -99,7 +134,8 @@ fn check(part: &Path, name: &str, record: &Path) -> Result<u64> {
     let mut file = match File::open(part) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::corrupt(format!("{shown} is missing: {bytes} bytes were committed")));
+            let is_staged = part.parent().is_some_and(|folder| !staged.is_empty() && folder.join(&staged).is_file());
+            return Ok(if is_staged { Stand::Staged } else { Stand::Absent(bytes) });
         }
         Err(e) => return Err(cannot(part, e)),
     };
@@ -119,7 +155,7 @@ fn check(part: &Path, name: &str, record: &Path) -> Result<u64> {
     if found != checksum {
         return Err(Error::corrupt(format!("{shown} is not what was committed: its checksum differs")));
     }
-    Ok(bytes)
+    Ok(Stand::Sound(bytes))
 }
 
 /// What lies in a folder, by name.
@@ -145,7 +181,8 @@ mod tests {
         for (name, content) in [("part-00000-0000000003", "to 1\nbe 2\n"), ("part-00001-0000000003", "or 1\n")] {
             fs::write(sink.join(name), content).expect("a part");
             let checksum = crc32c::crc32c(content.as_bytes());
-            let record = PartRecord { name: name.to_owned(), bytes: content.len() as u64, checksum };
+            let staged = format!(".staging/counts-0/{name}");
+            let record = PartRecord { name: name.to_owned(), bytes: content.len() as u64, checksum, staged };
             fs::write(sink.join(CHECKSUMS).join(name), record.encode()).expect("a record");
         }
         folder
@@ -154,7 +191,7 @@ mod tests {
     #[test]
     fn output_as_it_was_committed_is_sound() {
         let folder = output();
-        let report = OutputReport::of(folder.path()).expect("a report");
+        let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
         assert_eq!((report.sound, report.bytes), (2, 15));
         assert!(report.problems.is_empty() && report.unknown.is_empty(), "{report:?}");
         assert!(report.render().contains("2 parts, 15 B, are what was committed; 0 are not"), "{}", report.render());
@@ -177,7 +214,7 @@ mod tests {
             let folder = output();
             let part = folder.path().join("counts/part-00000-0000000003");
             damage(&part);
-            let report = OutputReport::of(folder.path()).expect("a report");
+            let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
             assert_eq!(report.problems, [format!("{} {what}", part.display())]);
             assert_eq!(report.sound, 1);
         }
@@ -192,19 +229,40 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             fs::write(&record, flipped).expect("written");
-            let problems = OutputReport::of(folder.path()).expect("a report").problems;
+            let problems = OutputReport::of(folder.path(), Pending::default(), false).expect("a report").problems;
             assert!(problems.len() == 1 && problems[0].contains("part-00000-0000000003"), "{at}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn what_readers_moved_away_is_counted_if_they_may() {
+        let folder = output();
+        fs::remove_file(folder.path().join("counts/part-00000-0000000003")).expect("moved away");
+        let report = OutputReport::of(folder.path(), Pending::default(), true).expect("a report");
+        assert!(report.problems.is_empty() && report.taken == Some(1), "{report:?}");
+        assert!(report.render().contains("1 are not there: their readers have moved them away"), "{}", report.render());
+    }
+
+    #[test]
+    fn a_part_whose_commit_was_interrupted_is_told_and_no_damage() {
+        let folder = output();
+        let (sink, name) = (folder.path().join("counts"), "part-00000-0000000003");
+        let staging = sink.join(".staging/counts-0");
+        fs::create_dir_all(&staging).expect("a folder");
+        fs::rename(sink.join(name), staging.join(name)).expect("moved");
+        let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
+        assert!(report.problems.is_empty() && report.staged.len() == 1, "{report:?}");
+        assert!(report.render().contains("part-00000-0000000003 is staged"), "{}", report.render());
     }
 
     #[test]
     fn what_has_no_record_is_told_and_no_damage() {
         let folder = output();
         fs::write(folder.path().join("counts/part-00000-0000000004"), "new").expect("a part");
-        let report = OutputReport::of(folder.path()).expect("a report");
+        let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
         assert!(report.problems.is_empty() && report.unknown.len() == 1, "{report:?}");
         let empty = tempfile::tempdir().expect("a folder");
-        let refused = OutputReport::of(empty.path()).expect_err("nothing to verify");
+        let refused = OutputReport::of(empty.path(), Pending::default(), false).expect_err("nothing to verify");
         assert!(refused.message.ends_with("nothing can be verified"), "{refused}");
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::ids::CheckpointId;
 use crate::launch::folders::fetch;
 use crate::messages::SnapshotHandle;
+use crate::os::mount::Names;
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::persist::reader;
 use crate::persist::slot::{Slot, SlotRecord};
@@ -212,10 +213,8 @@ fn file(folder: &Path, path: &str) -> String {
     folder.join(path.strip_prefix("checkpoints/").unwrap_or(path)).display().to_string()
 }
 
-/// The same error, naming the file on disk: messages of the reader begin with the path in storage.
-fn in_folder(folder: &Path, error: Error) -> Error {
-    match error.message.strip_prefix("checkpoints/") {
-        Some(rest) => Error { message: format!("{}/{rest}", folder.display()), ..error },
-        None => error,
-    }
+/// The same error, naming files on disk.
+pub(super) fn in_folder(folder: &Path, error: Error) -> Error {
+    let names = Names::of([("checkpoints", folder)]);
+    Error { message: names.as_typed(&error.message), ..error }
 }

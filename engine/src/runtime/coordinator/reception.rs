@@ -19,8 +19,8 @@ pub enum Listen {
     /// At an address of each leadership's own, and only while it leads. Before that nobody can have connected, so a coordinator
     /// that finds the job over has nobody to tell.
     OnceLeading {
-        /// What the address begins with.
-        prefix: String,
+        /// The folder that it lies in; its name there is made of the log and the leadership.
+        folder: String,
     },
 }
 

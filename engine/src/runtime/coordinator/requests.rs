@@ -357,12 +357,16 @@ async fn check_blobs(env: &Env, restore: &RestoreFrom) -> Result<()> {
 /// Deletes everything below `folder`.
 async fn empty(env: &Env, folder: &str, ceased: &AtomicBool) {
     for tries in 1..=EMPTY_TRIES {
-        let listed =
-            env.storage.list(folder, Depth::Tree).await.map(|objects| objects.into_iter().map(|object| object.path));
-        if let Ok(paths) = listed
-            && delete(env, paths.collect(), ceased).await
-        {
-            return;
+        let listed = env.storage.list(folder, Depth::Tree).await;
+        match listed.map(|objects| objects.into_iter().map(|object| object.path).collect()) {
+            Ok(paths) => {
+                if delete(env, paths, ceased).await {
+                    return;
+                }
+            }
+            // There is no such place.
+            Err(StorageError::NotFound(_)) => return,
+            Err(_) => {}
         }
         env.sleep(backoff(tries)).await;
     }

@@ -129,12 +129,11 @@ impl Leader {
         if token == Some(self.ownership.claimant().token) {
             return self.register(worker, id);
         }
-        let path = Name::Generation(self.store.generation()).path();
-        let found =
-            if token.is_some() { "differs in its output folder" } else { "does not exist in its output folder" };
+        let name = Name::Generation(self.store.generation());
+        let found = if token.is_some() { "another" } else { "no" };
         self.refuse(
             id,
-            format!("{worker} writes to another output than the coordinator: {path} {found}; give both the same"),
+            format!("{worker} writes to another output than the coordinator: its folder holds {found} {name}; give both the same"),
         );
     }
 }

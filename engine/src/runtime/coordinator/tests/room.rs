@@ -438,6 +438,10 @@ impl Storage for Process {
         })
     }
 
+    fn rename(&self, _: &str, _: &str) -> BoxFuture<'static, Result<(), StorageError>> {
+        unreachable!("the coordinator renames nothing")
+    }
+
     fn upload(&self, _path: &str) -> Box<dyn Upload> {
         unreachable!("the coordinator uploads nothing in parts")
     }
