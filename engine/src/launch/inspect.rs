@@ -72,7 +72,7 @@ pub fn inspect(args: &InspectArgs) -> Exit {
         shown(report, args.json, text::render, |report| &report.problems)
     });
     let output = args.output.as_deref().map(|folder| {
-        let pending = args.path.as_deref().map(|checkpoints| pending::of(checkpoints, folder)).unwrap_or_default();
+        let pending = args.path.as_deref().map(|checkpoints| pending::of(checkpoints, folder));
         shown(OutputReport::of(folder, pending, args.taken), args.json, OutputReport::render, |report| &report.problems)
     });
     // The worst of them: corrupt before usage before done.

@@ -39,16 +39,17 @@ impl OutputReport {
     /// Checks everything below `folder`.
     ///
     /// `may_be_taken`: readers move parts away, so one that is missing is no problem if its record is there.
-    pub fn of(folder: &Path, pending: Pending, may_be_taken: bool) -> Result<Self> {
+    pub fn of(folder: &Path, pending: Option<Pending>, may_be_taken: bool) -> Result<Self> {
         let (sound, bytes, unknown, staged, problems) = (0, 0, Vec::new(), Vec::new(), Vec::new());
         let (folder_name, taken) = (folder.display().to_string(), may_be_taken.then_some(0));
         let mut report = Self { folder: folder_name, sound, bytes, unknown, staged, taken, problems };
         let records = report.folder(folder)?;
-        let nothing_pending = pending == Pending::default();
+        let alone = pending.is_none();
+        let pending = pending.unwrap_or_default();
         let others = pending.staged.into_iter().filter(|part| !report.staged.contains(part)).collect::<Vec<_>>();
         report.staged.extend(others);
         report.problems.extend(pending.problems);
-        if records == 0 && nothing_pending && report.problems.is_empty() {
+        if records == 0 && alone && report.problems.is_empty() {
             let shown = folder.display();
             return Err(Error::give_up(format!(
                 "{shown} holds no committed output with checksums: nothing can be verified"
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn output_as_it_was_committed_is_sound() {
         let folder = output();
-        let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
+        let report = OutputReport::of(folder.path(), None, false).expect("a report");
         assert_eq!((report.sound, report.bytes), (2, 15));
         assert!(report.problems.is_empty() && report.unknown.is_empty(), "{report:?}");
         assert!(report.render().contains("2 parts, 15 B, are what was committed; 0 are not"), "{}", report.render());
@@ -214,7 +215,7 @@ mod tests {
             let folder = output();
             let part = folder.path().join("counts/part-00000-0000000003");
             damage(&part);
-            let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
+            let report = OutputReport::of(folder.path(), None, false).expect("a report");
             assert_eq!(report.problems, [format!("{} {what}", part.display())]);
             assert_eq!(report.sound, 1);
         }
@@ -229,7 +230,7 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             fs::write(&record, flipped).expect("written");
-            let problems = OutputReport::of(folder.path(), Pending::default(), false).expect("a report").problems;
+            let problems = OutputReport::of(folder.path(), None, false).expect("a report").problems;
             assert!(problems.len() == 1 && problems[0].contains("part-00000-0000000003"), "{at}: {problems:?}");
         }
     }
@@ -238,7 +239,7 @@ mod tests {
     fn what_readers_moved_away_is_counted_if_they_may() {
         let folder = output();
         fs::remove_file(folder.path().join("counts/part-00000-0000000003")).expect("moved away");
-        let report = OutputReport::of(folder.path(), Pending::default(), true).expect("a report");
+        let report = OutputReport::of(folder.path(), None, true).expect("a report");
         assert!(report.problems.is_empty() && report.taken == Some(1), "{report:?}");
         assert!(report.render().contains("1 are not there: their readers have moved them away"), "{}", report.render());
     }
@@ -250,7 +251,7 @@ mod tests {
         let staging = sink.join(".staging/counts-0");
         fs::create_dir_all(&staging).expect("a folder");
         fs::rename(sink.join(name), staging.join(name)).expect("moved");
-        let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
+        let report = OutputReport::of(folder.path(), None, false).expect("a report");
         assert!(report.problems.is_empty() && report.staged.len() == 1, "{report:?}");
         assert!(report.render().contains("part-00000-0000000003 is staged"), "{}", report.render());
     }
@@ -259,10 +260,10 @@ mod tests {
     fn what_has_no_record_is_told_and_no_damage() {
         let folder = output();
         fs::write(folder.path().join("counts/part-00000-0000000004"), "new").expect("a part");
-        let report = OutputReport::of(folder.path(), Pending::default(), false).expect("a report");
+        let report = OutputReport::of(folder.path(), None, false).expect("a report");
         assert!(report.problems.is_empty() && report.unknown.len() == 1, "{report:?}");
         let empty = tempfile::tempdir().expect("a folder");
-        let refused = OutputReport::of(empty.path(), Pending::default(), false).expect_err("nothing to verify");
+        let refused = OutputReport::of(empty.path(), None, false).expect_err("nothing to verify");
         assert!(refused.message.ends_with("nothing can be verified"), "{refused}");
     }
 }

@@ -526,12 +526,12 @@ fn a_worker_that_registers_anew_is_announced_as_lost_first_once_it_sees_the_outp
 fn a_worker_that_sees_another_output_is_refused_and_the_job_waits_for_one_that_does_not() {
     play(async |room| {
         let _coordinator = Coordinator::start(&room, 1);
-        for (token, found) in [(None, "does not exist"), (Some(1), "differs")] {
+        for (token, found) in [(None, "holds no generation-1"), (Some(1), "holds another generation-1")] {
             let mut stranger = Worker::connect(&room, 1, 1, job().graph.fingerprint()).await;
             assert_eq!(stranger.hear().await, ToWorker::Welcome { generation: Generation(1) });
             stranger.say(ToCoordinator::SeesOutput { token }).await;
             let ToWorker::Refused { reason } = stranger.hear().await else { panic!("it sees another output") };
-            assert!(reason.contains(found) && reason.contains("output/generation-1"), "{reason}");
+            assert!(reason.contains(found), "{reason}");
         }
         assert!(!room.events().iter().any(|event| matches!(event, Event::WorkerRegistered { .. })));
         Crew::running(&room, 1).await;
