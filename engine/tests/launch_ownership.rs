@@ -210,7 +210,7 @@ fn messages_name_marks_by_the_folder_that_was_typed() {
     kill(bench.begin(("out", "chk"), 3));
     kill(bench.begin(("elsewhere", "other"), 3));
     let refused = bench.run(("out", "other"), QUICK);
-    assert_ends(&refused, 1, &[&format!("{}/log-", bench.at("out").display())]);
+    assert_ends(&refused, 2, &[&format!("{}/log-", bench.at("out").display())]);
     assert!(!refused.stderr.contains(" output/"), "{refused:?}");
 }
 

@@ -8,9 +8,10 @@
 use super::folders::{fetch, slots};
 use crate::cores::ownership::{self, Claimant};
 use crate::cores::restore;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::JobGraph;
 use crate::ids::Generation;
+use crate::os::mount::Names;
 use crate::persist::mark::{self, Mark, Name};
 use crate::persist::reader;
 use crate::persist::slot::{Ended, SlotRecord};
@@ -20,8 +21,9 @@ use std::path::Path;
 
 /// Refuses a job that [does not fit](check_state) its checkpoints, and checkpoints that do not fit the output.
 pub fn check(checkpoints: &Path, output: &Path, graph: &JobGraph) -> Result<()> {
-    check_state(checkpoints, graph)?;
-    check_output(checkpoints, output, &graph.name)
+    let fits = check_state(checkpoints, graph).and_then(|()| check_output(checkpoints, output, &graph.name));
+    let names = Names::of([("checkpoints", checkpoints), (mark::ROOT, output)]);
+    fits.map_err(|error| Error { message: names.as_typed(&error.message), ..error })
 }
 
 /// Refuses an output that is not of this log, or that is further than it. A log without entries has no leader to be deposed.
