@@ -41,6 +41,7 @@ mod task;
 mod tests;
 pub mod tuning;
 mod turn;
+mod upload;
 mod wait;
 
 use bytes::Bytes;

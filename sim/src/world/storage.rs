@@ -27,6 +27,7 @@ use super::keyed::{Domain, identity};
 use super::queue::Arrival;
 use super::state::State;
 use super::strike::Verdict;
+use super::upload::WorldUpload;
 use super::wait::{Outcome, WaitId};
 use bytes::Bytes;
 use cofferdam_engine::door::{BoxFuture, Depth, ObjectMeta, Piece, Storage, StorageError, Upload, Version, WriteMode};
@@ -519,35 +520,6 @@ impl Storage for Port {
     }
 }
 
-/// An upload of one incarnation.
-struct WorldUpload {
-    door: Arc<Door>,
-    path: String,
-    number: u64,
-    /// Parts that count.
-    parts: u32,
-}
-
-impl Upload for WorldUpload {
-    fn part(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), StorageError>> {
-        let reply = Reply::new(&self.door, &self.path, Request::Part(self.number, self.parts, bytes)).done();
-        Box::pin(async move {
-            reply.await?;
-            self.parts += 1;
-            Ok(())
-        })
-    }
-
-    fn complete(&mut self) -> BoxFuture<'_, Result<(), StorageError>> {
-        assert!(self.parts > 0, "an upload has a part");
-        Reply::new(&self.door, &self.path, Request::Complete(self.number, self.parts)).done()
-    }
-
-    fn abort(&mut self) -> BoxFuture<'_, Result<(), StorageError>> {
-        Reply::new(&self.door, &self.path, Request::Abort(self.number)).done()
-    }
-}
-
 /// Sends its request at the first poll and waits for the reply.
 pub(super) struct Reply {
     door: Arc<Door>,
@@ -560,7 +532,7 @@ impl Reply {
         Self { door: door.clone(), request: Some((path.to_owned(), request)), wait: None }
     }
 
-    fn done(self) -> BoxFuture<'static, Result<(), StorageError>> {
+    pub(super) fn done(self) -> BoxFuture<'static, Result<(), StorageError>> {
         Box::pin(async move {
             match self.await {
                 Outcome::Done(result) => result,

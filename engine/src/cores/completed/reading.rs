@@ -27,6 +27,10 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Listings after which a missing entry of the log is lost. One that was made [`LISTING_AGE_MAX`] after the read would be
+/// enough. Reason for a number of its own: a person waits for this, so it takes seconds, not a minute.
+pub(super) const MISSING_TRIES: u32 = 8;
+
 /// A reading under way.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -96,7 +100,7 @@ impl Reading {
             && top <= self.known_top()
         {
             self.tries += 1;
-            if self.tries < READ_TRIES {
+            if self.tries < MISSING_TRIES {
                 return Progress::Ask(Effect::List { delay: backoff(self.tries) });
             }
             let path = slot::path(missing);

@@ -239,7 +239,7 @@ fn a_slot_that_is_missing_fails_the_recovery_unless_the_log_has_grown() {
     out.clear();
     store.on_read(1, absent(), &mut out);
     assert_eq!(asked(&mut out), [Effect::List { delay: NOW }], "somebody newer may have raised the floor");
-    for tries in 1..READ_TRIES {
+    for tries in 1..reading::MISSING_TRIES {
         store.on_listed(Ok(vec![2]), &mut out);
         assert_eq!(asked(&mut out), [Effect::List { delay: backoff(tries) }], "the listing may be out of date");
     }
