@@ -39,6 +39,9 @@ pub enum Event {
     WorkerRefused { reason: String },
     /// A registered worker sent what no right worker can send: its connection is about to be closed.
     ReportRejected { worker: WorkerId, attempt: Attempt, cause: String },
+    /// The process at the other end of a new connection, which it knows as `peer`, has proved to be a member of the job: this
+    /// worker, or a client.
+    PeerTrusted { peer: String, worker: Option<WorkerId> },
     /// The process at the other end of a new connection is no member of the job, and was hung up on.
     PeerDistrusted { peer: String, cause: String },
     /// A worker's connection is lost or silent.

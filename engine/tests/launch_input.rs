@@ -110,6 +110,66 @@ fn what_grew_was_touched_or_came_later_changes_nothing_and_is_named() {
     assert!(named[0].contains("1 came and 2 grew") && named[0].contains(&first), "{named:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_came_later_and_cannot_be_read_stops_nothing_and_is_named() {
+    let desk = Desk::new();
+    desk.begin("in");
+    std::os::unix::fs::symlink(desk.path("nothing"), desk.path("in/0-dangling")).expect("a link");
+    std::os::unix::fs::symlink(desk.path("in"), desk.path("in/c-loop")).expect("a link");
+    fs::write(desk.path("in/d\ne"), "d-later\n").expect("a file");
+    let pipe = std::process::Command::new("mkfifo").arg(desk.path("in/pipe")).status();
+    let pipes = usize::from(pipe.is_ok_and(|made| made.success()));
+    let ended = desk.go_on("in");
+    desk.assert_finished(&ended, &["a.txt", "b.txt"]);
+    let named: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(named.len(), 1, "{ended:?}");
+    let first = desk.path("in/0-dangling").display().to_string();
+    assert!(named[0].contains(&format!("{} came and 0 grew", 3 + pipes)) && named[0].contains(&first), "{named:?}");
+}
+
+/// A coordinator and two workers over TCP; the second worker has another input folder. What the three said.
+fn with_another_input(desk: &Desk, prepare: impl Fn(&Path)) -> [Ended; 3] {
+    let other = desk.path("other");
+    fs::create_dir(&other).expect("a folder");
+    prepare(&other);
+    fs::write(desk.path("secret"), "known to members of the job only\n").expect("a file");
+    let command = |kind: &str, input: &str, more: &[&str]| {
+        let fixed = [kind, "word-count", "--parallelism", "2", "--interval", "20ms", "--silence", "5s"];
+        let mut command: Vec<String> = fixed.iter().chain(more).map(|&part| part.to_owned()).collect();
+        let places = [("--input", input), ("--output", "out"), ("--checkpoints", "chk"), ("--secret-file", "secret")];
+        for (option, name) in places {
+            command.extend([option.to_owned(), desk.path(name).display().to_string()]);
+        }
+        binary::start(&desk.engine, &strs(&command))
+    };
+    let mut coordinator = command("coordinator", "in", &["--workers", "2", "--listen", "127.0.0.1:0", "--lease", "1s"]);
+    let mut line = String::new();
+    let said = coordinator.stdout.as_mut().expect("it is piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(said), &mut line).expect("a line");
+    let join = |id: &'static str| ["--join", line.trim(), "--id", id].map(str::to_owned);
+    let workers = [("0", "in"), ("1", "other")].map(|(id, input)| command("worker", input, &strs(&join(id))));
+    let [one, other] = workers.map(binary::finish);
+    [binary::finish(coordinator), one, other]
+}
+
+#[test]
+fn a_worker_with_another_input_ends_the_job_by_the_name_of_a_file_and_never_loses_words() {
+    let whole = text("a.txt");
+    let fewer = |folder: &Path| fs::write(folder.join("a.txt"), text("a.txt")).expect("a file");
+    let shorter = |folder: &Path| {
+        fs::write(folder.join("a.txt"), &whole[..whole.len() / 2]).expect("a file");
+        fs::write(folder.join("b.txt"), &whole[..whole.len() / 2]).expect("a file");
+    };
+    let cases: [(&dyn Fn(&Path), &str); 2] = [(&fewer, "does not exist"), (&shorter, "has shrunk")];
+    for (prepare, says) in cases {
+        let desk = Desk::new();
+        let [coordinator, ..] = &with_another_input(&desk, prepare);
+        let named = desk.path("other").display().to_string();
+        assert_refused(coordinator, &[&format!("input {named}/"), says]);
+    }
+}
+
 #[test]
 fn a_file_of_which_everything_is_written_anew_alike_is_read_on() {
     let desk = Desk::new();

@@ -127,6 +127,13 @@ pub enum Fact {
         /// What is wrong with it, for people.
         what: String,
     },
+    /// `by` reads a report that no right worker sends.
+    RogueReceived {
+        /// The worker on whose connection it came.
+        from: Incarnation,
+        /// The attempt of the report that it was forged from.
+        attempt: Attempt,
+    },
     /// What readers of a system outside can see has changed. `by` asked for it, and may be dead by now.
     ShownOutside {
         /// Which system.

@@ -97,7 +97,10 @@ pub fn processes(plan: &Plan, job: &Job) -> Vec<ProcessSpec> {
         process: Process::Client(ClientId(number)),
         main: match client.stranger {
             None => client::main(client.clone(), addresses.clone(), over.clone()),
-            Some(_) => stranger::main(client.clone(), job.graph.fingerprint(), addresses.clone(), over.clone()),
+            Some(_) => {
+                let victims = stranger::victims(&addresses, plan.workers);
+                stranger::main(client.clone(), job.graph.fingerprint(), victims, over.clone())
+            }
         },
         on_error: OnError::StayDown,
     });

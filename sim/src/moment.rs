@@ -21,7 +21,7 @@ pub enum Moment {
 }
 
 /// What the world saw, by names like those of events.
-const FACTS: [&str; 11] = [
+const FACTS: [&str; 12] = [
     "started",
     "crashed",
     "ended",
@@ -30,6 +30,7 @@ const FACTS: [&str; 11] = [
     "outcome_unknown",
     "outcome_known",
     "rogue_sent",
+    "rogue_received",
     "shown_outside",
     "fault_fired",
     "healed",
@@ -118,6 +119,7 @@ fn name_of(what: &What) -> &'static str {
             Fact::InputChanged { .. } => "input_changed",
             Fact::FaultFired(_) => "fault_fired",
             Fact::RogueSent { .. } => "rogue_sent",
+            Fact::RogueReceived { .. } => "rogue_received",
             Fact::Healed => "healed",
             Fact::ShownOutside { .. } => "shown_outside",
         },

@@ -75,7 +75,9 @@ fn pointer(at: usize, entry: &Entry, marked: &Marked) -> char {
     };
     match &entry.what {
         _ if marked.step == Some(at) => '>',
-        What::Fact(Fact::FaultFired(_) | Fact::RogueSent { .. } | Fact::Crashed | Fact::Healed) => '*',
+        What::Fact(
+            Fact::FaultFired(_) | Fact::RogueSent { .. } | Fact::RogueReceived { .. } | Fact::Crashed | Fact::Healed,
+        ) => '*',
         _ if about.is_some() && about == marked.checkpoint => '|',
         _ => ' ',
     }
@@ -140,6 +142,7 @@ fn fact_line(fact: &Fact) -> String {
         Fact::RogueSent { to, attempt, what } => {
             format!("* sends {} {what}, beside a report of {attempt}", to.process)
         }
+        Fact::RogueReceived { from, .. } => format!("* reads a forged report of {}", from.process),
         Fact::ShownOutside { system, change } => {
             format!("+ external/{system} shows {} more, {} less", change.appeared.len(), change.vanished.len())
         }

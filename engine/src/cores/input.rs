@@ -9,10 +9,14 @@
 //! | is shorter than listed | refuses |
 //! | has the listed length, in another version | verifies what is consumed, then reads on |
 //! | is longer, on a disk, and still the same file | verifies what is consumed, reads to the listed length if a line ends there |
-//! | the same, and it only grew since that was verified | goes on |
+//! | the same, and it grew again since that was verified | verifies all it has read, goes on |
 //! | is longer, and another object | refuses: nothing says that its beginning is the listed object |
 //!
 //! What is not consumed has no checksum: it is read as it is now, up to the listed length.
+//!
+//! A file that grows says nothing about its beginning: it may have been emptied and written anew. So each growth is verified,
+//! behind the read that has found it. Reason for that order: a file that is appended to all the time would be verified
+//! without end, and never read.
 //!
 //! Pure functions. Does not own: reading, and whose message it becomes.
 
@@ -40,6 +44,8 @@ impl Edition {
 pub enum Comparison {
     /// Reads on.
     Fits,
+    /// As `ReadToListed`, but what is read and not consumed is verified as well, and stays: the file has only grown further.
+    GrewAgain,
     /// Verifies the consumed prefix first.
     VerifyPrefix,
     /// Verifies the consumed prefix, and that a line ends where the listing says that the object ends.
@@ -89,7 +95,7 @@ pub fn compare(listed: &Edition, accepted: &Edition, found: &Edition) -> Compari
         Ordering::Greater if !is_same_file(&listed.version, &found.version) => {
             Comparison::Refuse(Refusal::Replaced { bytes: found.bytes })
         }
-        Ordering::Greater if accepted.bytes > listed.bytes && found.bytes > accepted.bytes => Comparison::Fits,
+        Ordering::Greater if accepted.bytes > listed.bytes && found.bytes > accepted.bytes => Comparison::GrewAgain,
         Ordering::Greater => Comparison::ReadToListed,
     }
 }
@@ -188,10 +194,10 @@ mod tests {
 
     #[test]
     fn what_was_accepted_is_not_verified_again_until_it_changes_otherwise_than_by_growing() {
-        use Comparison::{Fits, ReadToListed, Refuse, VerifyPrefix};
+        use Comparison::{Fits, GrewAgain, ReadToListed, Refuse, VerifyPrefix};
         let (listed, grown, touched) = (file(10, 1, 100), file(12, 1, 101), file(10, 1, 103));
         assert_eq!(compare(&listed, &grown, &grown), Fits);
-        assert_eq!(compare(&listed, &grown, &file(13, 1, 102)), Fits, "it went on growing");
+        assert_eq!(compare(&listed, &grown, &file(13, 1, 102)), GrewAgain, "it went on growing, or was written anew");
         assert_eq!(compare(&listed, &grown, &file(12, 1, 102)), ReadToListed, "it did not grow, but it was written");
         assert_eq!(compare(&listed, &grown, &file(11, 1, 102)), ReadToListed, "it lost some of what it had got");
         assert_eq!(compare(&listed, &grown, &file(13, 2, 102)), Refuse(Refusal::Replaced { bytes: 13 }));

@@ -29,6 +29,7 @@ names! {
     WorkerRegistered => "worker_registered",
     WorkerWaits => "worker_waits",
     WorkerRefused => "worker_refused",
+    PeerTrusted => "peer_trusted",
     PeerDistrusted => "peer_distrusted",
     ReportRejected => "report_rejected",
     WorkerLost => "worker_lost",
@@ -146,7 +147,7 @@ impl Event {
             Self::Restored { checkpoint, .. } => *checkpoint,
             any_of!(
                 InputListed InputIgnored LeadershipTaken OutputOwned
-                LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
+                LeaseExpired WorkerRefused PeerTrusted PeerDistrusted ReportRejected Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost
                 CommandRejected CoordinatorLost AttemptRunning AttemptFailed RestartScheduled LinkFailed
                 DeleteStarted DeleteFailed RequestReceived RequestAnswered RequestWithdrawn WishSent AnswerHeard
@@ -192,7 +193,7 @@ impl Event {
             | Self::SubtaskFailed { subtask, .. } => Some(*subtask),
             any_of!(
                 LeadershipTaken MarkStarted OutputOwned
-                LeaseExpired WorkerRefused PeerDistrusted ReportRejected Deposed WorkerRegistered
+                LeaseExpired WorkerRefused PeerTrusted PeerDistrusted ReportRejected Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost
                 CommandRejected CoordinatorLost RestoreRead InputListed InputIgnored AttemptDeployed AttemptRunning AttemptFailed
                 RestartScheduled LinkFailed CheckpointTriggered TriggerSent ManifestStarted ManifestWritten
@@ -251,7 +252,7 @@ impl Event {
             | Self::AttemptCancelled { attempt, .. } => Some(*attempt),
             any_of!(
                 InputIgnored LeadershipTaken MarkStarted OutputOwned
-                LeaseExpired WorkerRefused PeerDistrusted Deposed WorkerRegistered
+                LeaseExpired WorkerRefused PeerTrusted PeerDistrusted Deposed WorkerRegistered
                 WorkerWaits WorkerIdle WorkerLost CommandRejected
                 CoordinatorLost ManifestStarted ManifestWritten CompletionStarted CompletionDurable
                 CheckpointAborted CheckpointSubsumed DeleteStarted DeleteFailed RequestReceived RequestAnswered

@@ -65,14 +65,14 @@ impl Folders {
         Ok(mounts)
     }
 
-    /// The input. A job that goes on may have read what is gone by now.
+    /// The input. A job that goes on may have read what is gone by now, and does not read what came later.
     fn mount_input(&self) -> Result<Option<Mount>> {
         let Some(input) = &self.input else { return Ok(None) };
         // What cannot be read here is for the coordinator to judge.
         let fetch = |path: &str| fetch(&self.checkpoints, path);
         let log = slots(&self.checkpoints).and_then(|slots| reader::read_log(&fetch, &slots)).unwrap_or_default();
         let goes_on = !reader::retained(&log).is_empty();
-        if goes_on && !input.exists() { Mount::input_read_before(input) } else { Mount::input(input) }.map(Some)
+        if goes_on { Mount::input_read_before(input) } else { Mount::input(input) }.map(Some)
     }
 
     fn check_apart(&self) -> Result<()> {

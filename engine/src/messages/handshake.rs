@@ -43,6 +43,16 @@ pub enum Claim {
     },
 }
 
+impl Claim {
+    /// The worker that the dialling end says it is, if it says so.
+    pub fn worker(self) -> Option<WorkerId> {
+        match self {
+            Self::Worker(worker) | Self::Link { from: worker, .. } => Some(worker),
+            Self::Client => None,
+        }
+    }
+}
+
 /// The first frame.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Opening {

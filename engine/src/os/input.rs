@@ -1,12 +1,14 @@
 //! Input on disk: a file, or a folder with everything in it, that is only read.
 //!
 //! * A single file is one file: the folder around it is never looked into.
-//! * Symbolic links are followed, also out of the folder; loops of them are refused.
+//! * Symbolic links are followed, also out of the folder; loops of them are refused. The link that the user typed is followed
+//!   once, when the process starts: listing and reading never see two folders.
 //! * A version is the inode and the time of modification. A read opens the file, reads, and asks for its version *afterwards*:
 //!   a file that is written meanwhile, or was swapped since, never passes for what it was.
 //!
 //! Files are named as the engine names objects, by their path in the folder. A name that an object cannot have is refused
-//! before the job starts, because the file would be passed over in silence.
+//! before the job starts, because the file would be passed over in silence. Exception: a job that goes on lists such a file as
+//! any other that came later. Reason: it does not read what came later, so nothing there may stop it.
 
 use crate::door::{Depth, ObjectMeta, Piece, StorageError, Version};
 use crate::error::{Error, Result};
@@ -29,6 +31,8 @@ pub struct InputFiles {
     root: PathBuf,
     /// The one file that counts, if it is not the whole folder.
     only: Option<String>,
+    /// Listed only to say what came later: what cannot be read is listed as well.
+    is_read_before: bool,
 }
 
 impl InputFiles {
@@ -41,14 +45,15 @@ impl InputFiles {
 
     /// The same, of which nothing may be left.
     pub fn open_absent(typed: &Path) -> Result<Self> {
-        match fs::metadata(typed) {
-            Ok(found) if found.is_dir() => Ok(Self::folder(typed, typed.to_owned())),
-            Ok(_) | Err(_) => Self::file(typed),
-        }
+        let files = match fs::canonicalize(typed) {
+            Ok(absolute) if absolute.is_dir() => Self::folder(typed, absolute),
+            Ok(_) | Err(_) => Self::file(typed)?,
+        };
+        Ok(Self { is_read_before: true, ..files })
     }
 
     fn folder(typed: &Path, root: PathBuf) -> Self {
-        Self { typed: typed.to_owned(), root, only: None }
+        Self { typed: typed.to_owned(), root, only: None, is_read_before: false }
     }
 
     /// For a single file the name as given: a link's own name, not the one of the file it points to.
@@ -56,15 +61,16 @@ impl InputFiles {
         let name = typed.file_name().ok_or_else(|| Error::give_up(format!("{} names no file", typed.display())))?;
         let only = name.to_str().ok_or_else(|| unnameable(typed))?.to_owned();
         let folder = typed.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self { typed: typed.to_owned(), root: folder.to_owned(), only: Some(only) })
+        Ok(Self { typed: typed.to_owned(), root: folder.to_owned(), only: Some(only), is_read_before: false })
     }
 
     /// Looks at every file before a job does: that it is one, that it can be read, and that it has a name.
     pub fn check(&self) -> Result<()> {
         // Any folder will do: only names are asked for.
         let names = LocalFileSystem::new();
-        self.walk(&mut |name, shown, _| {
-            File::open(shown).map_err(|e| unreadable(shown, &e))?;
+        self.walk(&mut |name, shown, found| {
+            found?;
+            File::open(self.root.join(name)).map_err(|e| unreadable(shown, &e))?;
             check_name(&names, name, shown)
         })
     }
@@ -107,26 +113,30 @@ impl InputFiles {
         let list = move || {
             let mut objects = Vec::new();
             let walked = self.walk(&mut |name, _, found| {
+                let (bytes, version) = match found {
+                    Ok(found) => (found.len(), version(found)),
+                    Err(_) if self.is_read_before => (0, Version::Tag(String::new())),
+                    Err(error) => return Err(error),
+                };
+                // Only what came later has such a name.
+                let name = &name.replace(char::is_control, "?");
                 let rest = name.strip_prefix(below.as_ref());
                 let is_below = below.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
                 if is_below && depth.shows(below.as_ref(), name) {
-                    objects.push(ObjectMeta {
-                        path: format!("{mount}/{name}"),
-                        bytes: found.len(),
-                        version: version(found),
-                    });
+                    objects.push(ObjectMeta { path: format!("{mount}/{name}"), bytes, version });
                 }
                 Ok(())
             });
             objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            objects.dedup_by(|a, b| a.path == b.path);
             Ok(walked.map(|()| objects))
         };
         let listed = blocking(list).await.map_err(|e| StorageError::Failed(format!("{path}: {e}")))?;
         listed.map_err(|error| StorageError::Failed(error.message))
     }
 
-    /// Visits every file: its name, what people call it, and what it is.
-    fn walk(&self, visit: &mut impl FnMut(&str, &Path, &Metadata) -> Result<()>) -> Result<()> {
+    /// Visits every file: its name, what people call it, and what it is or why it cannot be read.
+    fn walk(&self, visit: &mut impl FnMut(&str, &Path, Result<&Metadata>) -> Result<()>) -> Result<()> {
         let Some(only) = &self.only else {
             let above = &mut vec![fs::canonicalize(&self.root).map_err(|e| unreadable(&self.typed, &e))?];
             return self.walk_folder("", &self.typed, above, visit);
@@ -135,7 +145,7 @@ impl InputFiles {
         if !found.is_file() {
             return Err(no_file(&self.typed));
         }
-        visit(only, &self.typed, &found)
+        visit(only, &self.typed, Ok(&found))
     }
 
     /// Visits the folder `below` the root, which people know as `shown`. `above` are the folders it lies in.
@@ -144,29 +154,39 @@ impl InputFiles {
         below: &str,
         shown: &Path,
         above: &mut Vec<PathBuf>,
-        visit: &mut impl FnMut(&str, &Path, &Metadata) -> Result<()>,
+        visit: &mut impl FnMut(&str, &Path, Result<&Metadata>) -> Result<()>,
     ) -> Result<()> {
-        for entry in fs::read_dir(shown).map_err(|e| unreadable(shown, &e))? {
+        let entries = match fs::read_dir(self.root.join(below)) {
+            Ok(entries) => entries,
+            Err(e) => return visit(below, shown, Err(unreadable(shown, &e))),
+        };
+        for entry in entries {
             let name = entry.map_err(|e| unreadable(shown, &e))?.file_name();
             let shown = shown.join(&name);
-            let name = name.to_str().ok_or_else(|| unnameable(&shown))?;
-            let name = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-            let found = fs::metadata(&shown).map_err(|e| unreadable(&shown, &e))?;
-            if found.is_file() {
-                visit(&name, &shown, &found)?;
+            let inside = |name: &str| if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
+            let Some(text) = name.to_str() else {
+                visit(&inside(&name.to_string_lossy()), &shown, Err(unnameable(&shown)))?;
                 continue;
+            };
+            let name = inside(text);
+            let file = self.root.join(&name);
+            match fs::metadata(&file)
+                .and_then(|found| Ok((found.is_dir().then(|| fs::canonicalize(&file)).transpose()?, found)))
+            {
+                Err(e) => visit(&name, &shown, Err(unreadable(&shown, &e)))?,
+                Ok((None, found)) if found.is_file() => visit(&name, &shown, Ok(&found))?,
+                // Before opening it: opening a pipe waits for its writer.
+                Ok((None, _)) => visit(&name, &shown, Err(no_file(&shown)))?,
+                Ok((Some(folder), _)) if above.contains(&folder) => {
+                    let why = format!("input {} is a link to a folder above it", shown.display());
+                    visit(&name, &shown, Err(Error::give_up(why)))?;
+                }
+                Ok((Some(folder), _)) => {
+                    above.push(folder);
+                    self.walk_folder(&name, &shown, above, visit)?;
+                    above.pop();
+                }
             }
-            // Before opening it: opening a pipe waits for its writer.
-            if !found.is_dir() {
-                return Err(no_file(&shown));
-            }
-            let absolute = fs::canonicalize(&shown).map_err(|e| unreadable(&shown, &e))?;
-            if above.contains(&absolute) {
-                return Err(Error::give_up(format!("input {} is a link to a folder above it", shown.display())));
-            }
-            above.push(absolute);
-            self.walk_folder(&name, &shown, above, visit)?;
-            above.pop();
         }
         Ok(())
     }
@@ -174,10 +194,11 @@ impl InputFiles {
 
 /// Reads a range of a file, cut off at its end.
 fn read(file: &Path, range: &Range<u64>) -> io::Result<Piece> {
-    let mut opened = File::open(file)?;
-    if !opened.metadata()?.is_file() {
+    // Before opening it: opening a pipe waits for its writer.
+    if !fs::metadata(file)?.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }
+    let mut opened = File::open(file)?;
     let mut bytes = BytesMut::new();
     if !range.is_empty() {
         opened.seek(SeekFrom::Start(range.start))?;
@@ -246,4 +267,48 @@ fn unnameable(path: &Path) -> Error {
 
 fn no_file(path: &Path) -> Error {
     Error::give_up(format!("input {} is neither a file nor a folder", path.display()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_that_leads_elsewhere_meanwhile_is_listed_and_read_where_it_led_at_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for (version, name) in [("v1", "one"), ("v2", "two")] {
+            fs::create_dir(at(version)).expect("a folder");
+            fs::write(at(version).join(name), "a line\n").expect("a file");
+        }
+        symlink(at("v1"), at("in")).expect("a link");
+        let files = InputFiles::open(&at("in")).expect("it is there");
+        fs::remove_file(at("in")).and_then(|()| symlink(at("v2"), at("in"))).expect("another link");
+        let mut listed = Vec::new();
+        let walked = files.walk(&mut |name, shown, found| {
+            found?;
+            listed.push(name.to_owned());
+            assert_eq!(shown, at("in").join(name), "people know it as they typed it");
+            read(&files.root.join(name), &(0..7)).map(drop).map_err(|e| unreadable(shown, &e))
+        });
+        assert_eq!((walked, listed), (Ok(()), vec!["one".to_owned()]));
+    }
+
+    #[test]
+    fn of_a_job_that_goes_on_what_cannot_be_read_is_visited_as_any_other_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("a\nb"), "a line\n").expect("a file");
+        symlink(folder.path().join("nothing"), folder.path().join("dangling")).expect("a link");
+        symlink(folder.path(), folder.path().join("loop")).expect("a link");
+        let files = InputFiles::open_absent(folder.path()).expect("nothing is checked");
+        let mut odd = Vec::new();
+        let walked = files.walk(&mut |name, _, found| {
+            odd.extend(found.is_err().then(|| name.to_owned()));
+            Ok(())
+        });
+        odd.sort_unstable();
+        assert_eq!((walked, odd), (Ok(()), vec!["dangling".to_owned(), "loop".to_owned()]));
+        assert!(files.check().is_err(), "a job that begins is refused");
+    }
 }

@@ -87,7 +87,10 @@ impl Gate {
         let handshake = Accepting::new(self.secret.clone(), self.entrance, nonce);
         let patience = self.env.sleep(self.patience);
         match race(Box::pin(accept(handshake, &mut connection)), patience).await {
-            Either::First(Ok(Ok(claim))) => admit(connection, claim),
+            Either::First(Ok(Ok(claim))) => {
+                self.env.emit(Event::PeerTrusted { peer: connection.peer.clone(), worker: claim.worker() });
+                admit(connection, claim);
+            }
             Either::First(Ok(Err(distrust))) => {
                 let (peer, cause) = (connection.peer, distrust.to_string());
                 self.env.emit(Event::PeerDistrusted { peer, cause });

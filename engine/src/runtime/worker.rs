@@ -365,6 +365,9 @@ impl Worker {
         match message {
             ToWorker::Welcome { generation } => {
                 self.missed.clear();
+                let mut out = Vec::new();
+                self.early.on_welcomed(generation, &mut out);
+                out.into_iter().for_each(|effect| self.perform(effect, None));
                 self.waits(format!("a deployment by generation {generation}"));
             }
             ToWorker::Heartbeat => {}

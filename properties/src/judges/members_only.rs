@@ -5,6 +5,8 @@
 //! 1. A coordinator receives no more requests of a kind than clients of the job have sent by then. A stranger sends none as an
 //!    announced wish, so a request that was its own is one too many.
 //! 2. A coordinator registers no worker of which no process has ever come up.
+//! 3. A process that proves to be a worker, to a coordinator or on a link to another worker, is that worker. In a history a peer
+//!    is known by the name of its process.
 //!
 //! Does not judge who reads along, nor what a member may do once it is trusted.
 
@@ -65,6 +67,9 @@ impl Seen {
                 (received > sent).then(|| {
                     format!("receives request {request} for {wish}, one more than the {sent} that clients sent")
                 })
+            }
+            Event::PeerTrusted { peer, worker: Some(worker) } => {
+                (*peer != worker.to_string()).then(|| format!("takes {peer} for {worker}"))
             }
             Event::WorkerRegistered { worker } => {
                 let known = self.workers.contains(&worker.0);
@@ -137,5 +142,16 @@ mod tests {
         story.claim(Process::COORDINATOR, Event::WorkerRegistered { worker: WorkerId(701) });
         let violation = story.judge_by(NAME).expect("a conviction");
         assert_eq!(violation.message, "registers worker-701, and there is no such process");
+    }
+
+    #[test]
+    fn a_process_that_is_taken_for_a_worker_convicts() {
+        let mut story = Story::begun();
+        let trusted = |peer: &str, worker| Event::PeerTrusted { peer: peer.to_owned(), worker };
+        story.claim(Process::COORDINATOR, trusted("worker-1", Some(WorkerId(1))));
+        story.claim(Process::COORDINATOR, trusted("client-0", None));
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(Process::Worker(WorkerId(0)), trusted("client-0", Some(WorkerId(1))));
+        assert_eq!(story.judge_by(NAME).expect("a conviction").message, "takes client-0 for worker-1");
     }
 }

@@ -9,8 +9,12 @@
 //! 3. A report is rejected only of a worker that has sent a rogue one to this coordinator since it registered there.
 //!    A worker rejects nothing that its coordinator sends: there are no rogue coordinators.
 //! 4. What a worker acknowledges behind a rogue report, in the attempt of that, does not count before it has registered again.
+//! 5. A rogue report of the live attempt that a coordinator reads is rejected, in its turn: the coordinator counts no answer that
+//!    any worker has sent after that reading, as long as it has neither rejected the report, nor lost the worker, nor ended
+//!    the attempt. Reason: whatever connection a report comes on, a coordinator handles reports in the order of reading.
 //!
-//! Does not check that a rogue report is rejected which nothing follows, nor what a worker says that lies in order.
+//! Does not check reports of attempts that are over, which a coordinator may ignore instead, nor what a worker says that lies in
+//! order.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Entry, Fact, Incarnation, Process, What};
@@ -35,11 +39,25 @@ type Answer = (Attempt, CheckpointId, SubtaskId);
 struct Said {
     restored: BTreeMap<Attempt, BTreeSet<SubtaskId>>,
     acks: BTreeMap<Answer, (usize, Incarnation)>,
-    declines: BTreeSet<Answer>,
+    declines: BTreeMap<Answer, usize>,
     /// By coordinator.
     counted: BTreeSet<(Incarnation, Answer)>,
     /// Rogue reports of each worker to each coordinator since it registered there: where, by whom and beside which attempt.
     rogues: BTreeMap<(Incarnation, WorkerId), Vec<Rogue>>,
+    /// The newest incarnation of every worker.
+    newest: BTreeMap<WorkerId, Incarnation>,
+    /// By coordinator.
+    leaders: BTreeMap<Incarnation, Leader>,
+}
+
+/// What a coordinator owes.
+#[derive(Default)]
+struct Leader {
+    /// The attempt that it has deployed, until it fails.
+    live: Option<Attempt>,
+    registered: BTreeSet<WorkerId>,
+    /// Workers of which it has read a rogue report, with the entry, and has not rejected it yet.
+    due: BTreeMap<WorkerId, usize>,
 }
 
 /// A rogue report.
@@ -54,8 +72,19 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut said = Said::default();
     case.ledger().protocol.iter().find_map(|&at| {
         let entry = &case.history.entries[at];
+        if let Process::Worker(worker) = entry.by.process {
+            let newest = said.newest.entry(worker).or_insert(entry.by);
+            *newest = (*newest).max(entry.by);
+        }
         let message = match &entry.what {
-            What::Claim(event) => said.on_claim(at, entry, event, &subtasks)?,
+            What::Claim(event) => {
+                said.on_leader(entry.by, event);
+                said.on_claim(at, entry, event, &subtasks)?
+            }
+            What::Fact(Fact::RogueReceived { from, attempt }) => {
+                said.on_rogue_read(at, entry.by, *from, *attempt);
+                return None;
+            }
             What::Fact(Fact::RogueSent { to, attempt, .. }) => {
                 said.on_rogue(at, entry.by, *to, *attempt);
                 return None;
@@ -73,6 +102,46 @@ impl Said {
         }
     }
 
+    /// A coordinator reads a rogue report.
+    fn on_rogue_read(&mut self, at: usize, by: Incarnation, from: Incarnation, attempt: Attempt) {
+        let Process::Worker(worker) = from.process else { return };
+        let is_newest = self.newest.get(&worker) == Some(&from);
+        let leader = self.leaders.entry(by).or_default();
+        // Of a process that is not the registered worker nothing is judged.
+        if is_newest && leader.live == Some(attempt) && leader.registered.contains(&worker) {
+            leader.due.entry(worker).or_insert(at);
+        }
+    }
+
+    /// A coordinator does what it owes, or needs no more.
+    fn on_leader(&mut self, by: Incarnation, event: &Event) {
+        let Process::Coordinator(_) = by.process else { return };
+        let leader = self.leaders.entry(by).or_default();
+        match *event {
+            Event::AttemptDeployed { attempt, .. } => (leader.live, leader.due) = (Some(attempt), BTreeMap::new()),
+            Event::AttemptFailed { .. } => (leader.live, leader.due) = (None, BTreeMap::new()),
+            Event::WorkerRegistered { worker } => {
+                leader.registered.insert(worker);
+                leader.due.remove(&worker);
+            }
+            Event::WorkerLost { worker } => {
+                leader.registered.remove(&worker);
+                leader.due.remove(&worker);
+            }
+            Event::ReportRejected { worker, .. } => drop(leader.due.remove(&worker)),
+            _ => {}
+        }
+    }
+
+    /// Says which rogue report should have been rejected before an answer counts that was sent at `sent`.
+    fn overdue(&self, by: Incarnation, sent: usize, (_, checkpoint, subtask): Answer) -> Option<String> {
+        let due = &self.leaders.get(&by)?.due;
+        let (worker, _) = due.iter().find(|(_, read)| **read < sent)?;
+        Some(format!(
+            "counts {checkpoint} by {subtask}, and has not rejected a rogue report of {worker} that it read before"
+        ))
+    }
+
     /// Says what is wrong with a claim.
     fn on_claim(&mut self, at: usize, entry: &Entry, event: &Event, subtasks: &[SubtaskId]) -> Option<String> {
         let by = entry.by;
@@ -84,14 +153,17 @@ impl Said {
                 self.acks.entry((attempt, checkpoint, subtask)).or_insert((at, by));
             }
             Event::DeclineSent { attempt, checkpoint, subtask, .. } => {
-                self.declines.insert((attempt, checkpoint, subtask));
+                self.declines.entry((attempt, checkpoint, subtask)).or_insert(at);
             }
             Event::AckReceived { attempt, checkpoint, subtask } => {
                 return self.counts(by, (attempt, checkpoint, subtask));
             }
             Event::DeclineReceived { attempt, checkpoint, subtask } => {
-                let sent = self.declines.contains(&(attempt, checkpoint, subtask));
-                return (!sent).then(|| format!("counts a decline of {checkpoint} by {subtask}, which sent none"));
+                let answer = (attempt, checkpoint, subtask);
+                let Some(sent) = self.declines.get(&answer) else {
+                    return Some(format!("counts a decline of {checkpoint} by {subtask}, which sent none"));
+                };
+                return self.overdue(by, *sent, answer);
             }
             Event::AttemptRunning { attempt } => {
                 let restored = self.restored.get(&attempt);
@@ -116,6 +188,9 @@ impl Said {
         };
         if !self.counted.insert((by, answer)) {
             return Some(format!("counts the acknowledgement of {checkpoint} by {subtask} twice"));
+        }
+        if let Some(overdue) = self.overdue(by, *sent, answer) {
+            return Some(overdue);
         }
         let Process::Worker(worker) = sender.process else { return None };
         let rogues = self.rogues.get(&(by, worker)).map_or(&[][..], Vec::as_slice);
@@ -226,6 +301,41 @@ mod tests {
         story.insert_before(at, worker(0), what);
         assert!(message(&story).ends_with("came behind a rogue report of worker-0"), "{}", message(&story));
         story.insert_before(at + 1, Process::COORDINATOR, What::Claim(Event::WorkerRegistered { worker: WorkerId(0) }));
+        assert_eq!(story.judge_by(NAME), None);
+    }
+
+    /// A story in which a forged report of one worker is read before the other worker acknowledges a checkpoint.
+    fn read_before_an_ack() -> (Story, usize) {
+        let mut story = told();
+        for number in 0..2 {
+            let at = story.find(|what| matches!(what, What::Claim(Event::AttemptDeployed { .. })));
+            let registered = Event::WorkerRegistered { worker: WorkerId(number) };
+            story.insert_before(at, Process::COORDINATOR, What::Claim(registered));
+        }
+        let other = |entry: &Entry| is_ack(&entry.what) && entry.by.process != worker(0);
+        let at = story.history.entries.iter().position(other).expect("the other worker acknowledges");
+        let from = Incarnation { process: worker(0), number: 1 };
+        let read = Fact::RogueReceived { from, attempt: story.attempt() };
+        story.insert_before(at, Process::COORDINATOR, What::Fact(read));
+        (story, at)
+    }
+
+    #[test]
+    fn a_rogue_report_that_is_read_and_not_rejected_convicts() {
+        let (mut story, at) = read_before_an_ack();
+        assert!(message(&story).ends_with("and has not rejected a rogue report of worker-0 that it read before"));
+        let lost = What::Claim(Event::WorkerLost { worker: WorkerId(0) });
+        story.insert_before(at + 1, Process::COORDINATOR, lost);
+        assert_eq!(story.judge_by(NAME), None, "its connection had gone");
+    }
+
+    #[test]
+    fn a_rogue_report_of_an_attempt_that_is_over_may_be_ignored() {
+        let (mut story, at) = read_before_an_ack();
+        let What::Fact(Fact::RogueReceived { attempt, .. }) = &mut story.history.entries[at].what else {
+            panic!("it is read there")
+        };
+        attempt.number += 1;
         assert_eq!(story.judge_by(NAME), None);
     }
 }

@@ -155,7 +155,7 @@ pub fn checkpoint_of(fact: &Fact) -> Option<CheckpointId> {
         Fact::Written { path, .. } | Fact::Deleted { path } => named(path),
         Fact::OutcomeUnknown { path } | Fact::OutcomeKnown { path } => named(path),
         Fact::Started | Fact::Crashed | Fact::Ended(_) | Fact::FaultFired(_) => None,
-        Fact::RogueSent { .. } | Fact::InputChanged { .. } => None,
+        Fact::RogueSent { .. } | Fact::RogueReceived { .. } | Fact::InputChanged { .. } => None,
         Fact::Healed | Fact::ShownOutside { .. } => None,
     }
 }

@@ -56,7 +56,9 @@ impl Kind {
         match &entry.what {
             What::Claim(event) => Self::of_event(event.name()),
             What::Fact(Fact::Started | Fact::Crashed | Fact::Ended(_)) => Self::Processes,
-            What::Fact(Fact::FaultFired(_) | Fact::RogueSent { .. } | Fact::Healed) => Self::Faults,
+            What::Fact(Fact::FaultFired(_) | Fact::RogueSent { .. } | Fact::RogueReceived { .. } | Fact::Healed) => {
+                Self::Faults
+            }
             What::Fact(_) => Self::Storage,
         }
     }
@@ -72,10 +74,10 @@ impl Kind {
             "completion_durable" => Self::CommitPoint,
             "notify_sent" | "notify_received" | "abort_received" | "commit_started" | "commit_ended" => Self::Commits,
             "leadership_taken" | "lease_expired" | "deposed" | "worker_registered" | "worker_waits"
-            | "worker_refused" | "peer_distrusted" | "report_rejected" | "command_rejected" | "worker_lost"
-            | "coordinator_lost" | "restore_read" | "input_listed" | "attempt_deployed" | "attempt_running"
-            | "attempt_failed" | "restore_started" | "restored" | "attempt_cancelled" | "subtask_finished"
-            | "subtask_failed" | "job_finished" | "job_failed" | "job_cancelled" => Self::Attempts,
+            | "worker_refused" | "peer_trusted" | "peer_distrusted" | "report_rejected" | "command_rejected"
+            | "worker_lost" | "coordinator_lost" | "restore_read" | "input_listed" | "attempt_deployed"
+            | "attempt_running" | "attempt_failed" | "restore_started" | "restored" | "attempt_cancelled"
+            | "subtask_finished" | "subtask_failed" | "job_finished" | "job_failed" | "job_cancelled" => Self::Attempts,
             _ => Self::Checkpoints,
         }
     }

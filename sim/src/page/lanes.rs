@@ -112,7 +112,8 @@ fn owner(entry: &Entry) -> Owner {
         What::Fact(Fact::Written { path, .. } | Fact::Deleted { path })
         | What::Fact(Fact::OutcomeUnknown { path } | Fact::OutcomeKnown { path }) => holder(path),
         What::Fact(Fact::ShownOutside { system, .. }) => Owner::Outside(system.clone()),
-        What::Fact(Fact::Started | Fact::Crashed | Fact::Ended(_) | Fact::RogueSent { .. }) => own(),
+        What::Fact(Fact::Started | Fact::Crashed | Fact::Ended(_)) => own(),
+        What::Fact(Fact::RogueSent { .. } | Fact::RogueReceived { .. }) => own(),
         What::Claim(event) => match (event.subtask(), process) {
             (Some(subtask), Process::Worker(_)) => Owner::Process(process, Some(subtask)),
             _ => own(),

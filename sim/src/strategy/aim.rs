@@ -228,7 +228,7 @@ pub fn cause(plan: &Plan, aim: &Aim, draws: &mut Draws) -> Option<Fault> {
         Needs::Loss => ("ack_sent", crash(Target::Announcer)),
         Needs::Rogue => {
             let (process, forgery) = (Target::Announcer, Forgery::ForeignSubtask);
-            ("upload_ended", FaultKind::Rogue { process, forgery })
+            ("upload_ended", FaultKind::Rogue { process, forgery, instead: false })
         }
         Needs::LossOfCoordinator => ("completion_durable", crash(Target::Announcer)),
         Needs::Absence => {
@@ -304,7 +304,7 @@ pub fn of_kind(kind: &str, process: Target, plan: &Plan, draws: &mut Draws) -> F
         "reset connections" => FaultKind::ResetConnections { process },
         "rogue report" => {
             let forgery = Forgery::ALL[draws.below(Forgery::ALL.len() as u64) as usize];
-            FaultKind::Rogue { process, forgery }
+            FaultKind::Rogue { process, forgery, instead: draws.below(2) == 0 }
         }
         "slow links" => FaultKind::SlowLinks { process, factor: 5 + draws.below(55) as u32, for_ms },
         "wall clock jump" => FaultKind::JumpWallClock { process, by_ms: draws.below(200_000_000) as i64 - 100_000_000 },

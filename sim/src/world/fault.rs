@@ -243,6 +243,9 @@ pub enum FaultKind {
         process: Target,
         /// What.
         forgery: Forgery,
+        /// The right report is lost. One that is [repeated](Forgery::Repeated) is not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        instead: bool,
     },
     /// The process cannot reach storage: its requests and their replies are held up.
     StallStorage {
@@ -523,7 +526,10 @@ impl fmt::Display for FaultKind {
         match self {
             Self::Crash { process, restart_after_ms } => write!(f, "crash {process}, back after {restart_after_ms} ms"),
             Self::Pause { process, for_ms } => write!(f, "pause {process} for {for_ms} ms"),
-            Self::Rogue { process, forgery } => write!(f, "{process} sends or gets {forgery}"),
+            Self::Rogue { process, forgery, instead } => {
+                let instead = if *instead { ", and the right report is lost" } else { "" };
+                write!(f, "{process} sends or gets {forgery}{instead}")
+            }
             Self::ResetConnections { process } => write!(f, "reset the connections of {process}"),
             Self::SlowLinks { process, factor, for_ms } => {
                 write!(f, "links of {process} {factor} times slower for {for_ms} ms")

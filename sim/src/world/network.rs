@@ -22,7 +22,8 @@ use super::state::State;
 use super::wait::{Outcome, WaitId};
 use bytes::Bytes;
 use cofferdam_engine::door::NetworkError;
-use cofferdam_properties::history::Process;
+use cofferdam_engine::ids::Attempt;
+use cofferdam_properties::history::{Fact, Process, What};
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
@@ -48,6 +49,13 @@ pub(crate) struct ConnectionEnd {
 pub(crate) enum Half {
     Sender = 0,
     Receiver = 1,
+}
+
+/// A frame on a lane.
+pub(super) struct Frame {
+    pub bytes: Bytes,
+    /// Of the report that it was forged from, if it was.
+    pub rogue: Option<Attempt>,
 }
 
 /// A connection request on its way to its listener.
@@ -102,8 +110,8 @@ struct End {
     send_waiter: Option<Waker>,
     receive_waiter: Option<Waker>,
     /// The lane that leads here.
-    in_flight: VecDeque<Bytes>,
-    arrived: VecDeque<Bytes>,
+    in_flight: VecDeque<Frame>,
+    arrived: VecDeque<Frame>,
     /// Sent towards here and not yet read.
     unread: u32,
     sent: u64,
@@ -268,13 +276,13 @@ impl State {
         let between = (incarnation(from.end), incarnation(1 - from.end));
         let forged = if severed { None } else { self.forge(world, between, &frame) };
         match forged {
-            None => self.put_on_lane(world, from, frame),
+            None => self.put_on_lane(world, from, Frame { bytes: frame, rogue: None }),
             Some(frames) => frames.into_iter().for_each(|frame| self.put_on_lane(world, from, frame)),
         }
         Sent::Away
     }
 
-    fn put_on_lane(&mut self, world: &Shared, from: ConnectionEnd, frame: Bytes) {
+    fn put_on_lane(&mut self, world: &Shared, from: ConnectionEnd, frame: Frame) {
         let now = world.now();
         let lane = Lane { connection: from.connection, to: 1 - from.end };
         let connection = &mut self.network.connections[from.connection as usize];
@@ -287,7 +295,7 @@ impl State {
             self.counters.frames_lost += 1;
             return;
         }
-        let size_ns = (frame.len() as u64 * world.tuning.link_per_kb_ns) >> 10;
+        let size_ns = (frame.bytes.len() as u64 * world.tuning.link_per_kb_ns) >> 10;
         let latency = world.tuning.link.from_draw(word) * end.slowness + size_ns;
         let arrives = self.faults.arrival(now, latency, by, Some(end.incarnation));
         // Frames held up behind a slow one still come one by one.
@@ -336,7 +344,12 @@ impl State {
             );
             self.queue.push(arrives, word, Arrival::Credit(Lane { connection: at.connection, to: at.end }));
         }
-        Some(Ok(frame))
+        let (reader, from) = (end.incarnation, other.incarnation);
+        if let Some(attempt) = frame.rogue {
+            let (by, from) = (self.incarnation(reader).who, self.incarnation(from).who);
+            self.record(world.now(), by, What::Fact(Fact::RogueReceived { from, attempt }));
+        }
+        Some(Ok(frame.bytes))
     }
 
     /// The sender of a lane learns that there is room.

@@ -3,8 +3,9 @@
 //! 1. A fault arms a [`Rogue`]. The next report of that worker (of a coordinator: the next to it) that the forgery fits is taken as
 //!    its pattern, so attempt, checkpoint and connection are those of the run.
 //! 2. The forged report goes on the same connection: in front of the right one, so that it cannot be rejected for having been said
-//!    before; a repeated one behind it.
-//! 3. [`Fact::RogueSent`] says so in the history.
+//!    before; a repeated one behind it. If the plan says so, the right report is lost: a coordinator that accepts the forged one
+//!    is not saved by the rejection of the right one.
+//! 3. [`Fact::RogueSent`] says so in the history, and [`Fact::RogueReceived`] when the coordinator has read it.
 //!
 //! Everything forged is certainly wrong when it arrives: what would be, but might have become right meanwhile (the next attempt, the
 //! next checkpoint), is put far enough away.
@@ -12,6 +13,7 @@
 
 use super::Shared;
 use super::fault::Forgery;
+use super::network::Frame;
 use super::state::State;
 use bytes::Bytes;
 use cofferdam_engine::ids::{CheckpointId, SubtaskId};
@@ -26,6 +28,8 @@ pub(crate) struct Rogue {
     /// The incarnation whose connections carry it.
     pub of: u32,
     pub forgery: Forgery,
+    /// Whether the right report is lost.
+    pub instead: bool,
 }
 
 /// Further than any number that a run gets to.
@@ -33,7 +37,7 @@ const FAR: u16 = 10_000;
 
 impl State {
     /// The frames to send instead of `frame`, from the first of two incarnations to the second, if a forgery fits it.
-    pub(super) fn forge(&mut self, world: &Shared, (by, to): (u32, u32), frame: &Bytes) -> Option<[Bytes; 2]> {
+    pub(super) fn forge(&mut self, world: &Shared, (by, to): (u32, u32), frame: &Bytes) -> Option<Vec<Frame>> {
         if self.faults.rogues.is_empty() {
             return None;
         }
@@ -50,19 +54,30 @@ impl State {
         };
         let (number, forged) =
             self.faults.rogues.iter().enumerate().find_map(|(n, rogue)| Some((n, fitting(rogue)?)))?;
-        let Rogue { fault, forgery, .. } = self.faults.rogues.remove(number);
+        let Rogue { fault, forgery, instead, .. } = self.faults.rogues.remove(number);
         self.count_strike(world, fault, by);
         let fact = Fact::RogueSent { to: coordinator, attempt, what: format!("{forgery}: {}", show(&forged)) };
         self.record(world.now(), worker, What::Fact(fact));
-        let forged = encode(&forged);
+        let forged = Frame { bytes: encode(&forged), rogue: Some(attempt) };
+        let right = Frame { bytes: frame.clone(), rogue: None };
         Some(match forgery {
-            Forgery::Repeated => [frame.clone(), forged],
+            Forgery::Repeated => vec![right, forged],
             Forgery::ForeignSubtask
             | Forgery::NoSuchSubtask
             | Forgery::OtherAttempt
             | Forgery::Early
             | Forgery::ForeignPath
-            | Forgery::Figures => [forged, frame.clone()],
+            | Forgery::Figures
+                if instead =>
+            {
+                vec![forged]
+            }
+            Forgery::ForeignSubtask
+            | Forgery::NoSuchSubtask
+            | Forgery::OtherAttempt
+            | Forgery::Early
+            | Forgery::ForeignPath
+            | Forgery::Figures => vec![forged, right],
         })
     }
 }
@@ -241,11 +256,11 @@ mod tests {
     }
 
     /// A small job in which one worker says this once, at this event.
-    fn struck(forgery: Forgery, event: &str) -> (bool, u32, usize) {
+    fn struck(forgery: Forgery, event: &str, instead: bool) -> (bool, u32, usize) {
         let mut plan = sweep::tiny(false);
         let checkpoint = (event == "upload_ended").then_some(CheckpointAt::Ordinal(1));
         let at = Trigger::Point(Point { event: event.to_owned(), checkpoint, ..Point::default() });
-        plan.faults = vec![Fault { at, what: FaultKind::Rogue { process: Target::Announcer, forgery } }];
+        plan.faults = vec![Fault { at, what: FaultKind::Rogue { process: Target::Announcer, forgery, instead } }];
         let outcome = builtin::runner().run_plan(Seed(7), plan);
         let is_rejection = |what: &What| matches!(what, What::Claim(Event::ReportRejected { .. }));
         let rejections = outcome.history.entries.iter().filter(|entry| is_rejection(&entry.what)).count();
@@ -255,12 +270,14 @@ mod tests {
 
     #[test]
     fn every_forgery_costs_the_connection_and_the_job_finishes() {
-        for forgery in Forgery::ALL {
-            assert_eq!(struck(forgery, "upload_ended"), (true, 1, 1), "{forgery}");
-        }
-        for forgery in [Forgery::ForeignSubtask, Forgery::OtherAttempt, Forgery::Repeated, Forgery::Early] {
-            assert_eq!(struck(forgery, "restored"), (true, 1, 1), "{forgery}");
-            assert_eq!(struck(forgery, "input_ended"), (true, 1, 1), "{forgery}");
+        for instead in [false, true] {
+            for forgery in Forgery::ALL {
+                assert_eq!(struck(forgery, "upload_ended", instead), (true, 1, 1), "{forgery}");
+            }
+            for forgery in [Forgery::ForeignSubtask, Forgery::OtherAttempt, Forgery::Repeated, Forgery::Early] {
+                assert_eq!(struck(forgery, "restored", instead), (true, 1, 1), "{forgery}");
+                assert_eq!(struck(forgery, "input_ended", instead), (true, 1, 1), "{forgery}");
+            }
         }
     }
 }

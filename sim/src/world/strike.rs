@@ -347,8 +347,8 @@ impl State {
                 return;
             }
             FaultKind::ResetConnections { .. } => return self.strike_connections(world, fault, alive, |_| true, None),
-            FaultKind::Rogue { forgery, .. } => {
-                self.faults.rogues.extend(alive.map(|of| Rogue { fault, of, forgery }));
+            FaultKind::Rogue { forgery, instead, .. } => {
+                self.faults.rogues.extend(alive.map(|of| Rogue { fault, of, forgery, instead }));
                 return;
             }
             FaultKind::Disconnect { from, .. } => {

@@ -49,8 +49,13 @@ enum Reply {
     Splits(VecDeque<Split>),
     /// The next bytes of the first split.
     Part(Piece),
-    /// What is consumed of the first split is the same in this edition.
-    Verified(Edition),
+    /// What is known of the first split is the same in this edition.
+    Verified {
+        /// The newest one that was found.
+        edition: Edition,
+        /// What was read before, and counts now.
+        part: Option<Piece>,
+    },
 }
 
 impl LineReader {
@@ -111,37 +116,52 @@ impl LineReader {
     fn on_reply(&mut self, reply: Reply) -> Result<()> {
         match reply {
             Reply::Splits(splits) => self.splits = Some(splits),
-            Reply::Verified(edition) => self.accepted = Some(edition),
-            Reply::Part(piece) => return self.on_part(&piece),
+            Reply::Verified { edition, part } => {
+                self.accepted = Some(edition);
+                if let Some(part) = part {
+                    self.window.as_mut().expect("it stays for the part").append(&part.bytes);
+                }
+            }
+            Reply::Part(piece) => return self.on_part(piece),
         }
         Ok(())
     }
 
     /// Bytes arrived: they count if they are of an edition that goes on from what was consumed.
-    fn on_part(&mut self, piece: &Piece) -> Result<()> {
+    fn on_part(&mut self, piece: Piece) -> Result<()> {
         let split = self.splits.as_ref().and_then(VecDeque::front).expect("a part is read of the first split");
-        let (listed, found) = (split.listed(), Edition::of(piece));
+        let (listed, found) = (split.listed(), Edition::of(&piece));
         match compare(&listed, self.accepted.as_ref().unwrap_or(&listed), &found) {
             Comparison::Fits => {
                 self.accepted = Some(found);
                 self.window.as_mut().expect("it asked for the part").append(&piece.bytes);
+            }
+            Comparison::GrewAgain => {
+                let known = self.window.as_ref().expect("it asked for the part").known(split);
+                self.verify(found, known, true, Some(piece));
             }
             how @ (Comparison::VerifyPrefix | Comparison::ReadToListed) => {
                 self.changes += 1;
                 if self.changes > CHANGES_MAX {
                     return Err(keeps_changing(&self.env, split));
                 }
-                let (env, split, chunk_bytes) = (self.env.clone(), split.clone(), self.source.chunk_bytes);
-                self.underway =
-                    Some(Box::pin(
-                        async move { verify(&env, &split, chunk_bytes, found, how).await.map(Reply::Verified) },
-                    ));
+                self.verify(found, (split.offset, split.checksum), how == Comparison::ReadToListed, None);
                 // What was read and not consumed is of the edition before.
                 self.window = None;
             }
             Comparison::Refuse(why) => return Err(refused(&self.env, split, why)),
         }
         Ok(())
+    }
+
+    /// Compares the first split up to a byte, whose checksum is known, with the edition `found` of its object.
+    fn verify(&mut self, found: Edition, known: (u64, u32), to_listed: bool, part: Option<Piece>) {
+        let split = self.splits.as_ref().and_then(VecDeque::front).expect("a part is read of the first split");
+        let (env, split, chunk_bytes) = (self.env.clone(), split.clone(), self.source.chunk_bytes);
+        self.underway = Some(Box::pin(async move {
+            let edition = verify(&env, &split, chunk_bytes, found, known, to_listed).await?;
+            Ok(Reply::Verified { edition, part })
+        }));
     }
 
     /// No line is left in the first split.
@@ -172,35 +192,44 @@ async fn part(env: &Env, split: &Split, range: Range<u64>) -> Result<Piece> {
     }
 }
 
-/// Reads again what is consumed of a split, in the edition `found` of its object. Says in which edition it ends.
-async fn verify(env: &Env, split: &Split, chunk_bytes: u64, found: Edition, how: Comparison) -> Result<Edition> {
+/// Reads a split again up to the byte `until`, in the edition `found` of its object, and with `to_listed` the end of its listed
+/// part. Says in which edition it ends.
+async fn verify(
+    env: &Env,
+    split: &Split,
+    chunk_bytes: u64,
+    found: Edition,
+    (until, checksum): (u64, u32),
+    to_listed: bool,
+) -> Result<Edition> {
+    assert!((split.offset..=split.size).contains(&until), "what is consumed is verified");
     let listed = split.listed();
     let mut edition = found;
     let read = async |range: Range<u64>, edition: &mut Edition| {
         let piece = part(env, split, range).await?;
         let now = Edition::of(&piece);
         match compare(&listed, edition, &now) {
-            Comparison::Fits => *edition = now,
+            Comparison::Fits | Comparison::GrewAgain => *edition = now,
             Comparison::VerifyPrefix | Comparison::ReadToListed => return Err(keeps_changing(env, split)),
             Comparison::Refuse(why) => return Err(refused(env, split, why)),
         }
         Ok(piece.bytes)
     };
-    if how == Comparison::ReadToListed {
+    if to_listed {
         let last = read(split.size - 1..split.size, &mut edition).await?;
         if last[..] != *b"\n" {
             return Err(refused(env, split, Refusal::CutOff { bytes: edition.bytes }));
         }
     }
-    let (mut position, mut checksum) = (split.start, 0);
-    while position < split.offset {
-        let bytes = read(position..split.offset.min(position.saturating_add(chunk_bytes)), &mut edition).await?;
-        checksum = crc32c::crc32c_append(checksum, &bytes);
+    let (mut position, mut found) = (split.start, 0);
+    while position < until {
+        let bytes = read(position..until.min(position.saturating_add(chunk_bytes)), &mut edition).await?;
+        found = crc32c::crc32c_append(found, &bytes);
         position += bytes.len() as u64;
     }
-    assert_eq!(position, split.offset, "parts are never longer than asked for");
-    if checksum != split.checksum {
-        return Err(refused(env, split, Refusal::Changed { start: split.start, end: split.offset }));
+    assert_eq!(position, until, "parts are never longer than asked for");
+    if found != checksum {
+        return Err(refused(env, split, Refusal::Changed { start: split.start, end: until }));
     }
     Ok(edition)
 }

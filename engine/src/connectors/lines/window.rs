@@ -61,6 +61,16 @@ impl Window {
         self.origin + self.bytes.len() as u64
     }
 
+    /// Up to where the bytes of the split are known, and their checksum from its start on.
+    pub fn known(&self, split: &Split) -> (u64, u32) {
+        match self.phase {
+            Phase::Before => (split.offset, self.checksum),
+            Phase::Skipping | Phase::AtLine => {
+                (self.next_byte(), crc32c::crc32c_append(self.checksum, &self.bytes[self.consumed..]))
+            }
+        }
+    }
+
     /// Adds bytes that were read from [`Window::next_byte`] on.
     pub fn append(&mut self, chunk: &[u8]) {
         self.bytes.drain(..self.consumed);

@@ -142,8 +142,8 @@ fn link_fault(at: BoxedStrategy<Trigger>, pace: &Pace) -> BoxedStrategy<Fault> {
         }),
         2 => (target(), 10..800_u64).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
         2 => (target(), LONG_PAUSE_MS..3_000).prop_map(|(process, for_ms)| FaultKind::Pause { process, for_ms }),
-        2 => (target(), select(Forgery::ALL.to_vec())).prop_map(|(process, forgery)| {
-            FaultKind::Rogue { process, forgery }
+        2 => (target(), select(Forgery::ALL.to_vec()), any::<bool>()).prop_map(|(process, forgery, instead)| {
+            FaultKind::Rogue { process, forgery, instead }
         }),
         1 => (target(), 20..1_500_u64).prop_map(|(process, for_ms)| FaultKind::StallStorage { process, for_ms }),
         1 => (target(), -100_000_000..100_000_000_i64).prop_map(|(process, by_ms)| {

@@ -96,8 +96,12 @@ fn kinds(what: &FaultKind) -> Vec<FaultKind> {
             vec![FaultKind::Crash { process: *process, restart_after_ms: *replaced_after_ms }]
         }
         FaultKind::CrashTogether { processes, restart_after_ms } => fewer_processes(processes, *restart_after_ms),
-        FaultKind::HalfOpen { process, .. } | FaultKind::Rogue { process, .. } => {
+        FaultKind::HalfOpen { process, .. } | FaultKind::Rogue { process, instead: false, .. } => {
             vec![FaultKind::ResetConnections { process: *process }]
+        }
+        FaultKind::Rogue { process, forgery, instead: true } => {
+            let beside = FaultKind::Rogue { process: *process, forgery: *forgery, instead: false };
+            vec![FaultKind::ResetConnections { process: *process }, beside]
         }
         FaultKind::OneWay { process, for_ms, .. } => vec![FaultKind::Partition { process: *process, for_ms: *for_ms }],
         FaultKind::ChangeInput { object, change: InputChange::Replace } => {
