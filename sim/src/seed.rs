@@ -1,6 +1,6 @@
 //! A seed: the one number that decides a run, together with the version of the generator that reads it.
 //!
-//! It prints as `g8:0x00000000000004d2`. [`GENERATOR`] changes whenever the same number would draw another plan
+//! It prints as `g9:0x00000000000004d2`. [`GENERATOR`] changes whenever the same number would draw another plan
 //! or another world, so that an old seed is refused as *stale* instead of passing for another run.
 
 use cofferdam_engine::hash::stable_hash;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The version of everything between a number and a run: plan strategies, input text, keyed randomness.
-pub const GENERATOR: u32 = 8;
+pub const GENERATOR: u32 = 9;
 
 /// A seed of this generator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -521,14 +521,17 @@ impl fmt::Display for Forgery {
     }
 }
 
+fn lost(instead: bool) -> &'static str {
+    if instead { ", and the right report is lost" } else { "" }
+}
+
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crash { process, restart_after_ms } => write!(f, "crash {process}, back after {restart_after_ms} ms"),
             Self::Pause { process, for_ms } => write!(f, "pause {process} for {for_ms} ms"),
             Self::Rogue { process, forgery, instead } => {
-                let instead = if *instead { ", and the right report is lost" } else { "" };
-                write!(f, "{process} sends or gets {forgery}{instead}")
+                write!(f, "{process} sends or gets {forgery}{}", lost(*instead))
             }
             Self::ResetConnections { process } => write!(f, "reset the connections of {process}"),
             Self::SlowLinks { process, factor, for_ms } => {
