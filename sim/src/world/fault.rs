@@ -521,8 +521,8 @@ impl fmt::Display for Forgery {
     }
 }
 
-fn lost(instead: bool) -> &'static str {
-    if instead { ", and the right report is lost" } else { "" }
+fn rogue(f: &mut fmt::Formatter<'_>, process: &Target, forgery: Forgery, instead: bool) -> fmt::Result {
+    write!(f, "{process} sends or gets {forgery}{}", if instead { ", and the right report is lost" } else { "" })
 }
 
 impl fmt::Display for FaultKind {
@@ -530,9 +530,7 @@ impl fmt::Display for FaultKind {
         match self {
             Self::Crash { process, restart_after_ms } => write!(f, "crash {process}, back after {restart_after_ms} ms"),
             Self::Pause { process, for_ms } => write!(f, "pause {process} for {for_ms} ms"),
-            Self::Rogue { process, forgery, instead } => {
-                write!(f, "{process} sends or gets {forgery}{}", lost(*instead))
-            }
+            Self::Rogue { process, forgery, instead } => rogue(f, process, *forgery, *instead),
             Self::ResetConnections { process } => write!(f, "reset the connections of {process}"),
             Self::SlowLinks { process, factor, for_ms } => {
                 write!(f, "links of {process} {factor} times slower for {for_ms} ms")
