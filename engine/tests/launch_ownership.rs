@@ -11,6 +11,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -314,9 +315,18 @@ fn a_worker_that_writes_elsewhere_is_refused_at_both_ends_and_the_job_goes_on() 
     bench.assert_sums("out");
 }
 
-/// An address that was free a moment ago.
+/// An address that was free a moment ago, and that no connection gets by itself: those begin at port 32768. Reason: a
+/// worker that dials before its coordinator listens may get the very port that it dials.
 fn address() -> String {
-    TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port").to_string()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 12_000).expect("it fits");
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 #[test]
