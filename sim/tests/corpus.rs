@@ -1,8 +1,9 @@
 //! The corpus fits the source: a planted bug whose text has moved on is no bug any more, and every capsule still tries what it
 //! was kept for.
 
+use cofferdam_planting::{Bug, workspace::Workspace};
 use cofferdam_properties::PROPERTIES;
-use cofferdam_sim::bugs::{plant, planted};
+use cofferdam_sim::bugs::{SWITCH, plant, planted};
 use cofferdam_sim::builtin;
 use cofferdam_sim::capsule::{Capsule, PASS, Replayed, text};
 use std::collections::BTreeSet;
@@ -18,8 +19,11 @@ fn bugs() -> Vec<planted::PlantedBug> {
 
 #[test]
 fn every_edit_of_every_planted_bug_finds_its_text_exactly_once() {
-    let builds = plant::builds(root(), &bugs()).expect("every edit finds its text");
-    assert_eq!(builds.iter().map(|build| build.bugs.len()).sum::<usize>(), bugs().len());
+    let all: Vec<Bug> = serde_json::from_str(&plant::for_program(&bugs()).expect("JSON")).expect("edits are edits");
+    let workspace = Workspace::read(root()).expect("the source parses");
+    let builds = cofferdam_planting::plant::builds(&workspace, &all).expect("every edit finds its text");
+    assert_eq!(builds.iter().map(|build| build.bugs.len()).sum::<usize>(), all.len());
+    assert_eq!(cofferdam_planting::plant::SWITCH, SWITCH);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! Files whose content has not changed are not written again, so that cargo builds only what an edit touches.
 
-use super::plant::{self, Build};
-use std::collections::{BTreeMap, BTreeSet};
+use super::plant::Build;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,18 +17,8 @@ pub fn build(root: &Path, build: &Build) -> Result<PathBuf, String> {
     for part in PARTS {
         collect(root, Path::new(part), &mut files)?;
     }
-    let mut crates = BTreeSet::new();
-    for (path, text) in &build.files {
-        files.insert(PathBuf::from(path), text.clone().into_bytes());
-        crates.insert(path.split('/').next().expect("a path has a first part").to_owned());
-    }
-    for name in crates {
-        let head = files
-            .get_mut(&PathBuf::from(format!("{name}/src/lib.rs")))
-            .ok_or_else(|| format!("{name} is not a crate of the workspace, so no bug can be planted there"))?;
-        head.extend_from_slice(b"\npub mod planted;\n");
-        files.insert(PathBuf::from(format!("{name}/src/planted.rs")), plant::module().into_bytes());
-    }
+    let edited = build.files.iter().map(|(path, text)| (PathBuf::from(path), text.clone().into_bytes()));
+    files.extend(edited);
     let copy = folder.join("workspace");
     mirror(&copy, &files)?;
     cargo(&copy, &folder.join("target"))?;
