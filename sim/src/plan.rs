@@ -173,7 +173,7 @@ impl Plan {
 pub const LONG_PAUSE_MS: u64 = 1_000;
 
 /// Every kind of fault.
-pub const KINDS: [&str; 30] = [
+pub const KINDS: [&str; 31] = [
     "crash",
     "crash together",
     "zombie",
@@ -195,6 +195,7 @@ pub const KINDS: [&str; 30] = [
     "late effects",
     "late deletes",
     "hanging storage",
+    "straggling writes",
     "throttled storage",
     "narrow storage",
     "short reads",
@@ -230,6 +231,7 @@ pub fn kind_of(fault: &FaultKind) -> &'static str {
         FaultKind::LoseReplies { requests: Requests::Deletes, .. } => "late deletes",
         FaultKind::LoseReplies { .. } => "late effects",
         FaultKind::HangStorage { .. } => "hanging storage",
+        FaultKind::DelayPastTheEnd { .. } => "straggling writes",
         FaultKind::ThrottleStorage { .. } => "throttled storage",
         FaultKind::LimitBandwidth { .. } => "narrow storage",
         FaultKind::ShortReads { .. } => "short reads",

@@ -57,7 +57,7 @@ pub enum SeedError {
 impl FromStr for Seed {
     type Err = SeedError;
 
-    /// Reads `g8:0x4d2`; without the generator, this build's is meant.
+    /// Reads `g9:0x4d2`; without the generator, this build's is meant.
     fn from_str(text: &str) -> Result<Self, SeedError> {
         let malformed = || SeedError::Malformed(text.to_owned());
         let number = match text.strip_prefix('g').and_then(|rest| rest.split_once(':')) {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_seed() {
-        for text in ["", "g8:", "g8:0x", "gx:1", "0xzz", "-1", "g8:0x11111111111111111"] {
+        for text in ["", "g9:", "g9:0x", "gx:1", "0xzz", "-1", "g9:0x11111111111111111"] {
             assert_eq!(text.parse::<Seed>(), Err(SeedError::Malformed(text.to_owned())), "{text}");
         }
     }

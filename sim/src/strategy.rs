@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_named_by_its_strategy_and_seed_if_they_decide_it() {
-        for text in ["g9:0x000000000000002a", "targeted:g8:0x000000000000002a"] {
+        for text in ["g9:0x000000000000002a", "targeted:g9:0x000000000000002a"] {
             assert_eq!(text.parse::<Drawn>().map(|drawn| drawn.to_string()), Ok(text.to_owned()));
         }
         assert!("guided:g9:0x2a".parse::<Drawn>().is_err(), "it takes more than the seed");

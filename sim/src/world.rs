@@ -35,6 +35,7 @@ mod queue;
 mod rogue;
 mod state;
 mod storage;
+mod straggler;
 mod strike;
 mod task;
 #[cfg(test)]
@@ -54,8 +55,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, Forgery, InputChange, Point, Requests, Target, Trigger};
+pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, InputChange, Point, Requests, Target, Trigger};
 pub use picks::{Offer, Pick, Picks};
+pub use rogue::Forgery;
 pub(crate) use task::quietly;
 pub use tuning::{Budget, Delay, Tuning};
 

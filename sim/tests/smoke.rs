@@ -1,6 +1,6 @@
 //! The smoke lane: the engine survives a fixed set of disasters, and a run is nothing but its seed.
 //!
-//! `COFFERDAM_SEED=g8:0x4d2` runs just that one; `COFFERDAM_SEEDS=5000` says how many.
+//! `COFFERDAM_SEED=g9:0x4d2` runs just that one; `COFFERDAM_SEEDS=5000` says how many.
 
 use cofferdam_sim::hunt::wire::{Order, Report};
 use cofferdam_sim::seed::Seed;

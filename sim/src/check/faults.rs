@@ -53,6 +53,7 @@ impl Faults {
             | FaultKind::FailStorage { .. }
             | FaultKind::LoseReplies { .. }
             | FaultKind::HangStorage { .. }
+            | FaultKind::DelayPastTheEnd { .. }
             | FaultKind::ThrottleStorage { .. }
             | FaultKind::LimitBandwidth { .. }
             | FaultKind::ShortReads { .. }
@@ -90,6 +91,7 @@ pub(crate) fn outside(fault: &mut FaultKind) {
         | FaultKind::SlowLinks { .. }
         | FaultKind::Partition { .. }
         | FaultKind::StallStorage { .. }
+        | FaultKind::DelayPastTheEnd { .. }
         | FaultKind::ShortReads { .. }
         | FaultKind::ChangeInput { .. }
         | FaultKind::StaleListings { .. } => {}

@@ -353,6 +353,7 @@ fn of_storage(kind: &str, for_ms: u64, draws: &mut Draws) -> FaultKind {
             let requests = [Requests::Writes, Requests::Writes, Requests::Reads, Requests::All];
             FaultKind::HangStorage { prefix, requests: requests[draws.below(4) as usize], count: count.min(2) }
         }
+        "straggling writes" => straggling(prefix, draws),
         "throttled storage" => FaultKind::ThrottleStorage { prefix, for_ms },
         "narrow storage" => FaultKind::LimitBandwidth { prefix, bytes_per_ms: 1 + draws.below(39) as u32, for_ms },
         "short reads" => FaultKind::ShortReads { prefix, for_ms: for_ms * 2 },
@@ -364,6 +365,11 @@ fn of_storage(kind: &str, for_ms: u64, draws: &mut Draws) -> FaultKind {
         }
         _ => FaultKind::ChangeInput { object: draws.below(6) as u32, change: change_of(kind, draws) },
     }
+}
+
+/// The last sweep lists a tenth of a second behind the end of the job or later, and then deletes.
+pub(super) fn straggling(prefix: String, draws: &mut Draws) -> FaultKind {
+    FaultKind::DelayPastTheEnd { prefix, count: 1 + draws.below(3) as u32, after_ms: 100 + draws.below(900) }
 }
 
 fn change_of(kind: &str, draws: &mut Draws) -> InputChange {

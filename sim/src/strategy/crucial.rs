@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a new leader's, which reads the log | as the leader crashes, so that the first to ask is its successor | once to three times, or hangs, or answers in part |
 //! | a sink's, which commits | from a commit on, to output or a system outside | for longer than anybody tries again, or hangs |
-//! | any write of a snapshot or of staged output | from where it is made on | so slow that it is given up on, and lands later |
+//! | any write of a snapshot or of staged output | from where it is made on | so slow that it times out, and lands later: anywhere, or near the last sweep |
 //! | an upload's, for a part or its completion | from an upload on, with parts so small that there are several | a few times, or hangs, or nobody hears the answer |
 
 use super::aim;
@@ -94,10 +94,20 @@ fn commit(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
     vec![Fault { at, what }]
 }
 
-/// A request takes about as long as it may, for a moment only: it is repeated, and what is repeated is done long before it.
-fn late(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
+/// A request takes about as long as it may, for a moment only: it is repeated, and what is repeated is done long before it. Or it
+/// lands when the job is over, while the last sweep takes its time.
+fn late(plan: &mut Plan, draws: &mut Draws) -> Vec<Fault> {
     let at = at_one_of(plan, &WRITING, draws);
     let prefix = if draws.below(2) == 0 { "output" } else { "checkpoints/chk" }.to_owned();
+    if draws.below(4) > 0 {
+        let end = Trigger::Point(Point { event: "job_finished".to_owned(), ..Point::default() });
+        let (factor, for_ms) = (5 + draws.below(30) as u32, 2_000);
+        let below = prefix.split('/').next().unwrap_or_default().to_owned();
+        let slow_end = Fault { at: end, what: FaultKind::SlowStorage { prefix: below, factor, for_ms } };
+        // The write times out first, and the end of the job must still be slow.
+        plan.heal_at_ms += 2 * plan.config().storage_timeout.as_millis() as u64;
+        return vec![Fault { at, what: aim::straggling(prefix, draws) }, slow_end];
+    }
     let (factor, for_ms) = (800 + draws.below(4000) as u32, 1 + draws.below(30));
     vec![Fault { at, what: FaultKind::SlowStorage { prefix, factor, for_ms } }]
 }
@@ -150,8 +160,9 @@ mod tests {
             });
             assert!(!in_parts || plan.policy.uploads_in_parts(), "{plan}");
             let late = plan.faults.iter().any(|fault| matches!(fault.what, FaultKind::SlowStorage { .. }));
-            sorts.insert((crashes, in_parts, late));
+            let behind = plan.faults.iter().any(|fault| matches!(fault.what, FaultKind::DelayPastTheEnd { .. }));
+            sorts.insert((crashes, in_parts, late, behind));
         }
-        assert_eq!(sorts.len(), 4, "{sorts:?}");
+        assert_eq!(sorts.len(), 5, "{sorts:?}");
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! [`Fact::FaultFired`]: cofferdam_properties::history::Fact::FaultFired
 
+use super::rogue::Forgery;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{CheckpointId, SubtaskId};
 use cofferdam_properties::history::Process;
@@ -109,40 +110,6 @@ impl Requests {
             Self::Writes | Self::Reads | Self::Deletes | Self::All => self,
         }
     }
-}
-
-/// What a rogue worker says. What a right worker might say as well, such as that a snapshot is durable which is not, is not among
-/// it: no coordinator can know.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Forgery {
-    /// A report for a subtask of another worker.
-    ForeignSubtask,
-    /// A report for a subtask that the job does not have.
-    NoSuchSubtask,
-    /// A report for an attempt that was never deployed.
-    OtherAttempt,
-    /// A report that was sent just before.
-    Repeated,
-    /// A report that something else has to come before, or an answer to a checkpoint that was not triggered.
-    Early,
-    /// An acknowledgement whose path is not the subtask's.
-    ForeignPath,
-    /// An acknowledgement of a snapshot of impossible length.
-    Figures,
-}
-
-impl Forgery {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::ForeignSubtask,
-        Self::NoSuchSubtask,
-        Self::OtherAttempt,
-        Self::Repeated,
-        Self::Early,
-        Self::ForeignPath,
-        Self::Figures,
-    ];
 }
 
 /// What strikes. All windows end, all counts are forgotten, and what is on a slow way goes on at its ordinary pace when
@@ -301,6 +268,15 @@ pub enum FaultKind {
         /// How many.
         count: u32,
     },
+    /// The next `count` writes stay on their way until the job is over: they take effect this long after its end was announced.
+    DelayPastTheEnd {
+        /// Paths that start with this.
+        prefix: String,
+        /// How many.
+        count: u32,
+        /// How long after the end of the job.
+        after_ms: u64,
+    },
     /// Every request fails, definitely without effect: too many of them.
     ThrottleStorage {
         /// Paths that start with this.
@@ -391,7 +367,8 @@ impl Fault {
             }
             FaultKind::FailStorage { count: 0, .. }
             | FaultKind::LoseReplies { count: 0, .. }
-            | FaultKind::HangStorage { count: 0, .. } => Err("a storage fault of no requests is none".to_owned()),
+            | FaultKind::HangStorage { count: 0, .. }
+            | FaultKind::DelayPastTheEnd { count: 0, .. } => Err("a storage fault of no requests is none".to_owned()),
             FaultKind::LimitBandwidth { bytes_per_ms: 0, .. } => Err("a pipe of no bytes is none".to_owned()),
             FaultKind::LoseReplies { requests: Requests::Reads, .. } => {
                 Err("a read whose reply is lost has failed".to_owned())
@@ -439,6 +416,7 @@ impl FaultKind {
             | Self::FailStorage { .. }
             | Self::LoseReplies { .. }
             | Self::HangStorage { .. }
+            | Self::DelayPastTheEnd { .. }
             | Self::ThrottleStorage { .. }
             | Self::LimitBandwidth { .. }
             | Self::ShortReads { .. }
@@ -507,20 +485,6 @@ impl fmt::Display for Requests {
     }
 }
 
-impl fmt::Display for Forgery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ForeignSubtask => "a report for a subtask of another worker",
-            Self::NoSuchSubtask => "a report for a subtask that does not exist",
-            Self::OtherAttempt => "a report for an attempt that was never deployed",
-            Self::Repeated => "a report twice",
-            Self::Early => "a report too early",
-            Self::ForeignPath => "an acknowledgement of a foreign path",
-            Self::Figures => "an acknowledgement of impossible length",
-        })
-    }
-}
-
 fn rogue(f: &mut fmt::Formatter<'_>, process: &Target, forgery: Forgery, instead: bool) -> fmt::Result {
     write!(f, "{process} sends or gets {forgery}{}", if instead { ", and the right report is lost" } else { "" })
 }
@@ -572,6 +536,9 @@ impl fmt::Display for FaultKind {
             }
             Self::HangStorage { prefix, requests, count } => {
                 write!(f, "never answer {count} {requests} under {prefix:?}")
+            }
+            Self::DelayPastTheEnd { prefix, count, after_ms } => {
+                write!(f, "delay {count} writes under {prefix:?} until {after_ms} ms after the end of the job")
             }
             Self::ThrottleStorage { prefix, for_ms } => {
                 write!(f, "refuse every request under {prefix:?} for {for_ms} ms")

@@ -269,6 +269,7 @@ impl Trace for Port {
         let world = &self.door.world;
         let mut state = world.lock();
         let struck = state.faults.matching(&event, self.door.who.process);
+        state.release_stragglers(world, &event);
         state.record(world.now(), self.door.who, What::Claim(event));
         for fault in struck {
             state.strike(world, fault, Some(self.door.index));

@@ -12,7 +12,6 @@
 //! Not modelled: frames that do not decode, reports of workers that never registered.
 
 use super::Shared;
-use super::fault::Forgery;
 use super::network::Frame;
 use super::state::State;
 use bytes::Bytes;
@@ -20,6 +19,56 @@ use cofferdam_engine::ids::{CheckpointId, SubtaskId};
 use cofferdam_engine::messages::{ToCoordinator, decode, encode};
 use cofferdam_engine::persist::{blob, slot};
 use cofferdam_properties::history::{Fact, Process, What};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a rogue worker says. What a right worker might say as well, such as that a snapshot is durable which is not, is not among
+/// it: no coordinator can know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forgery {
+    /// A report for a subtask of another worker.
+    ForeignSubtask,
+    /// A report for a subtask that the job does not have.
+    NoSuchSubtask,
+    /// A report for an attempt that was never deployed.
+    OtherAttempt,
+    /// A report that was sent just before.
+    Repeated,
+    /// A report that something else has to come before, or an answer to a checkpoint that was not triggered.
+    Early,
+    /// An acknowledgement whose path is not the subtask's.
+    ForeignPath,
+    /// An acknowledgement of a snapshot of impossible length.
+    Figures,
+}
+
+impl Forgery {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ForeignSubtask,
+        Self::NoSuchSubtask,
+        Self::OtherAttempt,
+        Self::Repeated,
+        Self::Early,
+        Self::ForeignPath,
+        Self::Figures,
+    ];
+}
+
+impl fmt::Display for Forgery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForeignSubtask => "a report for a subtask of another worker",
+            Self::NoSuchSubtask => "a report for a subtask that does not exist",
+            Self::OtherAttempt => "a report for an attempt that was never deployed",
+            Self::Repeated => "a report twice",
+            Self::Early => "a report too early",
+            Self::ForeignPath => "an acknowledgement of a foreign path",
+            Self::Figures => "an acknowledgement of impossible length",
+        })
+    }
+}
 
 /// A forgery that waits for its pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

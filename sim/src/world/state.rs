@@ -10,6 +10,7 @@ use super::network::Network;
 use super::picks::Chooser;
 use super::queue::{Arrival, Delivery, Queue};
 use super::storage::Store;
+use super::straggler::Straggler;
 use super::strike::Faults;
 use super::wait::Waits;
 use super::{Budget, Counters, Main, OnError, ProcessSpec, RunEnd, Shared, WorldSpec};
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub doubts: BTreeSet<(u32, String)>,
     /// Objects of the input that a fault has shortened.
     pub cut_off: BTreeSet<String>,
+    /// Writes that are held until the job is over.
+    pub stragglers: Vec<Straggler>,
     pub history: History,
     digest: StableHasher,
     lives: Vec<Life>,
@@ -121,6 +124,7 @@ impl State {
             counters: Counters::default(),
             doubts: BTreeSet::new(),
             cut_off: BTreeSet::new(),
+            stragglers: Vec::new(),
             history: History { entries: Vec::with_capacity(USUAL_ENTRIES), initial },
             digest: StableHasher::default(),
             lives: Vec::new(),

@@ -175,6 +175,13 @@ pub(crate) struct Operation {
     late: bool,
 }
 
+impl Operation {
+    /// A draw of its own, for its place among what happens at the same instant.
+    pub(super) fn rank(&self) -> u64 {
+        self.key
+    }
+}
+
 impl Request {
     fn kind(&self) -> Requests {
         match self {
@@ -255,6 +262,7 @@ impl State {
             Verdict::Fail => {
                 operation.request.ends_with(StorageError::Failed(format!("{}: storage is unavailable", operation.path)))
             }
+            Verdict::Hold { after_ms } => return self.hold(operation, after_ms),
             Verdict::Hang => {
                 // Whether it happens is open, and so is for how long its requester waits.
                 let word = world.keyed.draw(Domain::LateEffect, operation.key, 2);

@@ -67,6 +67,11 @@ pub(crate) enum Verdict {
     Fail,
     /// Nobody ever hears of it again.
     Hang,
+    /// It takes effect this long after the end of the job.
+    Hold {
+        /// How long.
+        after_ms: u64,
+    },
     /// It takes effect, which its requester does not learn.
     LoseReply {
         /// The effect comes this much later than the report.
@@ -422,6 +427,9 @@ impl State {
             }
             FaultKind::HangStorage { prefix, requests, count } => {
                 return self.faults.count(fault, prefix, requests, count, Verdict::Hang);
+            }
+            FaultKind::DelayPastTheEnd { prefix, count, after_ms } => {
+                return self.faults.count(fault, prefix, Requests::Writes, count, Verdict::Hold { after_ms });
             }
             FaultKind::ChangeInput { object, change } => return self.change_input(world, fault, object, change),
             _ => unreachable!("faults of processes are struck elsewhere"),

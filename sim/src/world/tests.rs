@@ -10,6 +10,7 @@ use std::future::Future;
 use std::time::Duration;
 
 mod outside;
+mod straggler;
 mod ways;
 
 const W0: Process = Process::Worker(WorkerId(0));

@@ -2,7 +2,7 @@
 
 use super::leadership::leadership;
 use super::pace::Pace;
-use super::storage::{any_storage_fault, failing_reads, failing_uploads, storage_fault};
+use super::storage::{any_storage_fault, failing_reads, failing_uploads, storage_fault, stragglers};
 use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, before_dialling, in_recovery, later};
 use crate::plan::LONG_PAUSE_MS;
 use crate::world::{Fault, FaultKind, Forgery, Target, Trigger};
@@ -51,6 +51,7 @@ fn ordinary(pace: &Pace) -> impl Strategy<Value = Vec<Fault>> + use<> {
         4 => (together(at_checkpoint(), pace), more(0..=1)).prop_map(|(crash, more)| then(vec![crash], more)),
         1 => (first(), together(in_recovery(pace), pace)).prop_map(|(a, b)| vec![a, b]),
         2 => proptest::collection::vec(failing_uploads(at_checkpoint()), 2..=4),
+        1 => stragglers(),
         6 => more(1..=4),
     ]
 }

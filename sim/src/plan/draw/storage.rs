@@ -1,6 +1,6 @@
 //! Storage faults.
 
-use super::trigger::{any_trigger, at_checkpoint};
+use super::trigger::{any_trigger, at_checkpoint, job_finished};
 use crate::plan::draw::pace::Pace;
 use crate::world::{Fault, FaultKind, InputChange, Requests, Trigger};
 use cofferdam_engine::door::LISTING_AGE_MAX;
@@ -80,6 +80,20 @@ fn doubt() -> BoxedStrategy<FaultKind> {
         }),
     ]
     .boxed()
+}
+
+/// Writes that time out and are repeated, and land when the job is over, near the last sweep.
+pub fn stragglers() -> BoxedStrategy<Vec<Fault>> {
+    let prefix = prop_oneof![Just("checkpoints"), Just("output")];
+    (at_checkpoint(), at_checkpoint(), prefix, 1..=3_u32, 100..1_000_u64, 5..35_u32)
+        .prop_map(|(at, again, prefix, count, after_ms, factor)| {
+            let below = if prefix == "output" { "output" } else { "checkpoints/chk" }.to_owned();
+            let what = FaultKind::DelayPastTheEnd { prefix: below, count, after_ms };
+            let slow = FaultKind::SlowStorage { prefix: prefix.to_owned(), factor, for_ms: 2_000 };
+            let straggling = |at| Fault { at, what: what.clone() };
+            vec![straggling(at), straggling(again), Fault { at: job_finished(), what: slow }]
+        })
+        .boxed()
 }
 
 /// Answers that are allowed, but not what one would like to hear.

@@ -101,6 +101,11 @@ pub fn at_end() -> BoxedStrategy<Trigger> {
     (select(ENDING), 0..4_u32).prop_map(|(event, occurrence)| point(event, None, occurrence)).boxed()
 }
 
+/// The end of a job that finishes.
+pub fn job_finished() -> Trigger {
+    point("job_finished", None, 0)
+}
+
 /// Any of these.
 pub fn at_any_point(pace: &Pace) -> BoxedStrategy<Trigger> {
     prop_oneof![5 => at_checkpoint(), 1 => in_recovery(pace), 1 => at_end()].boxed()

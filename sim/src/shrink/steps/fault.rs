@@ -183,6 +183,7 @@ fn number(what: &mut FaultKind, which: usize) -> Option<Number<'_>> {
             vec![Long(for_ms, 1), Long(replaced_after_ms, 1), Long(lives_ms, 1)]
         }
         FaultKind::FailStorage { count, .. } | FaultKind::HangStorage { count, .. } => vec![Short(count, 1)],
+        FaultKind::DelayPastTheEnd { count, after_ms, .. } => vec![Short(count, 1), Long(after_ms, 0)],
         FaultKind::LoseReplies { count, late_ms, .. } => vec![Short(count, 1), Long(late_ms, 0)],
         FaultKind::LimitBandwidth { for_ms, .. } => vec![Long(for_ms, 1)],
         FaultKind::StaleListings { behind_ms, for_ms, .. } => vec![Long(for_ms, 1), Long(behind_ms, 1)],
