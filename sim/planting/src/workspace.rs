@@ -24,7 +24,7 @@ pub struct Workspace {
     pub files: Vec<SourceFile>,
     /// The items of all files.
     pub items: Vec<Item>,
-    /// The text of the program, [`PROGRAM`](crate::plant::PROGRAM).
+    /// The text of the program, [`PROGRAM`].
     pub program: String,
 }
 

@@ -547,19 +547,26 @@ impl fmt::Display for FaultKind {
                 write!(f, "storage under {prefix:?} takes {bytes_per_ms} bytes a millisecond for {for_ms} ms")
             }
             Self::ShortReads { prefix, for_ms } => write!(f, "short reads under {prefix:?} for {for_ms} ms"),
-            Self::ChangeInput { object, change } => match change {
-                InputChange::Touch => write!(f, "write the same bytes into object no. {object} of the input"),
-                InputChange::Replace => {
-                    write!(f, "replace object no. {object} of the input by one with the same bytes")
-                }
-                InputChange::Append => write!(f, "append to object no. {object} of the input"),
-                InputChange::Truncate => write!(f, "cut object no. {object} of the input in half"),
-                InputChange::Delete => write!(f, "delete object no. {object} of the input"),
-                InputChange::Add => write!(f, "add an object beside no. {object} of the input"),
-            },
+            Self::ChangeInput { object, change } => change.of_object(*object, f),
             Self::StaleListings { prefix, behind_ms, for_ms } => {
                 write!(f, "listings under {prefix:?} are {behind_ms} ms old for {for_ms} ms")
             }
+        }
+    }
+}
+
+impl InputChange {
+    /// The change of object `object`, in words.
+    fn of_object(self, object: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Touch => write!(f, "write the same bytes into object no. {object} of the input"),
+            Self::Replace => {
+                write!(f, "replace object no. {object} of the input by one with the same bytes")
+            }
+            Self::Append => write!(f, "append to object no. {object} of the input"),
+            Self::Truncate => write!(f, "cut object no. {object} of the input in half"),
+            Self::Delete => write!(f, "delete object no. {object} of the input"),
+            Self::Add => write!(f, "add an object beside no. {object} of the input"),
         }
     }
 }
