@@ -132,4 +132,4 @@ fn the_generator_draws_what_it_drew_when_it_got_its_number() {
     assert_eq!(digest, GENERATOR_DIGEST, "count GENERATOR up and write down {digest:#x}");
 }
 
-const GENERATOR_DIGEST: u64 = 0x18ed_bb9c_0cd4_04b7;
+const GENERATOR_DIGEST: u64 = 0x1222_9f2f_d6b2_1996;
