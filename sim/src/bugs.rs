@@ -1,8 +1,9 @@
 //! Planted bugs: real bugs of real engines, re-created in a copy of this workspace, to prove that a hunt convicts.
 //!
 //! 1. [`planted`] reads `corpus/bugs/*.toml`: the story, the edits, the property that must convict.
-//! 2. [`plant`] has the program of `cofferdam-planting` apply the edits. Each names an item and a text in it. The block around
-//!    the text becomes `if planted::is(NUMBER) { … } else { … }`, so that one build serves most bugs; the others get a build of their own.
+//! 2. [`plant`] has the program of `cofferdam-planting` apply the edits. Each names an item and a text in it. The block
+//!    around the text becomes `if planted::is(NUMBER) { … } else { … }`, so that one build serves most bugs; the others
+//!    get a build of their own.
 //! 3. [`copy`] mirrors the workspace under `target/bugs`, edited, and builds it there.
 //! 4. Each bug is hunted until the first failure, and how it was caught is a line of the table.
 //!

@@ -51,7 +51,7 @@ fn everything(folder: &str) -> Vec<Source> {
 }
 
 fn shipped() -> Vec<Source> {
-    ["engine/src", "properties/src", "sim/src"].into_iter().flat_map(sources).collect()
+    ["engine/src", "properties/src", "sim/src", "sim/planting/src"].into_iter().flat_map(sources).collect()
 }
 
 fn name(source: &Source) -> String {

@@ -5,8 +5,8 @@
 //! 3. [`plant`] writes the edited files. An edit inside a function becomes a switch that is asked at run time, so that
 //!    one build serves many edits; an edit of anything else gets a build of its own.
 //!
-//! Reason for a crate of its own: it parses with `syn`. A hunt never needs it and does not compile it; `cofferdam bugs` starts its
-//! program, and `cargo test` links it.
+//! Reason for a crate of its own: it parses with `syn`. A hunt never needs it and does not compile it;
+//! `cofferdam bugs` starts its program, and `cargo test` links it.
 //!
 //! Does not own: what the edits are for, and where the edited copy lies.
 
@@ -20,14 +20,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edit {
-    /// The path of a function, type, constant or macro: the last segments of `crate::module::Type::function` that no other item has.
-    /// `<Type as Trait>::function` names a function of one implementation.
+    /// The path of a function, type, constant or macro: the last segments of `crate::module::Type::function`, as many
+    /// as it takes until no other item has them. `<Type as Trait>::function` names a function of one implementation.
     #[serde(rename = "in")]
     pub item: String,
     /// How the pattern of the match arm begins that holds the text, if one arm is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arm: Option<String>,
-    /// Text that occurs there exactly once; white space does not count, and words are whole. The whole arm if it is left out.
+    /// Text that occurs there exactly once; white space does not count, and words are whole. Without it the edit
+    /// replaces the whole arm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub find: Option<String>,
     /// What takes its place.

@@ -6,11 +6,11 @@
 //! { if crate::planted::is(17) { the block, edited } else if crate::planted::is(42) { … } else { the block } }
 //! ```
 //!
-//! So an edit may change anything in a block, also a pattern, a guard or a whole match arm, and edits never conflict. In the
-//! unedited block, the blocks inside have their own switches.
+//! So an edit may change anything in a block, also a pattern, a guard or a whole match arm, and edits never conflict.
+//! In the unedited block, the blocks inside have their own switches.
 //!
-//! The switch is one integer, read relaxed. It is in `engine`, on which every other crate depends. A bug of which one edit has no block gets
-//! a build of its own.
+//! The switch is one integer, read relaxed. It is in `engine`, on which every other crate depends. A bug of which one
+//! edit has no block gets a build of its own.
 
 use crate::place::{self, Place};
 use crate::workspace::Workspace;

@@ -1,10 +1,10 @@
 //! The source of the workspace: its files, and the items in them by path.
 //!
-//! Modules are followed from the head of each crate, so an item has the path that the compiler gives it. Code that only tests
-//! compile is left out, and so is what a macro makes.
+//! Modules are followed from the head of each crate, so an item has the path that the compiler gives it. Code that only
+//! tests compile is left out, and so is what a macro makes.
 //!
-//! Spans are byte ranges of a file. `syn` prints nothing here, so the span of an item begins at its keyword: neither attributes nor
-//! doc comments belong to it.
+//! Spans are byte ranges of a file. The span of an item begins at its keyword: neither attributes nor doc comments
+//! belong to it, so text in a doc comment is never found.
 
 use crate::plant::PROGRAM;
 use proc_macro2::Span;

@@ -5,11 +5,11 @@
 //! ```
 //!
 //! 1. A fault holds the next writes under a prefix.
-//! 2. When the end of the job is announced, each goes on, and takes effect `after_ms` later: near the last sweep, behind the last
-//!    commit. Healing changes nothing: the requester has given up by then.
+//! 2. When the end of the job is announced, each goes on, and takes effect `after_ms` later: near the last sweep, behind
+//!    the last commit. Healing changes nothing: the requester has timed out by then.
 //!
-//! Reason: a storage request may take any time. A slow request lands behind the last sweep once in a million runs by chance; this
-//! fault aims at that moment.
+//! Reason: a storage request may take any time. A slow request lands behind the last sweep once in a million runs by
+//! chance; this fault aims at that moment.
 
 use super::Shared;
 use super::queue::Arrival;
