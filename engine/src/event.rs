@@ -155,7 +155,8 @@ pub enum Event {
     PrepareFailed { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, cause: String },
     /// The copy-on-write view exists: later changes are not part of the snapshot.
     SnapshotTaken { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, ended: bool },
-    /// The blob is encoded and about to be written.
+    /// What was encoded first is about to be written: the whole blob, or the first part of a large one, whose rest is
+    /// encoded and written part by part. `bytes` counts what is encoded by now.
     UploadStarted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, path: String, bytes: u64 },
     /// The blob is durable.
     UploadEnded { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, path: String, digest: u64 },

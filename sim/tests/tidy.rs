@@ -101,6 +101,20 @@ fn cores_are_values() {
 }
 
 #[test]
+fn the_vocabulary_imports_neither_cores_nor_shells() {
+    let banned = ["use crate::cores", "use crate::runtime", "use crate::os"];
+    let vocabulary = |source: &Source| {
+        let path = source.path.strip_prefix(root().join("engine/src")).expect("a source of the engine");
+        let first = path.iter().next().and_then(|part| part.to_str()).unwrap_or_default().trim_end_matches(".rs");
+        ["element", "error", "event", "graph", "hash", "ids", "layout", "messages", "persist", "reason", "statistics"]
+            .contains(&first)
+    };
+    let words: Vec<Source> = sources("engine/src").into_iter().filter(vocabulary).collect();
+    assert!(words.len() > 10, "the vocabulary has more files than that");
+    expect_none(words.iter().flat_map(|s| offences(s, &banned)).collect(), "what every layer speaks depends on none");
+}
+
+#[test]
 fn protocol_cores_match_exhaustively() {
     let offences = sources("engine/src/cores").iter().flat_map(|s| offences(s, &[" _ => "])).collect();
     expect_none(offences, "a new variant must make the compiler ask every core: no wildcard arm");

@@ -26,6 +26,7 @@
 use crate::door::{StorageError, Time};
 use crate::error::Error;
 use crate::ids::Generation;
+pub use crate::persist::sign::Standing;
 use std::time::Duration;
 
 /// Signs of life in a lease.
@@ -53,15 +54,6 @@ pub enum Effect {
         /// Whether it says goodbye.
         standing: Standing,
     },
-}
-
-/// What the writer of a sign is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub enum Standing {
-    /// It leads.
-    Leads,
-    /// The job is over, or the leader leaves it to others: nobody has to wait for the lease.
-    Resigned,
 }
 
 /// What a read of the sign showed. In the order in which one replaces the other.

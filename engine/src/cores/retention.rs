@@ -315,6 +315,11 @@ impl Retention {
         self.validate();
     }
 
+    /// The oldest slot that counts, as far as retention knows.
+    pub fn known_floor(&self) -> u64 {
+        self.floor
+    }
+
     /// Whether no sweep is under way.
     pub fn is_idle(&self) -> bool {
         self.stage == Stage::Idle

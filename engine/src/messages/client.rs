@@ -11,10 +11,10 @@
 //!
 //! An answer says what is durable. A connection that ends without one says nothing about the outcome.
 
-use crate::cores::statistics::Counts;
 use crate::ids::{Attempt, CheckpointId, Generation, WorkerId};
 use crate::persist::slot::Ended;
 use crate::reason::Refusal;
+use crate::statistics::Counts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -3,7 +3,6 @@
 //! Nothing is decided by it but when a standby tries to lead; the log decides whether it does.
 
 use super::{Kind, open, seal};
-use crate::cores::lease::Standing;
 use crate::error::{Error, Result};
 use crate::ids::Generation;
 use bytes::Bytes;
@@ -13,6 +12,15 @@ const VERSION: u8 = 1;
 
 /// Where it lies.
 pub const PATH: &str = "checkpoints/leader";
+
+/// What the writer of a sign is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Standing {
+    /// It leads.
+    Leads,
+    /// The job is over, or the leader leaves it to others: no standby has to wait for the lease.
+    Resigned,
+}
 
 /// A sign of life.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -11,35 +11,34 @@
 //!    somebody else was faster.
 //! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
 //!    left alone: the workers that still look for a coordinator are told, and what is left behind is swept (`farewell`).
-//! 3. Take the output, by marks at its root (`leader/output`): what belongs to another log is refused. A worker counts once it
-//!    sees those marks in its own output.
-//! 4. Deploy, trigger, complete, fail over: `leader` routes between the cores.
-//! 5. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
+//! 3. Take the output, deploy, trigger, complete, fail over: [`crate::cores::leading`] says what follows from each
+//!    input, and `leader` performs it.
+//! 4. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
 //!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a standby. Every
 //!    leadership has a mailbox and requests of its own, so that no late reply reaches a later one.
 //!
-//! A crash anywhere is harmless: the next incarnation runs the same function on the same storage. Nothing here decides
-//! anything; what must never happen in which order is written in the cores ([`crate::cores`]).
+//! A crash anywhere is harmless: the next incarnation runs the same function on the same storage. What must never
+//! happen in which order is written in the cores ([`crate::cores`]). Decided here and not in a core: whether this process
+//! watches, leads or stops ([`Rivalry`]), and for how long a coordinator that finds the job over waits for workers
+//! (`farewell`).
 
-mod connections;
 mod farewell;
 mod leader;
 mod reception;
 mod requests;
+mod sockets;
 mod standby;
-mod sweeping;
 
 use crate::cores::completed::{Completed, Effect};
 use crate::cores::input::Later;
-use crate::cores::lease::Beat;
+use crate::cores::leading::{Beginning, Leading, Over};
 use crate::cores::statistics::Statistics;
 use crate::door::{Env, NetworkError, Site, StorageError};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, CheckpointId, Generation, LogId};
-use crate::messages::client::Answer;
-use crate::messages::{ListingHandle, RestoreFrom, ToCoordinator};
+use crate::messages::{ListingHandle, ToCoordinator};
 use crate::persist::mark::Name;
 use crate::persist::slot::{Ended, JobMark};
 use crate::runtime::changes::Changes;
@@ -55,6 +54,7 @@ use std::time::Duration;
 
 pub use crate::cores::completed::Start;
 pub use crate::cores::failover::ConnectionId;
+pub use crate::cores::leading::JobEnd;
 pub use reception::Listen;
 
 /// How a coordinator runs.
@@ -90,23 +90,6 @@ pub enum Rivalry {
 
 /// The lease, unless told otherwise.
 pub const LEASE: Duration = Duration::from_secs(10);
-
-/// How a job ended well.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum JobEnd {
-    /// It finished, under this coordinator.
-    Finished {
-        /// The final checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// It had finished before this coordinator looked.
-    AlreadyFinished {
-        /// The final checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// It was cancelled, under this coordinator or before.
-    Cancelled,
-}
 
 /// Everything that can happen to a coordinator.
 enum Input {
@@ -151,14 +134,6 @@ enum Input {
     MarkRead(Name, Result<Bytes, StorageError>),
     MarkCreated(Name, Result<(), StorageError>),
     MarksDeleted(Vec<Name>),
-}
-
-/// What an attempt begins with.
-struct Beginning {
-    /// `None` starts from nothing.
-    restore: Option<RestoreFrom>,
-    /// The listing of the input, if the job reads objects.
-    listing: Option<ListingHandle>,
 }
 
 /// Runs the coordinator of `job` until the job is over or somebody newer leads.
@@ -257,8 +232,8 @@ async fn lead(
         }
     };
     let address = opened.as_ref().or(port).expect("a leader listens").address.clone();
-    let beat = Beat::new(env.clock.now(), options.lease);
-    let mut leader = leader::Leader::new(requests, job.clone(), options.workers, store, beat, address);
+    let core = Leading::new(env.clock.now(), job.clone(), options.workers, store, options.lease, address);
+    let mut leader = leader::Leader::new(requests, core, job.graph.clone());
     early.into_iter().for_each(|member| leader.on_accepted(member));
     let end = leader.lead(&mut mailbox).await;
     leader.disconnect();
@@ -284,30 +259,6 @@ enum Leadership {
     Elsewhere {
         leader: Generation,
     },
-}
-
-/// The durable end of a job.
-#[derive(Clone)]
-struct Over {
-    how: Ended,
-    /// The newest checkpoint that stays.
-    kept: Option<CheckpointId>,
-}
-
-impl Over {
-    /// What is announced of it.
-    fn announcement(&self) -> Event {
-        match &self.how {
-            Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
-            Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
-            Ended::Cancelled => Event::JobCancelled { checkpoint: self.kept },
-        }
-    }
-
-    /// What clients are told.
-    fn answer(&self) -> Answer {
-        Answer::Over { how: self.how.clone(), kept: self.kept }
-    }
 }
 
 async fn take_leadership(

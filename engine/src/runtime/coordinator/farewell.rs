@@ -9,18 +9,18 @@
 //!
 //! Owns: open connections. Nothing is decided here: the log has said it.
 
-use super::connections::{Connections, Role};
-use super::leader::SWEEP_TIME_MAX;
 use super::requests::Requests;
-use super::sweeping::LastSweep;
+use super::sockets::Sockets;
 use super::{ConnectionId, Input, Member, Over};
 use crate::cores::completed::Completed;
+use crate::cores::connections::{self, Attendance, Connections};
 use crate::cores::retention::{Reachable, Retention};
+use crate::cores::sweeping::{LastSweep, Next, SWEEP_TIME_MAX, staging};
 use crate::door::Time;
 use crate::graph::Job;
 use crate::ids::WorkerId;
+use crate::messages::ToCoordinator;
 use crate::messages::client::{JobState, JobStatus, ToClient, Wish};
-use crate::messages::{ToCoordinator, ToWorker};
 use crate::runtime::mailbox::Mailbox;
 use crate::statistics::Counts;
 use std::collections::BTreeSet;
@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 /// What is left to do once the job is over.
 pub(super) struct Farewell {
     requests: Requests,
+    sockets: Sockets,
     connections: Connections,
     job: Job,
     over: Over,
@@ -47,6 +48,7 @@ impl Farewell {
             job: job.clone(),
             over,
             requests,
+            sockets: Sockets::default(),
             connections: Connections::new(now, config),
             retention: Retention::new(config.checkpoints.retained, &store.retained(), store.floor()),
             reachable: Reachable { bound: store.unused_id(), carried: BTreeSet::new() },
@@ -59,8 +61,11 @@ impl Farewell {
     }
 
     pub fn on_accepted(&mut self, member: Member) {
-        let inbox = self.requests.inbox();
-        self.connections.open(&self.requests.env, inbox, member);
+        let (id, mut out) = (self.sockets.next_id(), Vec::new());
+        let (now, peer) = (self.requests.env.clock.now(), member.connection.peer.clone());
+        self.connections.on_accepted(now, id, peer, member.claim, &mut out);
+        self.perform(out);
+        self.sockets.open(id, &self.requests.env, self.requests.inbox(), member);
     }
 
     /// Answers every registration with the end of the job, for a while, and sweeps.
@@ -73,17 +78,29 @@ impl Farewell {
             match mailbox.take_before(&mut alarm).await {
                 Some(Input::Accepted(member)) => self.on_accepted(member),
                 Some(Input::Message(id, message)) => self.on_message(id, message),
-                Some(Input::Broken(id, _)) => self.connections.close(id),
+                Some(Input::Broken(id, _)) => self.close(id),
                 Some(Input::NotListening(_)) => self.until = clock.now(),
                 Some(input) => self.on_swept(input),
                 None => {
-                    let silent = self.connections.on_alarm(clock.now());
-                    silent.into_iter().for_each(|id| self.connections.close(id));
+                    let mut out = Vec::new();
+                    let silent = self.connections.on_alarm(clock.now(), &mut out);
+                    self.perform(out);
+                    silent.into_iter().for_each(|id| self.close(id));
                 }
             }
         }
         self.requests.cease();
-        self.connections.close_all();
+        self.sockets.close_all();
+    }
+
+    fn perform(&mut self, effects: Vec<connections::Effect>) {
+        effects.into_iter().for_each(|effect| self.sockets.perform(effect));
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        let mut out = Vec::new();
+        self.connections.close(id, &mut out);
+        self.perform(out);
     }
 
     /// Whether all is told and swept. Goes on with what is not.
@@ -91,7 +108,16 @@ impl Farewell {
         let left = self.told.len() >= self.workers && self.connections.is_empty();
         let told = left || self.requests.env.clock.now() >= self.until;
         if told && self.retention.is_idle() {
-            self.sweep.advance(&mut self.retention, &mut self.requests, &self.job, &self.over.how);
+            match self.sweep.advance(self.requests.is_drained()) {
+                Next::Wait => {}
+                Next::Drain => self.requests.drain(self.job.config.storage_timeout),
+                Next::Sweep => {
+                    let mut out = Vec::new();
+                    self.retention.sweep_for_good(&mut out);
+                    out.into_iter().for_each(|effect| self.requests.perform_retention(effect));
+                    self.requests.sweep_staging(staging(&self.job.graph, &self.over.how));
+                }
+            }
         }
         told && self.sweep.is_over() && self.retention.is_idle()
     }
@@ -127,25 +153,28 @@ impl Farewell {
             | Input::MarkCreated(..)
             | Input::MarksDeleted(_) => {}
         }
-        self.requests.perform_retention(out);
+        out.into_iter().for_each(|effect| self.requests.perform_retention(effect));
     }
 
     fn on_message(&mut self, id: ConnectionId, message: ToCoordinator) {
-        let Some(open) = self.connections.heard(self.requests.env.clock.now(), id) else { return };
+        if self.connections.heard(self.requests.env.clock.now(), id).is_none() {
+            return;
+        }
+        let mut out = Vec::new();
         if let ToCoordinator::Register { worker, data_address, .. } = message {
-            open.role = Role::Worker(worker, data_address);
-            self.connections.send(id, &ToWorker::JobDone);
+            self.connections.dismiss(id, worker, data_address, &mut out);
             self.told.insert(worker);
         } else if let ToCoordinator::Ask(wish) = message {
             let reply = match wish {
                 Wish::Checkpoint | Wish::Cancel => ToClient::Answer(self.over.answer()),
                 Wish::Status => ToClient::Status(Box::new(self.status())),
             };
-            match self.connections.attend(id, wish) {
-                true => self.connections.answer(id, &reply),
-                false => self.connections.turn_away(id, &ToClient::Busy),
+            match self.connections.attend(id, wish, &mut out) {
+                Attendance::Attended => self.connections.answer(id, reply, &mut out),
+                Attendance::TurnedAway => {}
             }
         }
+        self.perform(out);
     }
 
     fn status(&self) -> JobStatus {

@@ -1,161 +1,47 @@
-//! The leading coordinator: takes inputs, steps the cores and performs their effects, in the order in which the cores
-//! ask for them. What announces, and when, is the order of the lines in [`perform`].
+//! The shell of the leading coordinator: it takes an input, steps the core ([`crate::cores::leading`]), and performs
+//! the effects in their order. It decides nothing: which effect stands where, and what follows from a reply, is said by
+//! the core alone.
 
-mod checkpoints;
-mod clients;
-mod input;
-mod output;
-mod perform;
-mod registering;
-
-use super::connections::{Connections, Role};
 use super::requests::Requests;
-use super::sweeping::LastSweep;
-use super::{Input, JobEnd, Member, Over};
-use crate::cores::checkpointing::{Checkpointing, Topology};
-use crate::cores::completed::{Completed, Retained};
-use crate::cores::failover::{ConnectionId, End, Failover};
-use crate::cores::lease::Beat;
-use crate::cores::ownership::{Claimant, Ownership};
-use crate::cores::reports::{Reports, Verdict};
-use crate::cores::retention::{Reachable, Retention};
-use crate::cores::roster::Roster;
+use super::sockets::Sockets;
+use super::{Input, JobEnd, Member};
+use crate::cores::leading::{Effect, Leading, Next};
+use crate::cores::restarting::DRAWS;
 use crate::cores::statistics::Statistics;
-use crate::door::{BoxFuture, Time};
-use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::graph::Job;
-use crate::ids::{CheckpointId, WorkerId};
-use crate::messages::handshake::Claim;
-use crate::messages::{ToCoordinator, ToWorker};
-use crate::persist::slot::{Ended, SlotRecord};
+use crate::door::{BoxFuture, Site, Time};
+use crate::error::Result;
+use crate::graph::JobGraph;
+use crate::persist::manifest::Manifest;
 use crate::runtime::mailbox::Mailbox;
-use checkpoints::{Ack, Proposal};
-use input::RunInput;
-use std::collections::{BTreeSet, VecDeque};
-use std::time::Duration;
-
-/// How long the end of the job waits for the last sweeps: much longer than its tries take, unless storage hangs.
-pub(super) const SWEEP_TIME_MAX: Duration = Duration::from_secs(60);
+use std::sync::Arc;
 
 /// A coordinator that has taken leadership.
 pub(super) struct Leader {
+    core: Leading,
     requests: Requests,
-    job: Job,
-    store: Completed,
-    checkpoints: Checkpointing,
-    statistics: Statistics,
-    /// What workers may say.
-    reports: Reports,
-    /// What waits for a slot of the log, in order.
-    proposals: VecDeque<Proposal>,
-    roster: Roster,
-    failover: Failover,
-    retention: Retention,
-    connections: Connections,
-    /// The workers of the newest attempt.
-    hosts: BTreeSet<WorkerId>,
-    /// What the checkpoint being added will push out of retention.
-    falling: Vec<Retained>,
-    /// Discards under way.
-    discards: u32,
-    ownership: Ownership,
-    /// Whether ownership waits for the log to say that this process leads.
-    log_asked: LogAsked,
-    /// The checkpoint whose commit point has passed and which is not marked in the output yet, and its slot.
-    unpublished: Option<(u64, CheckpointId)>,
-    /// What the run reads.
-    run_input: RunInput,
-    /// When the log last said that this process leads.
-    confirmed: Time,
-    /// Shows standbys that this process is alive.
-    beat: Beat,
-    /// Where it listens.
-    address: String,
-    /// Why the last attempt that failed did.
-    last_failure: Option<String>,
-    ending: Ending,
-}
-
-/// A question of ownership to the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum LogAsked {
-    /// There is none.
-    No,
-    /// It is asked as soon as the log has nothing else under way: an answer to an older question would not do.
-    Wanted,
-    /// It waits for the answer.
-    Yes,
-}
-
-/// How near the end is.
-enum Ending {
-    /// Not in sight.
-    No,
-    /// How the job ended is being recorded, which went wrong so many times.
-    Recording { end: End, tries: u32 },
-    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. Workers of the
-    /// last attempt that were not connected when they were told are `absent` until they come back.
-    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: BTreeSet<WorkerId>, sweep: LastSweep },
-    /// Nothing more to do.
-    Now(Result<JobEnd>),
+    sockets: Sockets,
+    /// What restored checkpoints are assigned to.
+    graph: Arc<JobGraph>,
 }
 
 impl Leader {
-    pub fn new(requests: Requests, job: Job, workers: u16, store: Completed, beat: Beat, address: String) -> Self {
-        let subtasks = job.graph.subtasks();
-        let config = &job.config;
-        let now = requests.env.clock.now();
-        let checkpoints = &config.checkpoints;
-        let claimant = Claimant {
-            log: store.id(),
-            lineage: store.lineage(),
-            generation: store.generation(),
-            token: store.token(),
-            held: store.held(),
-        };
-        Self {
-            ownership: Ownership::new(claimant),
-            log_asked: LogAsked::No,
-            unpublished: None,
-            checkpoints: Checkpointing::new(checkpoints, Topology::of(&job.graph)),
-            statistics: Statistics::default(),
-            reports: Reports::new(store.generation(), &job.graph),
-            proposals: VecDeque::new(),
-            roster: Roster::default(),
-            failover: Failover::new(store.generation(), workers, config.restart, subtasks),
-            retention: Retention::new(checkpoints.retained, &store.retained(), store.floor()),
-            connections: Connections::new(now, config),
-            hosts: BTreeSet::new(),
-            falling: Vec::new(),
-            discards: 0,
-            run_input: RunInput::default(),
-            confirmed: now,
-            beat,
-            address,
-            last_failure: None,
-            ending: Ending::No,
-            requests,
-            job,
-            store,
-        }
+    pub fn new(requests: Requests, core: Leading, graph: Arc<JobGraph>) -> Self {
+        Self { core, requests, sockets: Sockets::default(), graph }
     }
 
     /// Leads until the end.
     pub async fn lead(&mut self, mailbox: &mut Mailbox<Input>) -> Result<JobEnd> {
         let mut out = Vec::new();
-        self.retention.sweep(&mut out);
-        self.requests.perform_retention(out);
-        let mut out = Vec::new();
-        self.ownership.start(&mut out);
-        self.perform_ownership(out);
+        self.core.start(self.now(), &mut out);
+        self.perform(&mut out);
         let mut alarm: Option<(Time, BoxFuture<'static, ()>)> = None;
         loop {
-            self.sweep_for_good();
-            if let Some(end) = self.ended() {
-                return end;
-            }
-            let deadline = self.deadline();
+            let next = self.core.on_idle(self.now(), self.requests.is_drained(), &mut out);
+            self.perform(&mut out);
+            let deadline = match next {
+                Next::WaitUntil(deadline) => deadline,
+                Next::End(end) => return end,
+            };
             // An alarm that is early only makes us look at the clock; arming a new one for every frame would not.
             let armed = match &mut alarm {
                 Some((at, armed)) if *at <= deadline => armed,
@@ -165,353 +51,113 @@ impl Leader {
                 }
             };
             match mailbox.take_before(armed).await {
-                Some(input) => self.on_input(input),
+                Some(input) => self.on_input(input, &mut out),
                 None => {
                     alarm = None;
-                    self.on_alarm();
+                    self.core.on_alarm(self.now(), &mut out);
                 }
             }
+            self.perform(&mut out);
         }
     }
 
     /// What its checkpoints have cost.
     pub fn statistics(&self) -> Statistics {
-        self.statistics.clone()
+        self.core.statistics()
     }
 
     /// Drops every connection, and asks storage for nothing more.
     pub fn disconnect(&mut self) {
         self.requests.cease();
-        self.connections.close_all();
+        self.sockets.close_all();
+    }
+
+    pub fn on_accepted(&mut self, member: Member) {
+        let (id, mut out) = (self.sockets.next_id(), Vec::new());
+        self.core.on_accepted(self.now(), id, member.connection.peer.clone(), member.claim, &mut out);
+        self.perform(&mut out);
+        self.sockets.open(id, &self.requests.env, self.requests.inbox(), member);
     }
 
     fn now(&self) -> Time {
         self.requests.env.clock.now()
     }
 
-    fn emit(&self, event: Event) {
-        self.requests.env.emit(event);
-    }
-
-    fn deadline(&self) -> Time {
-        let mut deadline = self.connections.deadline();
-        if let Some(beat) = self.beat.deadline() {
-            deadline = deadline.min(beat);
-        }
-        let working = matches!(self.ending, Ending::No);
-        let cores = [self.checkpoints.deadline(), self.failover.deadline()];
-        let doubt = self.store.is_idle().then_some(self.confirmed + self.connections.timeout());
-        for core in cores.into_iter().chain([doubt]).flatten().filter(|_| working) {
-            deadline = deadline.min(core);
-        }
-        match &self.ending {
-            Ending::Lingering { until, .. } => {
-                let drained = *until + self.job.config.storage_timeout;
-                let next = [*until, drained].into_iter().find(|time| self.now() < *time);
-                deadline.min(next.unwrap_or(drained + SWEEP_TIME_MAX))
-            }
-            Ending::No | Ending::Recording { .. } | Ending::Now(_) => deadline,
-        }
-    }
-
-    fn ended(&mut self) -> Option<Result<JobEnd>> {
-        let over = match &self.ending {
-            Ending::No | Ending::Recording { .. } => false,
-            Ending::Lingering { until, sweep, .. } => {
-                let longest = self.job.config.storage_timeout + SWEEP_TIME_MAX;
-                (sweep.is_over() && self.is_told() && self.is_clean()) || self.now() >= *until + longest
-            }
-            Ending::Now(_) => true,
-        };
-        if !over {
-            return None;
-        }
-        match std::mem::replace(&mut self.ending, Ending::No) {
-            Ending::Lingering { end, .. } | Ending::Now(end) => Some(end),
-            Ending::No | Ending::Recording { .. } => None,
-        }
-    }
-
-    /// Whether workers and clients know that the job is over, as far as they can be told, and workers have left: those that
-    /// stay have something under way, for as long as a request may take.
-    fn is_told(&self) -> bool {
-        match &self.ending {
-            Ending::Lingering { until, absent, .. } => {
-                let now = self.now();
-                (self.connections.is_empty() && absent.is_empty())
-                    || (now >= *until && !self.connections.has_workers())
-                    || now >= *until + self.job.config.storage_timeout
-            }
-            Ending::No | Ending::Recording { .. } | Ending::Now(_) => false,
-        }
-    }
-
-    /// Whether everything is deleted that was to be, and nothing is being stored or looked at.
-    fn is_clean(&self) -> bool {
-        self.retention.is_idle() && self.discards == 0 && self.run_input.is_idle()
-    }
-
-    /// The sweep at the end of the job may have had an old listing, and nobody sweeps behind it.
-    fn sweep_for_good(&mut self) {
-        let ready = self.is_told() && self.is_clean();
-        if let Ending::Lingering { over, sweep, .. } = &mut self.ending
-            && ready
-        {
-            sweep.advance(&mut self.retention, &mut self.requests, &self.job, &over.how);
-        }
-    }
-
-    fn on_alarm(&mut self) {
+    fn on_input(&mut self, input: Input, out: &mut Vec<Effect>) {
         let now = self.now();
-        self.show_life(now);
-        for silent in self.connections.on_alarm(now) {
-            let cause = format!("silent for {:?}", self.connections.timeout());
-            self.on_broken(silent, &cause);
-        }
-        if !matches!(self.ending, Ending::No) {
-            return;
-        }
-        let mut out = Vec::new();
-        self.checkpoints.on_alarm(now, &mut out);
-        self.perform_checkpointing(out);
-        let mut out = Vec::new();
-        self.failover.on_alarm(now, &mut out);
-        self.perform_failover(out);
-        self.confirm_if_in_doubt(now);
-    }
-
-    /// A deposed coordinator learns it from its next slot. One that completes no checkpoint would never learn it, and
-    /// keep workers that its successor waits for.
-    fn confirm_if_in_doubt(&mut self, now: Time) {
-        if self.store.is_idle() && now >= self.confirmed + self.connections.timeout() {
-            let mut out = Vec::new();
-            self.store.confirm(&mut out);
-            self.perform_store(out);
-        }
-    }
-
-    fn on_input(&mut self, input: Input) {
-        if let Ending::Now(_) = self.ending {
-            return;
-        }
-        let mut out = Vec::new();
+        let core = &mut self.core;
         match input {
-            Input::Accepted(member) => return self.on_accepted(member),
-            // Whoever is connected is told all the same.
-            Input::NotListening(_) if matches!(self.ending, Ending::Lingering { .. }) => return,
-            Input::NotListening(error) => return self.stop(Error::restart(format!("cannot accept workers: {error}"))),
-            Input::Message(connection, message) => return self.on_message(connection, message),
-            Input::Unfit(connection, reason) => return self.refuse(connection, reason),
-            Input::Broken(connection, cause) => return self.on_broken(connection, &cause),
-            Input::LogListed(reply) => self.store.on_listed(reply, &mut out),
-            Input::SlotRead(number, reply) => self.store.on_read(number, reply, &mut out),
-            Input::SlotCreated(number, reply) => self.store.on_created(number, reply, &mut out),
-            Input::ManifestWritten(checkpoint, reply) => return self.on_manifest_written(checkpoint, reply),
-            Input::RestoreRead(attempt, reply) => return self.on_beginning(attempt, reply),
-            Input::SourcesListed(attempt, reply) => return self.on_input_listed(attempt, reply),
-            Input::SourcesCompared(later) => return self.on_input_compared(later),
-            Input::SignWritten => return self.beat.on_written(),
-            Input::Discarded => {
-                self.discards = self.discards.checked_sub(1).expect("a discard that was asked for");
-                return;
-            }
-            Input::Drained | Input::StagingSwept => {
-                let Ending::Lingering { sweep, .. } = &mut self.ending else {
-                    panic!("only the last sweep asks for it")
-                };
-                return if let Input::Drained = input { sweep.on_drained() } else { sweep.on_staging_swept() };
-            }
-            Input::SweepListed(_)
-            | Input::ManifestRead(..)
-            | Input::Probed(..)
-            | Input::Deleted(..)
-            | Input::Freed(_) => {
-                return self.on_swept(input);
-            }
-            Input::MarksListed(_) | Input::MarkRead(..) | Input::MarkCreated(..) | Input::MarksDeleted(_) => {
-                return self.on_marks(input);
-            }
+            Input::Accepted(member) => self.on_accepted(member),
+            Input::NotListening(error) => core.on_not_listening(now, &error.to_string(), out),
+            Input::Message(connection, message) => core.on_message(now, connection, message, out),
+            Input::Unfit(connection, reason) => core.on_unfit(now, connection, reason, out),
+            Input::Broken(connection, cause) => core.on_broken(now, connection, &cause, out),
+            Input::LogListed(reply) => core.on_log_listed(now, reply, out),
+            Input::SlotRead(number, reply) => core.on_slot_read(now, number, reply, out),
+            Input::SlotCreated(number, reply) => core.on_slot_created(now, number, reply, out),
+            Input::ManifestWritten(checkpoint, reply) => core.on_manifest_written(now, checkpoint, reply, out),
+            Input::RestoreRead(attempt, reply) => core.on_restore_read(now, attempt, reply, out),
+            Input::SourcesListed(attempt, reply) => core.on_input_listed(now, attempt, reply, out),
+            Input::SourcesCompared(later) => core.on_input_compared(now, later, out),
+            Input::ManifestRead(checkpoint, named) => core.on_manifest_read(now, checkpoint, named, out),
+            Input::Probed(number, exists) => core.on_probed(now, number, exists, out),
+            Input::SweepListed(paths) => core.on_sweep_listed(now, paths.as_deref(), out),
+            Input::Deleted(checkpoint, all) => core.on_deleted(now, checkpoint, all, out),
+            Input::Freed(all) => core.on_freed(now, all, out),
+            Input::Discarded => core.on_discarded(),
+            Input::Drained => core.on_drained(),
+            Input::StagingSwept => core.on_staging_swept(),
+            Input::SignWritten => core.on_sign_written(),
+            Input::MarksListed(reply) => core.on_marks_listed(now, reply, out),
+            Input::MarkRead(name, reply) => core.on_mark_read(now, name, reply, out),
+            Input::MarkCreated(name, reply) => core.on_mark_created(now, name, reply, out),
+            Input::MarksDeleted(gone) => core.on_marks_deleted(now, &gone, out),
         }
-        self.perform_store(out);
     }
 
-    pub fn on_accepted(&mut self, member: Member) {
-        let inbox = self.requests.inbox();
-        self.connections.open(&self.requests.env, inbox, member);
-    }
-
-    fn on_broken(&mut self, connection: ConnectionId, cause: &str) {
-        let Some(open) = self.connections.get(connection) else { return };
-        let cause = format!("connection to {}: {cause}", open.peer);
-        self.forget_client(connection);
-        self.connections.close(connection);
-        let mut out = Vec::new();
-        if let Some(worker) = self.failover.on_disconnected(self.now(), connection, &cause, &mut out) {
-            self.emit(Event::WorkerLost { worker });
-        }
-        self.perform_failover(out);
-        let mut out = Vec::new();
-        self.roster.on_gone(connection, &mut out);
-        self.perform_roster(out);
-    }
-
-    /// Storage has answered retention.
-    fn on_swept(&mut self, input: Input) {
-        let mut out = Vec::new();
-        match input {
-            Input::ManifestRead(checkpoint, named) => self.retention.on_manifest_read(checkpoint, named, &mut out),
-            Input::Probed(number, exists) => self.retention.on_probed(number, exists, &mut out),
-            Input::SweepListed(paths) => {
-                let reachable = Reachable {
-                    bound: self.checkpoints.pending().unwrap_or(self.store.next_id()),
-                    carried: self.carried(),
-                };
-                self.retention.on_listed(paths.as_deref(), &reachable, &mut out);
-            }
-            Input::Deleted(checkpoint, all) => self.retention.on_deleted(checkpoint, all, &mut out),
-            Input::Freed(all) => self.retention.on_freed(all, &mut out),
-            Input::Accepted(_)
-            | Input::NotListening(_)
-            | Input::Message(..)
-            | Input::Unfit(..)
-            | Input::Broken(..)
-            | Input::LogListed(_)
-            | Input::SlotRead(..)
-            | Input::SlotCreated(..)
-            | Input::ManifestWritten(..)
-            | Input::RestoreRead(..)
-            | Input::SourcesListed(..)
-            | Input::SourcesCompared(_)
-            | Input::SignWritten
-            | Input::Drained
-            | Input::StagingSwept
-            | Input::Discarded
-            | Input::MarksListed(_)
-            | Input::MarkRead(..)
-            | Input::MarkCreated(..)
-            | Input::MarksDeleted(_) => panic!("not for retention"),
-        }
-        self.requests.perform_retention(out);
-        self.tell_backlog();
-    }
-
-    fn on_message(&mut self, connection: ConnectionId, message: ToCoordinator) {
-        let now = self.now();
-        let Some(open) = self.connections.heard(now, connection) else { return };
-        match (&open.role, message) {
-            (Role::Newcomer(claim), ToCoordinator::Register { protocol, graph, worker, incarnation, data_address }) => {
-                if *claim != Claim::Worker(worker) {
-                    let lie = format!("{claim} registers as {worker}");
-                    return self.on_broken(connection, &lie);
-                }
-                self.on_register(connection, worker, (protocol, graph), incarnation, data_address);
-            }
-            (Role::Newcomer(Claim::Client), ToCoordinator::Ask(wish)) => self.on_wish(connection, wish),
-            (Role::Newcomer(_), _) => self.on_broken(connection, "the first frame neither registers nor asks"),
-            (Role::Client(_) | Role::Answered, ToCoordinator::Heartbeat) => self.connections.read_on(connection),
-            (Role::Client(_) | Role::Answered, _) => self.on_broken(connection, "a client asks once"),
-            (Role::Placed(worker, _), ToCoordinator::SeesOutput { token }) => {
-                let worker = *worker;
-                self.on_sight(connection, worker, token);
-            }
-            // It may still report what it did when it was the worker.
-            (Role::Placed(..) | Role::Waiting(..), _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
-            (Role::Worker(..), ToCoordinator::Register { .. }) => self.on_broken(connection, "registered twice"),
-            (Role::Worker(..), ToCoordinator::SeesOutput { .. }) => {
-                self.on_broken(connection, "it was accepted before")
-            }
-            (Role::Worker(..), ToCoordinator::Ask(_)) => self.on_broken(connection, "a worker asks for nothing"),
-            (Role::Worker(worker, _), message) => {
-                let worker = *worker;
-                if matches!(self.ending, Ending::No) {
-                    self.on_report(connection, worker, message);
-                }
+    /// Performs everything that was asked for. What is drawn or read of the clock goes back at once, and more may be
+    /// asked for then.
+    fn perform(&mut self, out: &mut Vec<Effect>) {
+        while !out.is_empty() {
+            for effect in std::mem::take(out) {
+                self.perform_one(effect, out);
             }
         }
     }
 
-    /// What no right worker sends closes its connection; the other cores never see it.
-    fn on_report(&mut self, connection: ConnectionId, worker: WorkerId, message: ToCoordinator) {
-        if let Verdict::Reject(violation) = self.reports.on_report(worker, &message) {
-            let cause = format!("it {violation}");
-            self.statistics.on_rejected();
-            let attempt = message.attempt().expect("a report is about an attempt");
-            self.emit(Event::ReportRejected { worker, attempt, cause: violation.to_string() });
-            return self.on_broken(connection, &cause);
-        }
-        let now = self.now();
-        let mut asked = Vec::new();
-        let mut failing = Vec::new();
-        match message {
-            ToCoordinator::Restored { attempt, subtask } => self.failover.on_restored(attempt, subtask, &mut failing),
-            ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics } => {
-                self.on_ack(Ack { attempt, checkpoint, subtask, snapshot, statistics });
+    fn perform_one(&mut self, effect: Effect, out: &mut Vec<Effect>) {
+        let requests = &mut self.requests;
+        match effect {
+            Effect::Announce(event) => requests.env.emit(event),
+            Effect::Connection(effect) => self.sockets.perform(effect),
+            Effect::DrawToken { number } => {
+                let token = requests.env.schedule.token(Site::new("coordinator.slot", number));
+                self.core.on_token(token, out);
             }
-            ToCoordinator::Decline { attempt, checkpoint, subtask, reason } => {
-                self.on_decline(attempt, checkpoint, subtask, reason);
+            Effect::DrawDelay { attempt } => {
+                let site = Site::new("coordinator.restart", u64::from(attempt.number));
+                self.core.on_delay(requests.env.schedule.pick(site, DRAWS), out);
             }
-            ToCoordinator::InputEnded { attempt, subtask } => {
-                self.checkpoints.on_input_ended(now, attempt, subtask, &mut asked);
+            Effect::ReadWallClock => self.core.on_wall_clock(requests.env.clock.wall_ms(), out),
+            Effect::ListLog { delay } => requests.list_log(delay),
+            Effect::ReadSlot { number, delay } => requests.read_slot(number, delay),
+            Effect::CreateSlot { number, slot, delay } => requests.create_slot(number, &slot, delay),
+            Effect::WriteManifest { path, manifest, delay } => {
+                requests.write_manifest(manifest.checkpoint, path, Manifest::encode(&manifest), delay);
             }
-            ToCoordinator::Finished { attempt, subtask } => {
-                self.checkpoints.on_finished(now, attempt, subtask, &mut asked);
-                self.failover.on_finished(attempt, subtask, &mut failing);
-            }
-            ToCoordinator::Failed { attempt, subtask, error } => {
-                let who = match subtask {
-                    Some(subtask) => format!("{} on {worker}", self.job.graph.show(subtask)),
-                    None => worker.to_string(),
-                };
-                self.failover.on_failed(now, attempt, &who, error, &mut failing);
-            }
-            ToCoordinator::Register { .. }
-            | ToCoordinator::SeesOutput { .. }
-            | ToCoordinator::Ask(_)
-            | ToCoordinator::Heartbeat => panic!("handled before"),
-        }
-        self.perform_checkpointing(asked);
-        self.perform_failover(failing);
-    }
-
-    /// Ends this process at once. How the job ended stays what it is, once that is durable.
-    fn stop(&mut self, error: Error) {
-        self.ending = match std::mem::replace(&mut self.ending, Ending::No) {
-            Ending::Lingering { end, .. } => Ending::Now(end),
-            Ending::No | Ending::Recording { .. } | Ending::Now(_) => Ending::Now(Err(error)),
-        };
-    }
-
-    /// The job is over: tells workers and clients, and gives them time to leave.
-    fn finish(&mut self, end: Result<JobEnd>, over: Over) {
-        self.connections.broadcast(&ToWorker::JobDone);
-        self.tell_clients(&over);
-        self.beat.resign(self.now());
-        let until = self.now() + self.connections.timeout();
-        // One whose connection has just been lost dials again, and would dial for ever if nobody told it.
-        let present = |host: &WorkerId| self.connections.has(*host);
-        let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
-        self.ending = Ending::Lingering { end, over, until, absent, sweep: LastSweep::Waiting };
-    }
-
-    /// What the log shall say of the end. It says so once no other slot is being decided; a deposed coordinator learns from it
-    /// that the end is not its to say.
-    fn ending_record(&mut self) -> SlotRecord {
-        let Ending::Recording { end, .. } = &self.ending else { panic!("the end is being recorded") };
-        let latest = self.store.latest().map(|latest| latest.checkpoint);
-        let how = match end {
-            End::Finished => Ended::Finished { checkpoint: latest.expect("the final checkpoint is retained") },
-            End::Failed(error) => Ended::Failed { cause: error.message.clone() },
-            End::Cancelled => Ended::Cancelled,
-        };
-        let keeps = self.job.config.checkpoints.retention.keeps(&how);
-        let floor = if keeps { self.store.floor() } else { self.store.next_number() };
-        self.falling = self.store.retained().into_iter().filter(|retained| retained.number < floor).collect();
-        SlotRecord::Ended { how, floor }
-    }
-
-    fn send(&self, worker: WorkerId, message: &ToWorker) {
-        if let Some(connection) = self.failover.workers().get(&worker) {
-            self.connections.send(*connection, message);
+            Effect::Discard { paths } => requests.discard(paths),
+            Effect::ListMarks { delay } => requests.list_marks(delay),
+            Effect::ReadMark { name, delay } => requests.read_mark(name, delay),
+            Effect::CreateMark { mark, delay } => requests.create_mark(&mark, delay),
+            Effect::DeleteMarks { names } => requests.delete_marks(names),
+            Effect::ReadRestore { attempt, latest } => requests.read_restore(attempt, latest, self.graph.clone()),
+            Effect::ListInput { attempt, path, inputs } => requests.list_input(attempt, path, inputs),
+            Effect::CompareInput { listing } => requests.compare_input(listing),
+            Effect::WriteSign(sign) => requests.write_sign(&sign),
+            Effect::ClearStaging { living } => requests.clear(living),
+            Effect::Clean(effect) => requests.perform_retention(effect),
+            Effect::Drain { limit } => requests.drain(limit),
+            Effect::SweepStaging { folders } => requests.sweep_staging(folders),
         }
     }
 }

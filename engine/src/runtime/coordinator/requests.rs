@@ -6,9 +6,10 @@
 
 pub(super) mod input;
 
-use super::{Beginning, Input};
+use super::Input;
 use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
+use crate::cores::leading::Beginning;
 use crate::cores::{restore, retention};
 use crate::door::{BoxFuture, Depth, Env, LISTING_AGE_MAX, Site, StorageError, WriteMode, retry, whole};
 use crate::error::{Error, Result};
@@ -103,18 +104,14 @@ impl Requests {
     }
 
     /// Performs what retention asks for.
-    pub fn perform_retention(&mut self, effects: Vec<retention::Effect>) {
-        for effect in effects {
-            match effect {
-                retention::Effect::Subsume { checkpoint } => self.env.emit(Event::CheckpointSubsumed { checkpoint }),
-                retention::Effect::List { delay } => self.list_all(delay),
-                retention::Effect::ReadManifest { checkpoint, path, delay } => {
-                    self.read_names(checkpoint, path, delay);
-                }
-                retention::Effect::Probe { number, delay } => self.probe(number, delay),
-                retention::Effect::Delete { checkpoint, paths } => self.delete(checkpoint, paths),
-                retention::Effect::Free { slots } => self.free(slots),
-            }
+    pub fn perform_retention(&mut self, effect: retention::Effect) {
+        match effect {
+            retention::Effect::Subsume { checkpoint } => self.env.emit(Event::CheckpointSubsumed { checkpoint }),
+            retention::Effect::List { delay } => self.list_all(delay),
+            retention::Effect::ReadManifest { checkpoint, path, delay } => self.read_names(checkpoint, path, delay),
+            retention::Effect::Probe { number, delay } => self.probe(number, delay),
+            retention::Effect::Delete { checkpoint, paths } => self.delete(checkpoint, paths),
+            retention::Effect::Free { slots } => self.free(slots),
         }
     }
 

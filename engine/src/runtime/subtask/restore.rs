@@ -8,8 +8,9 @@
 //! 5. Tell the coordinator. A source that had ended announces its end before anything else happens, so that its barriers are
 //!    behind it in this attempt as well.
 //!
-//! Not handled: a storage request that never returns. The door promises an answer, and no limit fits every size of state;
-//! whoever implements it bounds its own requests.
+//! Not handled: a storage request that never returns. The door does not promise an answer: the process bounds each of its
+//! requests ([`crate::runtime::patience`]), and blobs are read in pieces, so the bound does not depend on the size of the
+//! state.
 
 use super::{Body, Running, named};
 use crate::cores::transactions::Completion;

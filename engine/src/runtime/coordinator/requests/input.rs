@@ -47,7 +47,7 @@ async fn patiently<T>(env: &Env, request: impl Fn() -> BoxFuture<'static, Result
     }
 }
 
-/// What has come to the input since it was listed.
+/// What has come to the input since it was listed. The first of it is named as the user knows it.
 pub async fn compare(env: &Env, handle: &ListingHandle) -> Result<Later> {
     let bytes = retry::storage(env, || whole::read(&env.storage, &handle.path)).await?;
     let mut later = Later::default();
@@ -55,5 +55,6 @@ pub async fn compare(env: &Env, handle: &ListingHandle) -> Result<Later> {
         let now = retry::storage(env, || env.storage.list(&input, Depth::Tree)).await?;
         later.add(&listed, &now);
     }
+    later.first = later.first.map(|first| env.storage.shown(&first));
     Ok(later)
 }

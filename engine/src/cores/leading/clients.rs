@@ -1,89 +1,90 @@
-//! Clients: what they want of the job, and the one answer that each gets.
+//! Clients: what they request of the job, and the one answer that each gets.
 //!
-//! 1. A wish is a request of the connection that it came on: whoever has asked twice has two connections.
-//! 2. A checkpoint is asked of [`Checkpointing`](crate::cores::checkpointing::Checkpointing), which answers each request once:
-//!    now, or when the checkpoint that was triggered for it is durable or has failed.
+//! 1. A request is the first frame of a connection: a client that requests two things has two connections.
+//! 2. A checkpoint is requested of [`Checkpointing`](crate::cores::checkpointing::Checkpointing), which answers each
+//!    request once: at once, or when the checkpoint that was triggered for it is durable or has failed.
 //! 3. A cancellation is answered with how the job has ended, once that is durable; it may have come too late.
-//! 4. A client that is gone has withdrawn its wish. What was begun for it goes on. A leadership that ends hangs up: what has
-//!    become of a request then, nobody knows.
+//! 4. A client that is gone has withdrawn its request. What was begun for it goes on. A leadership that ends hangs up,
+//!    and says nothing of the outcome of a request: it is not known.
 
-use super::{Ending, Leader};
+use super::ending::{Ending, Over};
+use super::{Effect, Leading, announce};
 use crate::cores::checkpointing::RequestId;
-use crate::cores::failover::{ConnectionId, Standing};
+use crate::cores::connections::{Attendance, Role};
+use crate::cores::failover::{ConnectionId, Failover, Standing};
 use crate::cores::statistics::Status;
 use crate::event::Event;
 use crate::ids::CheckpointId;
 use crate::messages::client::{Answer, JobState, JobStatus, ToClient, Wish};
 use crate::reason::Refusal;
-use crate::runtime::coordinator::Over;
-use crate::runtime::coordinator::connections::Role;
 
-impl Leader {
+impl Leading {
     /// The first frame of a client.
-    pub(super) fn on_wish(&mut self, connection: ConnectionId, wish: Wish) {
-        if !self.connections.attend(connection, wish) {
-            return self.connections.turn_away(connection, &ToClient::Busy);
+    pub(super) fn on_wish(&mut self, connection: ConnectionId, wish: Wish, out: &mut Vec<Effect>) {
+        match self.connect(out, |connections, effects| connections.attend(connection, wish, effects)) {
+            Attendance::Attended => {}
+            Attendance::TurnedAway => return,
         }
         if wish == Wish::Status {
             let status = ToClient::Status(Box::new(self.status()));
-            return self.connections.answer(connection, &status);
+            return self.connect(out, |connections, effects| connections.answer(connection, status, effects));
         }
-        self.emit(Event::RequestReceived { request: connection.0, wish });
+        announce(Event::RequestReceived { request: connection.0, wish }, out);
         match &self.ending {
             Ending::Lingering { over, .. } => {
                 let answer = over.answer();
-                self.answer_client(connection, answer);
+                self.answer_client(connection, answer, out);
             }
-            Ending::No | Ending::Recording { .. } | Ending::Now(_) => self.begin(connection, wish),
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => self.begin_request(connection, wish),
         }
     }
 
-    fn begin(&mut self, connection: ConnectionId, wish: Wish) {
+    fn begin_request(&mut self, connection: ConnectionId, wish: Wish) {
+        assert!(
+            !matches!(self.ending, Ending::Lingering { .. }),
+            "what is requested of a job that is over is answered"
+        );
         match wish {
             Wish::Checkpoint => {
-                let mut out = Vec::new();
-                self.checkpoints.on_request(self.now(), RequestId(connection.0), &mut out);
-                self.perform_checkpointing(out);
+                let (now, request) = (self.now, RequestId(connection.0));
+                self.step_checkpoints(|checkpoints, effects| checkpoints.on_request(now, request, effects));
             }
-            Wish::Cancel => {
-                let mut out = Vec::new();
-                self.failover.on_cancel(&mut out);
-                self.perform_failover(out);
-            }
+            Wish::Cancel => self.step_failover(Failover::on_cancel),
             Wish::Status => panic!("answered at once"),
         }
     }
 
     /// A connection is about to be closed.
-    pub(super) fn forget_client(&mut self, connection: ConnectionId) {
+    pub(super) fn forget_client(&mut self, connection: ConnectionId, out: &mut Vec<Effect>) {
         let Some(Role::Client(wish)) = self.connections.get(connection).map(|open| &open.role) else { return };
         if *wish == Wish::Checkpoint {
             self.checkpoints.on_withdrawn(RequestId(connection.0));
         }
-        self.emit(Event::RequestWithdrawn { request: connection.0 });
+        announce(Event::RequestWithdrawn { request: connection.0 }, out);
     }
 
     /// Checkpointing has answered a request.
-    pub(super) fn answer(&mut self, request: RequestId, result: Result<CheckpointId, Refusal>) {
+    pub(super) fn answer(&mut self, request: RequestId, result: Result<CheckpointId, Refusal>, out: &mut Vec<Effect>) {
         let answer = match result {
             Ok(checkpoint) => self.completed(checkpoint),
             Err(refusal) => Answer::Declined(refusal),
         };
-        self.answer_client(ConnectionId(request.0), answer);
+        self.answer_client(ConnectionId(request.0), answer, out);
     }
 
-    /// How the job has ended is durable: whoever wanted that has the answer.
-    pub(super) fn tell_clients(&mut self, over: &Over) {
+    /// How the job has ended is durable: that answers every cancellation.
+    pub(super) fn answer_cancellations(&mut self, over: &Over, out: &mut Vec<Effect>) {
         for connection in self.connections.waiting_for(Wish::Cancel) {
-            self.answer_client(connection, over.answer());
+            self.answer_client(connection, over.answer(), out);
         }
     }
 
-    fn answer_client(&mut self, connection: ConnectionId, answer: Answer) {
-        // Whoever asked may be gone.
+    fn answer_client(&mut self, connection: ConnectionId, answer: Answer, out: &mut Vec<Effect>) {
+        // The client may be gone.
         if let Some(Role::Client(_)) = self.connections.get(connection).map(|open| &open.role) {
-            self.emit(Event::RequestAnswered { request: connection.0, answer: answer.clone() });
-            self.connections.answer(connection, &ToClient::Answer(answer));
+            announce(Event::RequestAnswered { request: connection.0, answer: answer.clone() }, out);
+            let answer = ToClient::Answer(answer);
+            self.connect(out, |connections, effects| connections.answer(connection, answer, effects));
         }
     }
 

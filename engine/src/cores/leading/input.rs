@@ -1,21 +1,22 @@
-//! The input of the run, as the leader knows it: which listing its attempts read, and what came after it.
+//! The input of the run, as the leading coordinator knows it: which listing its attempts read, and what came after it.
 //!
-//! 1. An attempt that starts from nothing lists the input anew: nothing that was read before is durable. Its listing is stored
-//!    before the attempt is deployed, and every manifest of the attempt names it.
+//! 1. An attempt that starts from nothing lists the input anew: nothing that was read before is durable. Its listing is
+//!    stored before the attempt is deployed, and every manifest of the attempt names it.
 //! 2. An attempt that restores a checkpoint reads what the manifest of the checkpoint lists.
-//! 3. Once such an attempt runs, and again when the job finishes, the input is listed once more, for people only: what came
-//!    later is announced once, and not read.
+//! 3. Once such an attempt runs, and again when the job finishes, the input is listed once more, for people only: what
+//!    came later is announced once, and not read.
 //!
-//! Order rule: the path of a listing is protected from sweeps before the listing is written, and until the job has ended.
+//! Order rule: the path of a listing is protected from sweeps before the listing is written, and until the job has
+//! ended.
 
-use super::{Ending, Leader};
+use super::ending::Ending;
+use super::{Beginning, Effect, Leading, announce};
 use crate::cores::input::Later;
 use crate::error::Result;
 use crate::event::Event;
 use crate::ids::Attempt;
 use crate::messages::ListingHandle;
 use crate::persist::listing;
-use crate::runtime::coordinator::Beginning;
 use std::collections::BTreeSet;
 
 /// What the run reads.
@@ -23,12 +24,12 @@ use std::collections::BTreeSet;
 pub(super) struct RunInput {
     /// The listing of the newest attempt.
     listing: Option<ListingHandle>,
-    /// Where the listing lies that is being written, or was written last.
+    /// Path of the listing that is being written, or was written last.
     written: Option<String>,
     /// Requests under way.
     asked: u32,
-    /// What was said of later input.
-    told: Later,
+    /// The later input that was announced.
+    announced: Later,
 }
 
 impl RunInput {
@@ -42,38 +43,33 @@ impl RunInput {
         self.asked == 0
     }
 
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.asked = self.asked.checked_sub(1).expect("a request that was made");
     }
 }
 
-impl Leader {
+impl Leading {
     /// Lists the input of an attempt that has nothing to restore, if there is any to list.
-    pub(super) fn begin_from_nothing(&mut self, attempt: Attempt) {
+    pub(super) fn begin_from_nothing(&mut self, attempt: Attempt, out: &mut Vec<Effect>) {
+        assert_eq!(self.store.latest(), None, "what is durable is restored");
         let inputs = self.job.graph.inputs_read();
         if inputs.is_empty() {
-            return self.on_beginning(attempt, Ok(Beginning { restore: None, listing: None }));
+            return self.begin_attempt(attempt, Ok(Beginning { restore: None, listing: None }));
         }
         let path = listing::path(self.store.next_id(), attempt);
         self.run_input.written = Some(path.clone());
         self.run_input.asked += 1;
-        self.requests.list_input(attempt, path, inputs);
-    }
-
-    pub(super) fn on_input_listed(&mut self, attempt: Attempt, reply: Result<ListingHandle>) {
-        self.run_input.answered();
-        self.on_beginning(attempt, reply.map(|listing| Beginning { restore: None, listing: Some(listing) }));
+        out.push(Effect::ListInput { attempt, path, inputs });
     }
 
     /// It is known what an attempt begins with.
-    pub(super) fn on_beginning(&mut self, attempt: Attempt, reply: Result<Beginning>) {
+    pub(super) fn begin_attempt(&mut self, attempt: Attempt, reply: Result<Beginning>) {
         let restore = reply.map(|Beginning { restore, listing }| {
             self.run_input.listing = listing;
             restore
         });
-        let mut out = Vec::new();
-        self.failover.on_restore_read(self.now(), attempt, restore, &mut out);
-        self.perform_failover(out);
+        let now = self.now;
+        self.step_failover(|failover, effects| failover.on_restore_read(now, attempt, restore, effects));
     }
 
     /// What pending checkpoints and the newest attempt need of the folders of older checkpoints.
@@ -87,20 +83,18 @@ impl Leader {
     }
 
     /// Looks what came to the input since it was listed. What has come just now may be missed.
-    pub(super) fn compare_input(&mut self) {
+    pub(super) fn compare_input(&mut self, out: &mut Vec<Effect>) {
         if let Some(listing) = self.run_input.listing() {
             self.run_input.asked += 1;
-            self.requests.compare_input(listing);
+            out.push(Effect::CompareInput { listing });
         }
     }
 
-    pub(super) fn on_input_compared(&mut self, later: Option<Later>) {
-        self.run_input.answered();
-        let Some(later) = later.filter(|later| *later != self.run_input.told) else { return };
+    pub(super) fn announce_later(&mut self, later: Option<Later>, out: &mut Vec<Effect>) {
+        let Some(later) = later.filter(|later| *later != self.run_input.announced) else { return };
         if let Some(first) = later.first.clone() {
-            let first = self.requests.env.storage.shown(&first);
-            self.emit(Event::InputIgnored { added: later.added, grown: later.grown, first });
+            announce(Event::InputIgnored { added: later.added, grown: later.grown, first }, out);
         }
-        self.run_input.told = later;
+        self.run_input.announced = later;
     }
 }

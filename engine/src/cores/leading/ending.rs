@@ -1,0 +1,291 @@
+//! The end of a leadership: the end of the job is recorded, workers and clients are told, and storage is swept for
+//! good.
+//!
+//! ```text
+//! No ── Recording ── Lingering ── Now
+//!  └────────┴────────────────────┘  stopped: deposed, or it cannot go on
+//! ```
+//!
+//! 1. *Recording*. How the job ended is a slot of the log like any other, so a deposed coordinator learns from it that
+//!    the end is not its to say. Nothing is announced before that slot is durable (order rule O12), and files follow
+//!    their pointers (O8).
+//! 2. *Lingering*. Workers of the last attempt and clients are told, and get time to leave. A worker that is not
+//!    connected dials again, and is told then.
+//! 3. The last sweep ([`crate::cores::sweeping`]).
+
+use super::log::Proposal;
+use super::{Effect, Leading, Next, announce};
+use crate::cores::completed::Retained;
+use crate::cores::failover::{ConnectionId, End, Standing};
+use crate::cores::retention::Retention;
+use crate::cores::sweeping::{self, LastSweep, SWEEP_TIME_MAX, staging};
+use crate::door::Time;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::ids::{CheckpointId, WorkerId};
+use crate::messages::ToWorker;
+use crate::messages::client::{Answer, Wish};
+use crate::persist::slot::{Ended, SlotRecord};
+use std::collections::BTreeSet;
+
+/// Definite failures to record an end after which the user hears of it.
+const RECORD_TRIES: u32 = 5;
+
+/// How a job ended well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JobEnd {
+    /// It finished, under this coordinator.
+    Finished {
+        /// The final checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// It had finished before this coordinator looked.
+    AlreadyFinished {
+        /// The final checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// It was cancelled, under this coordinator or before.
+    Cancelled,
+}
+
+/// The durable end of a job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Over {
+    /// How it ended.
+    pub how: Ended,
+    /// The newest checkpoint that stays.
+    pub kept: Option<CheckpointId>,
+}
+
+impl Over {
+    /// What is announced of it.
+    pub fn announcement(&self) -> Event {
+        match &self.how {
+            Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
+            Ended::Failed { cause } => Event::JobFailed { cause: cause.clone() },
+            Ended::Cancelled => Event::JobCancelled { checkpoint: self.kept },
+        }
+    }
+
+    /// What clients are told.
+    pub fn answer(&self) -> Answer {
+        Answer::Over { how: self.how.clone(), kept: self.kept }
+    }
+}
+
+/// How near the end is.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// Not in sight.
+    No,
+    /// How the job ended is being recorded, which has failed `tries` times.
+    Recording { end: End, tries: u32 },
+    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. Workers
+    /// of the last attempt that were not connected when the job ended are `absent` until they come back.
+    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: BTreeSet<WorkerId>, sweep: LastSweep },
+    /// Nothing more to do.
+    Now(Result<JobEnd>),
+}
+
+impl Leading {
+    /// Nothing is left of the last input. `drained`: every write of this process is decided.
+    pub fn on_idle(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) -> Next {
+        assert!(self.stack.is_empty() && self.pause.is_none(), "an input is worked on to its end");
+        self.sweep_for_good(now, drained, out);
+        match self.ended(now) {
+            Some(end) => Next::End(end),
+            None => Next::WaitUntil(self.deadline(now)),
+        }
+    }
+
+    /// Answers [`Effect::Drain`].
+    pub fn on_drained(&mut self) {
+        self.last_sweep().on_drained();
+    }
+
+    /// Answers [`Effect::SweepStaging`].
+    pub fn on_staging_swept(&mut self) {
+        self.last_sweep().on_staging_swept();
+    }
+
+    fn last_sweep(&mut self) -> &mut LastSweep {
+        let Ending::Lingering { sweep, .. } = &mut self.ending else { panic!("only the last sweep asks for it") };
+        sweep
+    }
+
+    fn deadline(&self, now: Time) -> Time {
+        let mut deadline = self.connections.deadline();
+        if let Some(beat) = self.beat.deadline() {
+            deadline = deadline.min(beat);
+        }
+        let working = matches!(self.ending, Ending::No);
+        let cores = [self.checkpoints.deadline(), self.failover.deadline()];
+        let doubt = self.store.is_idle().then_some(self.confirmed + self.connections.timeout());
+        for core in cores.into_iter().chain([doubt]).flatten().filter(|_| working) {
+            deadline = deadline.min(core);
+        }
+        match &self.ending {
+            Ending::Lingering { until, .. } => {
+                let drained = *until + self.job.config.storage_timeout;
+                let next = [*until, drained].into_iter().find(|time| now < *time);
+                deadline.min(next.unwrap_or(drained + SWEEP_TIME_MAX))
+            }
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => deadline,
+        }
+    }
+
+    fn ended(&self, now: Time) -> Option<Result<JobEnd>> {
+        match &self.ending {
+            Ending::No | Ending::Recording { .. } => None,
+            Ending::Lingering { end, until, sweep, .. } => {
+                let longest = self.job.config.storage_timeout + SWEEP_TIME_MAX;
+                let over = (sweep.is_over() && self.is_told(now) && self.is_clean()) || now >= *until + longest;
+                over.then(|| end.clone())
+            }
+            Ending::Now(end) => Some(end.clone()),
+        }
+    }
+
+    /// Whether workers and clients know that the job is over, as far as they can be told, and workers have left: those
+    /// that stay have something under way, for as long as a request may take.
+    fn is_told(&self, now: Time) -> bool {
+        match &self.ending {
+            Ending::Lingering { until, absent, .. } => {
+                (self.connections.is_empty() && absent.is_empty())
+                    || (now >= *until && !self.connections.has_workers())
+                    || now >= *until + self.job.config.storage_timeout
+            }
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => false,
+        }
+    }
+
+    /// Whether everything is deleted that was to be, and nothing is being stored or looked at.
+    fn is_clean(&self) -> bool {
+        self.retention.is_idle() && self.discards == 0 && self.run_input.is_idle()
+    }
+
+    /// The sweep at the end of the job may have had an old listing, and no later sweep follows it.
+    fn sweep_for_good(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) {
+        if !self.is_told(now) || !self.is_clean() {
+            return;
+        }
+        let Ending::Lingering { over, sweep, .. } = &mut self.ending else { return };
+        match sweep.advance(drained) {
+            sweeping::Next::Wait => {}
+            sweeping::Next::Drain => out.push(Effect::Drain { limit: self.job.config.storage_timeout }),
+            sweeping::Next::Sweep => {
+                let folders = staging(&self.job.graph, &over.how);
+                self.clean(out, Retention::sweep_for_good);
+                out.push(Effect::SweepStaging { folders });
+            }
+        }
+    }
+
+    /// What the log shall say of the end, once no other slot is being decided.
+    pub(super) fn ending_record(&mut self) -> SlotRecord {
+        assert_eq!(self.unpublished, None, "a completion under way is decided before the end is recorded");
+        let Ending::Recording { end, .. } = &self.ending else { panic!("the end is being recorded") };
+        let latest = self.store.latest().map(|latest| latest.checkpoint);
+        let how = match end {
+            End::Finished => Ended::Finished { checkpoint: latest.expect("the final checkpoint is retained") },
+            End::Failed(error) => Ended::Failed { cause: error.message.clone() },
+            End::Cancelled => Ended::Cancelled,
+        };
+        let keeps = self.job.config.checkpoints.retention.keeps(&how);
+        let floor = if keeps { self.store.floor() } else { self.store.next_number() };
+        assert!(floor >= self.store.floor(), "the floor never sinks");
+        let below = |retained: &Retained| retained.number < floor;
+        self.falling = self.store.retained().into_iter().filter(below).collect();
+        SlotRecord::Ended { how, floor }
+    }
+
+    /// How the job ended is durable: only now it is announced, and files follow their pointers.
+    pub(super) fn ended_durably(&mut self, how: &Ended, floor: u64, out: &mut Vec<Effect>) {
+        assert_eq!(self.store.floor(), floor, "the floor is durable before anything below it is deleted");
+        assert!(self.checkpoints.all_pending().is_empty(), "the end follows every checkpoint");
+        self.failover.on_recorded();
+        let kept = self.store.latest().map(|latest| latest.checkpoint);
+        let over = Over { how: how.clone(), kept };
+        announce(over.announcement(), out);
+        let Ending::Recording { end, .. } = std::mem::replace(&mut self.ending, Ending::No) else {
+            panic!("the end was being recorded")
+        };
+        let end = match (end, how) {
+            (End::Finished, Ended::Finished { checkpoint }) => Ok(JobEnd::Finished { checkpoint: *checkpoint }),
+            (End::Failed(error), Ended::Failed { .. }) => Err(error),
+            (End::Cancelled, Ended::Cancelled) => Ok(JobEnd::Cancelled),
+            (end, how) => panic!("{how:?} was recorded for {end:?}"),
+        };
+        self.finish(end, over, out);
+        let fallen = std::mem::take(&mut self.falling);
+        self.clean(out, |retention, effects| retention.on_fallen(&fallen, floor, effects));
+    }
+
+    /// A finished job has nothing else left to do, so that is tried until storage takes it. Of any other end the user
+    /// has to hear in time: the coordinator that starts next finds the job as it was.
+    pub(super) fn not_recorded(&mut self, cause: &str, out: &mut Vec<Effect>) {
+        self.falling.clear();
+        let Ending::Recording { end, tries } = &mut self.ending else { panic!("the end was being recorded") };
+        *tries += 1;
+        let why = match end {
+            End::Failed(error) if *tries >= RECORD_TRIES => error.message.clone(),
+            End::Cancelled if *tries >= RECORD_TRIES => "it was cancelled".to_owned(),
+            End::Finished | End::Failed(_) | End::Cancelled => return self.enqueue(Proposal::End, out),
+        };
+        self.stop(Error::restart(format!("the end of the job ({why}) could not be recorded: {cause}")));
+    }
+
+    /// Ends this process at once. How the job ended stays what it is, once that is durable.
+    pub(super) fn stop(&mut self, error: Error) {
+        self.ending = match std::mem::replace(&mut self.ending, Ending::No) {
+            Ending::Lingering { end, .. } => Ending::Now(end),
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => Ending::Now(Err(error)),
+        };
+    }
+
+    /// The job is over: tells workers and clients, and gives them time to leave.
+    fn finish(&mut self, end: Result<JobEnd>, over: Over, out: &mut Vec<Effect>) {
+        assert!(matches!(self.ending, Ending::No), "a job ends once");
+        self.connect(out, |connections, effects| connections.broadcast(ToWorker::JobDone, effects));
+        self.answer_cancellations(&over, out);
+        self.beat.resign(self.now);
+        let until = self.now + self.connections.timeout();
+        // A worker whose connection has just been lost dials again, and would dial without end if it were not told.
+        let present = |host: &WorkerId| self.connections.has(*host);
+        let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
+        self.ending = Ending::Lingering { end, over, until, absent, sweep: LastSweep::Waiting };
+    }
+
+    /// A worker that comes after the end of the job is told.
+    pub(super) fn dismiss_if_over(&mut self, connection: ConnectionId, worker: WorkerId, out: &mut Vec<Effect>) {
+        if let Ending::Lingering { absent, .. } = &mut self.ending {
+            absent.remove(&worker);
+            self.connect(out, |connections, effects| connections.send(connection, ToWorker::JobDone, effects));
+        }
+    }
+
+    pub(super) fn validate_ending(&self) {
+        match &self.ending {
+            Ending::Now(_) => {}
+            Ending::No => assert!(!self.proposals.contains(&Proposal::End), "an end is decided before it is proposed"),
+            Ending::Recording { .. } => {
+                let under_way = self.proposals.contains(&Proposal::End) || !self.store.accepts_proposals();
+                assert!(under_way, "an end is proposed until it is durable");
+                assert!(self.failover.hosts().is_empty(), "no attempt runs while the end is recorded");
+                assert_eq!(self.failover.standing(), Standing::Ends, "an end is recorded that was decided");
+                assert_eq!(self.unpublished, None, "the end follows the last completion");
+            }
+            Ending::Lingering { over, absent, .. } => {
+                assert!(absent.is_subset(&self.hosts), "only workers of the last attempt are waited for");
+                assert!(self.store.accepts_proposals(), "the end is the last slot of a leadership");
+                assert!(self.falling.is_empty() && self.unpublished.is_none(), "nothing is left of a completion");
+                assert_eq!(self.failover.standing(), Standing::Ends, "no attempt follows the end");
+                let kept = self.store.latest().map(|latest| latest.checkpoint);
+                assert_eq!(over.kept, kept, "what is said to be kept is retained");
+                assert_eq!(self.retention.known_floor(), self.store.floor(), "files have followed their pointers");
+                assert!(self.checkpoints.all_pending().is_empty(), "nothing is pending behind the end");
+                assert!(self.connections.waiting_for(Wish::Cancel).is_empty(), "all are told");
+            }
+        }
+    }
+}

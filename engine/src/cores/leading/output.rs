@@ -1,0 +1,92 @@
+//! The output as the leading coordinator performs it: its marks, and the workers that have to see them.
+//!
+//! A worker that registers is welcome once the output is this leadership's. It then reads the mark of the leadership
+//! through its own output, and counts once it has found the same mark. Reason: a worker that was given another output
+//! folder would write where no other process looks.
+
+use super::log::LogAsked;
+use super::{Effect, Leading, announce};
+use crate::cores::failover::ConnectionId;
+use crate::cores::ownership;
+use crate::event::Event;
+use crate::ids::{CheckpointId, WorkerId};
+use crate::messages::ToWorker;
+use crate::persist::mark::{Mark, Name};
+use std::collections::BTreeSet;
+
+impl Leading {
+    pub(super) fn perform_output(&mut self, effect: ownership::Effect, out: &mut Vec<Effect>) {
+        match effect {
+            ownership::Effect::List { delay } => out.push(Effect::ListMarks { delay }),
+            ownership::Effect::Read { name, delay } => out.push(Effect::ReadMark { name, delay }),
+            ownership::Effect::Create { mark, delay } => {
+                if delay.is_zero() {
+                    announce_mark(&mark, out);
+                }
+                out.push(Effect::CreateMark { mark, delay });
+            }
+            ownership::Effect::Confirm => {
+                self.log_asked = LogAsked::Wanted;
+                self.ask_log();
+            }
+            ownership::Effect::Own => {
+                announce(Event::OutputOwned { generation: self.store.generation() }, out);
+                // Not before: what is staged in an output that turns out to be another log's belongs to that log.
+                out.push(Effect::ClearStaging { living: BTreeSet::new() });
+                self.connections.placed().into_iter().for_each(|placed| self.welcome(placed, out));
+            }
+            ownership::Effect::Publish { checkpoint } => {
+                let (number, marked) = self.unpublished.take().expect("a commit point has passed");
+                assert_eq!(marked, checkpoint, "one checkpoint is marked at a time");
+                self.publish(number, checkpoint);
+            }
+            ownership::Effect::Delete { names } => out.push(Effect::DeleteMarks { names }),
+            ownership::Effect::StepDown { cause } => self.step_down(&cause, out),
+            ownership::Effect::Fail { error } => self.stop(error),
+        }
+    }
+
+    /// The commit point of a checkpoint has passed: nothing is notified before the output says so.
+    pub(super) fn mark_completed(&mut self, number: u64, checkpoint: CheckpointId) {
+        assert_eq!(self.unpublished, None, "one checkpoint is completed at a time");
+        assert!(self.owns_output(), "only the owner of an output marks it");
+        assert_eq!(self.log_asked, LogAsked::No, "an owner does not refuse its output");
+        self.unpublished = Some((number, checkpoint));
+        self.step_output(|ownership, effects| ownership.on_committed(checkpoint, effects));
+    }
+
+    /// Whether workers may come, and the job may be deployed.
+    pub(super) fn owns_output(&self) -> bool {
+        self.ownership.is_owned()
+    }
+
+    pub(super) fn welcome(&mut self, connection: ConnectionId, out: &mut Vec<Effect>) {
+        assert!(self.owns_output(), "no worker is welcome before the output is owned");
+        let welcome = ToWorker::Welcome { generation: self.store.generation() };
+        self.connect(out, |connections, effects| connections.send(connection, welcome, effects));
+    }
+
+    /// A worker that has its place has looked at its output.
+    pub(super) fn on_sight(&mut self, id: ConnectionId, worker: WorkerId, token: Option<u64>, out: &mut Vec<Effect>) {
+        if !self.owns_output() {
+            return self.lose(id, "it was not welcomed", out);
+        }
+        if token == Some(self.ownership.claimant().token) {
+            return self.register(worker, id, out);
+        }
+        let name = Name::Generation(self.store.generation());
+        let found = if token.is_some() { "another" } else { "no" };
+        let reason = format!(
+            "{worker} writes to another output than the coordinator: its folder holds {found} {name}; give both the same"
+        );
+        self.refuse(id, reason, out);
+    }
+}
+
+fn announce_mark(mark: &Mark, out: &mut Vec<Effect>) {
+    let checkpoint = match mark {
+        Mark::Completed { checkpoint, .. } => Some(*checkpoint),
+        Mark::Log { .. } | Mark::Generation { .. } => None,
+    };
+    announce(Event::MarkStarted { path: mark.name().path(), checkpoint }, out);
+}
