@@ -95,6 +95,9 @@ fn assert_refused(ended: &Ended, parts: &[&str]) {
     }
 }
 
+/// What is done to the input, and what is said of it.
+type Case<'a> = (&'a dyn Fn(&Path), &'a str);
+
 #[test]
 fn what_grew_was_touched_or_came_later_changes_nothing_and_is_named() {
     let desk = Desk::new();
@@ -161,7 +164,7 @@ fn a_worker_with_another_input_ends_the_job_by_the_name_of_a_file_and_never_lose
         fs::write(folder.join("a.txt"), &whole[..whole.len() / 2]).expect("a file");
         fs::write(folder.join("b.txt"), &whole[..whole.len() / 2]).expect("a file");
     };
-    let cases: [(&dyn Fn(&Path), &str); 2] = [(&fewer, "does not exist"), (&shorter, "has shrunk")];
+    let cases: [Case<'_>; 2] = [(&fewer, "does not exist"), (&shorter, "has shrunk")];
     for (prepare, says) in cases {
         let desk = Desk::new();
         let [coordinator, ..] = &with_another_input(&desk, prepare);

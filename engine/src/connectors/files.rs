@@ -9,7 +9,7 @@
 //! 4. A restart commits again what the restored checkpoint holds. Readers may have moved parts away by then. The staged
 //!    object is there exactly as long as the part has not been visible (where storage renames in one step), so a part is
 //!    visible once. If the staged object is gone and the part too, the record says that the part was committed.
-//! 5. Records of parts that readers moved away are deleted once there are many of them ([`records`]).
+//! 5. Records of parts that readers moved away are deleted once there are many of them (`files/records.rs`).
 //! 6. `recover` deletes what attempts before this one staged. What they staged for the restored checkpoint was committed
 //!    just before, and the rest will be written again.
 //!
