@@ -6,7 +6,7 @@
 //!   | <- Opening, Challenge, Response ----> |   both are members of the job ([`handshake`])
 //!   | -- Register ------------------------> |   refused unless protocol and graph agree
 //!   | <------------------------- Welcome -- |   once the output is this leadership's
-//!   | -- SeesOutput ----------------------> |   refused unless it is the same output
+//!   | -- Sees ----------------------------> |   refused unless output and checkpoints are the same
 //!   | <-------------------------- Deploy -- |   once every worker is there
 //!   | -- Restored (each subtask) ---------> |   all restored: periodic triggering begins
 //!   | <------------------------- Trigger -- |
@@ -35,11 +35,20 @@ use client::Wish;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every incompatible change of a frame.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The longest text that a worker sends: the cause of a failure. A worker cuts off what is longer ([`ToCoordinator::bounded`]), and a
 /// coordinator rejects it.
 pub const TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// What a worker finds of the leadership that welcomed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sight {
+    /// The token in the mark of that leadership at the worker's output, or `None` if there is no such mark.
+    pub token: Option<u64>,
+    /// The leadership that wrote the newest entry of the log among the worker's checkpoints, or `None` without a log.
+    pub log: Option<Generation>,
+}
 
 /// From worker or client to coordinator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,11 +66,8 @@ pub enum ToCoordinator {
         /// Where other workers reach it.
         data_address: String,
     },
-    /// Answers [`ToWorker::Welcome`]: what the worker finds in its own output.
-    SeesOutput {
-        /// The token in the mark of that leadership, or `None` if there is no such mark.
-        token: Option<u64>,
-    },
+    /// Answers [`ToWorker::Welcome`]: what the worker finds in its own folders.
+    Sees(Sight),
     /// The first frame of a client's connection.
     Ask(Wish),
     /// Still alive.
@@ -126,7 +132,7 @@ impl ToCoordinator {
     /// The attempt that it is about. A heartbeat, a registration and a wish are about none.
     pub fn attempt(&self) -> Option<Attempt> {
         match self {
-            Self::Register { .. } | Self::SeesOutput { .. } | Self::Ask(_) | Self::Heartbeat => None,
+            Self::Register { .. } | Self::Sees(_) | Self::Ask(_) | Self::Heartbeat => None,
             Self::Restored { attempt, .. }
             | Self::Ack { attempt, .. }
             | Self::Decline { attempt, .. }
@@ -144,7 +150,7 @@ impl ToCoordinator {
             } => cut(text),
             Self::Failed { error, .. } => cut(&mut error.message),
             Self::Register { .. }
-            | Self::SeesOutput { .. }
+            | Self::Sees(_)
             | Self::Ask(_)
             | Self::Heartbeat
             | Self::Restored { .. }

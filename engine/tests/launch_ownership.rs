@@ -315,6 +315,25 @@ fn a_worker_that_writes_elsewhere_is_refused_at_both_ends_and_the_job_goes_on() 
     bench.assert_sums("out");
 }
 
+#[test]
+fn a_worker_that_stores_checkpoints_elsewhere_is_refused_and_the_job_goes_on() {
+    let bench = Bench::new();
+    let (address, secret) = (address(), bench.at("secret").display().to_string());
+    fs::write(&secret, "known to members of this job").expect("a file");
+    let silence = ["--secret-file", &secret, "--silence", "2s"];
+    let listen = [&["--listen", &address, "--lease", "1s"][..], &silence].concat();
+    let coordinator = bench.start("coordinator", ("out", "chk"), &listen);
+    let join = [&["--join", &address, "--id", "0"][..], &silence].concat();
+    let stranger = binary::finish(bench.start("worker", ("out", "elsewhere"), &join));
+    let last = stranger.stderr.lines().last().expect("a line");
+    assert!(stranger.code == Some(1) && last.contains("its folder holds no log; give both the same"), "{stranger:?}");
+    assert_eq!(binary::finish(bench.start("worker", ("out", "chk"), &join)).code, Some(0));
+    let coordinator = binary::finish(coordinator);
+    assert_eq!(coordinator.code, Some(0), "{coordinator:?}");
+    assert!(coordinator.stderr.contains("worker-0 stores checkpoints elsewhere"), "{coordinator:?}");
+    bench.assert_sums("out");
+}
+
 /// An address that was free a moment ago, and that no connection gets by itself: those begin at port 32768. Reason: a
 /// worker that dials before its coordinator listens may get the very port that it dials.
 fn address() -> String {

@@ -179,7 +179,7 @@ impl Reports {
     fn judge(&mut self, worker: WorkerId, report: &ToCoordinator) -> Result<(), Violation> {
         match report {
             ToCoordinator::Register { .. }
-            | ToCoordinator::SeesOutput { .. }
+            | ToCoordinator::Sees(_)
             | ToCoordinator::Ask(_)
             | ToCoordinator::Heartbeat => Ok(()),
             ToCoordinator::Restored { attempt, subtask } => {

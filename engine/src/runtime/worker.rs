@@ -15,6 +15,7 @@
 //! Not handled: a worker that serves several jobs.
 
 mod attempt;
+mod sight;
 
 use super::changes::Changes;
 use super::dial::dial;
@@ -24,14 +25,13 @@ use super::patience;
 use crate::cores::commands::{Commands, Verdict};
 use crate::cores::early_links::{EarlyLinks, Effect, LinkId};
 use crate::cores::handshake::Entrance;
-use crate::door::{BoxFuture, Connection, Env, Listener, Site, StorageError, TaskHandle, Time, retry, whole};
+use crate::door::{BoxFuture, Connection, Env, Listener, Site, TaskHandle, Time};
 use crate::error::{Error, Reaction, Result};
 use crate::event::Event;
 use crate::graph::Job;
 use crate::ids::{Attempt, Generation, WorkerId};
 use crate::messages::handshake::Claim;
-use crate::messages::{Deployment, PROTOCOL_VERSION, ToCoordinator, ToWorker, decode, encode};
-use crate::persist::mark::{Mark, Name};
+use crate::messages::{Deployment, PROTOCOL_VERSION, Sight, ToCoordinator, ToWorker, decode, encode};
 use crate::secret::Secret;
 use attempt::RunningAttempt;
 use bytes::Bytes;
@@ -67,8 +67,8 @@ enum Input {
     LinkCalled { link: LinkId, attempt: Attempt, from: WorkerId, connection: Connection },
     /// The peer of a link that was held is gone, or waited for too long.
     LinkGone { link: LinkId },
-    /// The mark of the leadership was looked for in the output: its token, if there is one.
-    OutputSeen { session: u64, seen: Result<Option<u64>> },
+    /// The leadership was looked for in the folders of this worker.
+    Seen { session: u64, seen: Result<Sight> },
     /// A link of an attempt is over.
     LinkBroken { attempt: Attempt, cause: Error },
 }
@@ -283,17 +283,12 @@ impl Worker {
         }
     }
 
-    /// Looks for the mark of a leadership where this worker writes its output.
-    fn look_at_output(&self, generation: Generation) -> Box<dyn TaskHandle> {
+    /// Looks for a leadership in the folders of this worker.
+    fn look(&self, generation: Generation) -> Box<dyn TaskHandle> {
         let (env, inputs, session) = (self.env.clone(), self.inputs.clone(), self.session);
         let look = async move {
-            let name = Name::Generation(generation);
-            let seen = match retry::storage(&env, || whole::read(&env.storage, &name.path())).await {
-                Ok(bytes) => Mark::decode(name, &bytes).map(|mark| mark.token()),
-                Err(StorageError::NotFound(_)) => Ok(None),
-                Err(error) => Err(error.into()),
-            };
-            inputs.post(Input::OutputSeen { session, seen });
+            let seen = sight::look(&env, generation).await;
+            inputs.post(Input::Seen { session, seen });
         };
         self.env.spawner.spawn(site("worker.output", &self.options), Box::pin(look))
     }
@@ -315,12 +310,12 @@ impl Worker {
             Input::Message { session: of, message } if of == self.session => {
                 session.heard = self.env.clock.now();
                 if let ToWorker::Welcome { generation } = message {
-                    session.tasks.push(self.look_at_output(generation));
+                    session.tasks.push(self.look(generation));
                 }
                 return self.on_message(message, session);
             }
-            Input::OutputSeen { session: of, seen } if of == self.session => match seen {
-                Ok(token) => session.outgoing.post(encode(&ToCoordinator::SeesOutput { token })),
+            Input::Seen { session: of, seen } if of == self.session => match seen {
+                Ok(sight) => session.outgoing.post(encode(&ToCoordinator::Sees(sight))),
                 // Storage may be well again when the coordinator is dialled next.
                 Err(error) if error.reaction == Reaction::Restart => {
                     let worker = self.options.worker;
@@ -337,7 +332,7 @@ impl Worker {
                 self.env.emit(Event::CoordinatorLost { worker, cause: cause.message });
                 return Ok(ControlFlow::Break(SessionEnd::CoordinatorLost));
             }
-            Input::Message { .. } | Input::CoordinatorLost { .. } | Input::OutputSeen { .. } => {}
+            Input::Message { .. } | Input::CoordinatorLost { .. } | Input::Seen { .. } => {}
             Input::Link { attempt, from, connection } => self.on_link(attempt, from, connection),
             Input::LinkCalled { link, attempt, from, connection } => {
                 self.held.remove(&link);

@@ -168,7 +168,7 @@ fn elsewhere(mut report: ToCoordinator, other: impl Fn(SubtaskId) -> SubtaskId) 
         | ToCoordinator::Finished { subtask, .. }
         | ToCoordinator::Failed { subtask: Some(subtask), .. } => *subtask = other(*subtask),
         ToCoordinator::Register { .. }
-        | ToCoordinator::SeesOutput { .. }
+        | ToCoordinator::Sees(_)
         | ToCoordinator::Ask(_)
         | ToCoordinator::Heartbeat
         | ToCoordinator::Failed { subtask: None, .. } => return None,
@@ -188,10 +188,7 @@ fn of_another_attempt(mut report: ToCoordinator) -> ToCoordinator {
         | ToCoordinator::InputEnded { attempt, .. }
         | ToCoordinator::Finished { attempt, .. }
         | ToCoordinator::Failed { attempt, .. } => attempt.number += u32::from(FAR),
-        ToCoordinator::Register { .. }
-        | ToCoordinator::SeesOutput { .. }
-        | ToCoordinator::Ask(_)
-        | ToCoordinator::Heartbeat => {
+        ToCoordinator::Register { .. } | ToCoordinator::Sees(_) | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => {
             unreachable!("it is about no attempt")
         }
     }
@@ -214,7 +211,7 @@ fn early(report: ToCoordinator) -> Option<ToCoordinator> {
             Some(ToCoordinator::Decline { attempt, checkpoint: far(checkpoint), subtask, reason })
         }
         ToCoordinator::Register { .. }
-        | ToCoordinator::SeesOutput { .. }
+        | ToCoordinator::Sees(_)
         | ToCoordinator::Ask(_)
         | ToCoordinator::Heartbeat
         | ToCoordinator::Finished { .. }
@@ -248,10 +245,9 @@ fn show(report: &ToCoordinator) -> String {
         ToCoordinator::Finished { subtask, .. } => format!("{subtask} finished"),
         ToCoordinator::Failed { subtask: Some(subtask), .. } => format!("{subtask} failed"),
         ToCoordinator::Failed { subtask: None, .. } => "a link failed".to_owned(),
-        ToCoordinator::Register { .. }
-        | ToCoordinator::SeesOutput { .. }
-        | ToCoordinator::Ask(_)
-        | ToCoordinator::Heartbeat => "no report".to_owned(),
+        ToCoordinator::Register { .. } | ToCoordinator::Sees(_) | ToCoordinator::Ask(_) | ToCoordinator::Heartbeat => {
+            "no report".to_owned()
+        }
     }
 }
 

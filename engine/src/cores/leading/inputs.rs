@@ -78,14 +78,14 @@ impl Leading {
                 self.connect(out, |connections, effects| connections.read_on(connection, effects));
             }
             (Role::Client(_) | Role::Answered, _) => self.lose(connection, "a client asks once", out),
-            (Role::Placed(worker, _), ToCoordinator::SeesOutput { token }) => {
+            (Role::Placed(worker, _), ToCoordinator::Sees(sight)) => {
                 let worker = *worker;
-                self.on_sight(connection, worker, token, out);
+                self.on_sight(connection, worker, sight, out);
             }
             // It may still report what it did when it was the worker.
             (Role::Placed(..) | Role::Waiting(..), _) | (Role::Worker(..), ToCoordinator::Heartbeat) => {}
             (Role::Worker(..), ToCoordinator::Register { .. }) => self.lose(connection, "registered twice", out),
-            (Role::Worker(..), ToCoordinator::SeesOutput { .. }) => {
+            (Role::Worker(..), ToCoordinator::Sees(_)) => {
                 self.lose(connection, "it was accepted before", out);
             }
             (Role::Worker(..), ToCoordinator::Ask(_)) => self.lose(connection, "a worker asks for nothing", out),

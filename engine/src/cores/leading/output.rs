@@ -10,7 +10,7 @@ use crate::cores::failover::ConnectionId;
 use crate::cores::ownership;
 use crate::event::Event;
 use crate::ids::{CheckpointId, WorkerId};
-use crate::messages::ToWorker;
+use crate::messages::{Sight, ToWorker};
 use crate::persist::mark::{Mark, Name};
 use std::collections::BTreeSet;
 
@@ -66,20 +66,23 @@ impl Leading {
         self.connect(out, |connections, effects| connections.send(connection, welcome, effects));
     }
 
-    /// A worker that has its place has looked at its output.
-    pub(super) fn on_sight(&mut self, id: ConnectionId, worker: WorkerId, token: Option<u64>, out: &mut Vec<Effect>) {
+    /// A worker that has its place has looked at its folders.
+    pub(super) fn on_sight(&mut self, id: ConnectionId, worker: WorkerId, sight: Sight, out: &mut Vec<Effect>) {
         if !self.owns_output() {
             return self.lose(id, "it was not welcomed", out);
         }
-        if token == Some(self.ownership.claimant().token) {
+        let other = |found: Option<()>| if found.is_some() { "another" } else { "no" };
+        let generation = self.store.generation();
+        let reason = if sight.token != Some(self.ownership.claimant().token) {
+            let (found, name) = (other(sight.token.map(drop)), Name::Generation(generation));
+            format!("writes to another output than the coordinator: its folder holds {found} {name}")
+        } else if sight.log < Some(generation) {
+            let found = other(sight.log.map(drop));
+            format!("stores checkpoints elsewhere than the coordinator: its folder holds {found} log")
+        } else {
             return self.register(worker, id, out);
-        }
-        let name = Name::Generation(self.store.generation());
-        let found = if token.is_some() { "another" } else { "no" };
-        let reason = format!(
-            "{worker} writes to another output than the coordinator: its folder holds {found} {name}; give both the same"
-        );
-        self.refuse(id, reason, out);
+        };
+        self.refuse(id, format!("{worker} {reason}; give both the same"), out);
     }
 }
 

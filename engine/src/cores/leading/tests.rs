@@ -42,10 +42,13 @@ fn a_worker_counts_once_it_sees_the_mark_and_then_the_job_is_deployed() {
 }
 
 #[test]
-fn a_worker_with_another_output_is_refused() {
-    let mut coordinator = Coordinator::owner();
-    coordinator.register();
-    assert_eq!(coordinator.sees_output(1, None), ["announce WorkerRefused", "send Refused to 1"]);
+fn a_worker_with_another_output_or_other_checkpoints_is_refused() {
+    for (token, log) in [(None, Some(1)), (Some(TOKEN + 1), Some(1)), (Some(TOKEN), None), (Some(TOKEN), Some(0))] {
+        let mut coordinator = Coordinator::owner();
+        coordinator.register();
+        let said = coordinator.sees(1, token, log);
+        assert_eq!(said, ["announce WorkerRefused", "send Refused to 1"], "it sees {token:?} and {log:?}");
+    }
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Leading {
                 self.step_failover(|failover, effects| failover.on_failed(now, attempt, &who, error, effects));
             }
             ToCoordinator::Register { .. }
-            | ToCoordinator::SeesOutput { .. }
+            | ToCoordinator::Sees(_)
             | ToCoordinator::Ask(_)
             | ToCoordinator::Heartbeat => panic!("handled before"),
         }

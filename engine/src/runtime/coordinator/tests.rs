@@ -17,7 +17,7 @@ use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNod
 use crate::ids::{EdgeId, Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::client::{Answer, Wish};
 use crate::messages::handshake::{self, Challenge, Claim, HANDSHAKE_BYTES_MAX, Nonce, Opening};
-use crate::messages::{self, Deployment, PROTOCOL_VERSION, SnapshotHandle, ToWorker};
+use crate::messages::{self, Deployment, PROTOCOL_VERSION, Sight, SnapshotHandle, ToWorker};
 use crate::persist::mark::{Mark, Name};
 use crate::persist::{blob, slot};
 use crate::runtime::client::Reply;
@@ -164,7 +164,7 @@ impl Worker {
         let name = Name::Generation(generation);
         let bytes = self.room.read(&name.path()).expect("a worker is welcome once the mark is there");
         let token = Mark::decode(name, &bytes).expect("a mark").token();
-        self.say(ToCoordinator::SeesOutput { token }).await;
+        self.say(ToCoordinator::Sees(Sight { token, log: Some(generation) })).await;
     }
 
     async fn say(&mut self, message: ToCoordinator) {
@@ -524,14 +524,25 @@ fn a_worker_that_registers_anew_is_announced_as_lost_first_once_it_sees_the_outp
 }
 
 #[test]
-fn a_worker_that_sees_another_output_is_refused_and_the_job_waits_for_one_that_does_not() {
+fn a_worker_that_sees_other_folders_is_refused_and_the_job_waits_for_one_that_does_not() {
     play(async |room| {
         let _coordinator = Coordinator::start(&room, 1);
-        for (token, found) in [(None, "holds no generation-1"), (Some(1), "holds another generation-1")] {
+        let log = Some(Generation(1));
+        for (token, log, found) in [
+            (Some(None), log, "holds no generation-1"),
+            (Some(Some(1)), log, "holds another generation-1"),
+            (None, None, "holds no log"),
+            (None, Some(Generation(0)), "holds another log"),
+        ] {
             let mut stranger = Worker::connect(&room, 1, 1, job().graph.fingerprint()).await;
             assert_eq!(stranger.hear().await, ToWorker::Welcome { generation: Generation(1) });
-            stranger.say(ToCoordinator::SeesOutput { token }).await;
-            let ToWorker::Refused { reason } = stranger.hear().await else { panic!("it sees another output") };
+            let right = || {
+                let bytes = room.read("output/generation-1").expect("a worker is welcome once the mark is there");
+                Mark::decode(Name::Generation(Generation(1)), &bytes).expect("a mark").token()
+            };
+            let token = token.unwrap_or_else(right);
+            stranger.say(ToCoordinator::Sees(Sight { token, log })).await;
+            let ToWorker::Refused { reason } = stranger.hear().await else { panic!("it sees other folders") };
             assert!(reason.contains(found), "{reason}");
         }
         assert!(!room.events().iter().any(|event| matches!(event, Event::WorkerRegistered { .. })));

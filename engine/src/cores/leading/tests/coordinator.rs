@@ -10,7 +10,7 @@ use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNod
 use crate::ids::{EdgeId, LogId, OperatorId, SubtaskId};
 use crate::messages::client::Wish;
 use crate::messages::handshake::Claim;
-use crate::messages::{PROTOCOL_VERSION, SnapshotHandle, ToCoordinator};
+use crate::messages::{PROTOCOL_VERSION, Sight, SnapshotHandle, ToCoordinator};
 use crate::persist::blob;
 use crate::persist::mark::Name;
 use crate::persist::slot::{JobMark, Slot};
@@ -180,7 +180,11 @@ impl Coordinator {
     }
 
     pub fn sees_output(&mut self, connection: u64, token: Option<u64>) -> Vec<String> {
-        self.message(connection, ToCoordinator::SeesOutput { token })
+        self.sees(connection, token, Some(1))
+    }
+
+    pub fn sees(&mut self, connection: u64, token: Option<u64>, log: Option<u64>) -> Vec<String> {
+        self.message(connection, ToCoordinator::Sees(Sight { token, log: log.map(crate::ids::Generation) }))
     }
 
     /// Both subtasks of attempt 1 restore.

@@ -164,7 +164,7 @@ async fn babble(room: &Room) {
                         let name = Name::Generation(generation);
                         let bytes = room.read(&name.path()).expect("a worker is welcome once the mark is there");
                         let token = Mark::decode(name, &bytes).expect("a mark").token();
-                        let frame = messages::encode(&ToCoordinator::SeesOutput { token });
+                        let frame = messages::encode(&ToCoordinator::Sees(Sight { token, log: Some(generation) }));
                         let _ = worker.connection.sender.send(frame).await;
                     }
                     Ok(_) | Err(_) => {}

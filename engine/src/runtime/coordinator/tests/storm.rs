@@ -216,7 +216,7 @@ impl Served {
                 let name = Name::Generation(generation);
                 let bytes = self.room.read(&name.path()).expect("a worker is welcome once the mark is there");
                 let token = Mark::decode(name, &bytes).expect("a mark").token();
-                self.say(ToCoordinator::SeesOutput { token }).await?;
+                self.say(ToCoordinator::Sees(Sight { token, log: Some(generation) })).await?;
             }
             ToWorker::Refused { reason } => panic!("refused: {reason}"),
             ToWorker::Trigger { .. }
