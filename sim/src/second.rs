@@ -17,6 +17,8 @@ use crate::verdict::{Outcome, Verdict};
 use crate::world::{Picks, Recording, RunEnd, WorldSpec};
 use bytes::Bytes;
 use cofferdam_engine::cores::retention;
+use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::persist::mark::Name;
 use cofferdam_properties::Case;
 use cofferdam_properties::history::{Fact, History, What};
 use cofferdam_properties::judges::visible_belongs_to_log;
@@ -28,17 +30,20 @@ pub fn plan(plan: &Plan) -> Plan {
     Plan { faults: Vec::new(), clients: Vec::new(), picks: Picks::Seed, second_start: None, ..plan.clone() }
 }
 
-/// What storage holds when the second act begins; `None` if the first one has left nothing to be wrong about.
+/// What storage holds when the second act begins; `None` if the first one has left nothing to be wrong about. A copy that
+/// holds the newest checkpoint that the output is committed up to may go on: the job was cancelled, say, before the output
+/// was marked with the last one.
 pub fn storage(history: &History, start: SecondStart) -> Option<BTreeMap<String, Bytes>> {
-    let completed = Ledger::of(history).completed.iter().map(|completed| completed.at).collect::<Vec<_>>();
-    let copied_at = match start {
+    let ledger = Ledger::of(history);
+    let copied = match start {
         SecondStart::OtherLog => None,
         SecondStart::OldCopy { older } => {
-            let old = completed.len().checked_sub(1).filter(|old| *old > 0)?;
-            Some(completed[old - 1 - older as usize % old])
+            let old = ledger.completed.len().checked_sub(1).filter(|old| *old > 0)?;
+            Some(&ledger.completed[old - 1 - older as usize % old])
         }
     };
-    completed.first()?;
+    let copied_at = copied.map(|copied| copied.at);
+    ledger.completed.first()?;
     let is_checkpoint = |path: &String| path.split('/').next() == Some(retention::ROOT);
     let mut objects = history.initial.clone();
     let mut copy = BTreeMap::new();
@@ -53,6 +58,10 @@ pub fn storage(history: &History, start: SecondStart) -> Option<BTreeMap<String,
                 objects.iter().filter(|(path, _)| is_checkpoint(path)).map(|(p, b)| (p.clone(), b.clone())).collect();
         }
     }
+    let goes_further = |held: CheckpointId| {
+        objects.keys().any(|path| matches!(Name::of(path), Some(Name::Completed(marked)) if marked > held))
+    };
+    copied.is_none_or(|copied| goes_further(copied.checkpoint)).then_some(())?;
     objects.retain(|path, _| !is_checkpoint(path));
     objects.extend(copy);
     Some(objects)
