@@ -8,7 +8,8 @@
 //!
 //! A worker drains what it has under way before it hangs up, and so does the coordinator here: a write that lands late
 //! is there when storage is listed. A request of a process that died may land behind the last listing, and no process
-//! can know of it.
+//! can know of it. A worker that lost its connection may come back during the sweep, with a write under way: then a sweep
+//! that has begun is not the last one, and another follows once that worker is gone.
 //!
 //! Reason for the condition on staging: what is not committed belongs to a checkpoint, from which the job may go on as
 //! long as it has not finished.
@@ -36,6 +37,8 @@ pub enum LastSweep {
         /// Whether staged files are still being deleted.
         staging: bool,
     },
+    /// Staged files are still being deleted, but a worker came back meanwhile: this sweep was not the last one.
+    Outdated,
 }
 
 /// What is to be done for the last sweep.
@@ -62,7 +65,7 @@ impl LastSweep {
                 *self = Self::Sweeping { staging: true };
                 Next::Sweep
             }
-            Self::Draining | Self::Sweeping { .. } => Next::Wait,
+            Self::Draining | Self::Sweeping { .. } | Self::Outdated => Next::Wait,
         }
     }
 
@@ -74,8 +77,23 @@ impl LastSweep {
 
     /// What sinks had staged is gone.
     pub fn on_staging_swept(&mut self) {
-        assert_eq!(*self, Self::Sweeping { staging: true }, "that was asked for");
-        *self = Self::Sweeping { staging: false };
+        *self = match self {
+            Self::Sweeping { staging: true } => Self::Sweeping { staging: false },
+            Self::Outdated => Self::Waiting,
+            Self::Waiting | Self::Draining | Self::Drained | Self::Sweeping { staging: false } => {
+                panic!("nothing was to be swept: {self:?}")
+            }
+        };
+    }
+
+    /// A worker is there, and may store something yet.
+    pub fn on_worker_present(&mut self) {
+        *self = match *self {
+            Self::Sweeping { staging: true } | Self::Outdated => Self::Outdated,
+            Self::Sweeping { staging: false } => Self::Waiting,
+            stage @ (Self::Waiting | Self::Draining | Self::Drained) => stage,
+        };
+        assert!(!self.is_over(), "it is swept once the workers have left");
     }
 
     /// Whether nothing is left but what retention is deleting.
@@ -107,6 +125,26 @@ mod tests {
         assert!(!sweep.is_over());
         sweep.on_staging_swept();
         assert!(sweep.is_over());
+    }
+
+    #[test]
+    fn a_sweep_that_a_worker_came_back_to_is_followed_by_another() {
+        for swept_before in [true, false] {
+            let mut sweep = LastSweep::Waiting;
+            assert_eq!(sweep.advance(true), Next::Sweep);
+            if swept_before {
+                sweep.on_staging_swept();
+            }
+            sweep.on_worker_present();
+            if !swept_before {
+                assert_eq!(sweep.advance(true), Next::Wait, "one sweep at a time");
+                sweep.on_staging_swept();
+            }
+            assert!(!sweep.is_over());
+            assert_eq!(sweep.advance(true), Next::Sweep, "what the worker stored is found");
+            sweep.on_staging_swept();
+            assert!(sweep.is_over());
+        }
     }
 
     #[test]

@@ -166,10 +166,14 @@ impl Leading {
 
     /// The sweep at the end of the job may have had an old listing, and no later sweep follows it.
     fn sweep_for_good(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) {
-        if !self.is_told(now) || !self.is_clean() {
+        let (is_told, is_clean) = (self.is_told(now), self.is_clean());
+        let Ending::Lingering { over, sweep, .. } = &mut self.ending else { return };
+        if !is_told {
+            return sweep.on_worker_present();
+        }
+        if !is_clean {
             return;
         }
-        let Ending::Lingering { over, sweep, .. } = &mut self.ending else { return };
         match sweep.advance(drained) {
             sweeping::Next::Wait => {}
             sweeping::Next::Drain => out.push(Effect::Drain { limit: self.job.config.storage_timeout }),

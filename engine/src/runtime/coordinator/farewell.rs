@@ -107,7 +107,11 @@ impl Farewell {
     fn is_over(&mut self) -> bool {
         let left = self.told.len() >= self.workers && self.connections.is_empty();
         let told = left || self.requests.env.clock.now() >= self.until;
-        if told && self.retention.is_idle() {
+        if !told {
+            self.sweep.on_worker_present();
+            return false;
+        }
+        if self.retention.is_idle() {
             match self.sweep.advance(self.requests.is_drained()) {
                 Next::Wait => {}
                 Next::Drain => self.requests.drain(self.job.config.storage_timeout),
@@ -119,7 +123,7 @@ impl Farewell {
                 }
             }
         }
-        told && self.sweep.is_over() && self.retention.is_idle()
+        self.sweep.is_over() && self.retention.is_idle()
     }
 
     /// Storage has answered.
