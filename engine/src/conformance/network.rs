@@ -134,7 +134,7 @@ async fn a_receive_that_was_given_up_has_lost_nothing(env: &Env, address: &str) 
     let send = async move {
         for number in 0..count {
             near.sender.send(Bytes::from(vec![number as u8; 300_000])).await.expect("the connection stands");
-            clock.sleep(Duration::from_millis(1)).await;
+            clock.sleep(Duration::from_millis(5)).await;
         }
         near
     };
