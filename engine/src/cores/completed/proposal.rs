@@ -7,7 +7,7 @@ use super::Effect;
 use crate::cores::backoff::backoff;
 use crate::door::{LISTING_AGE_MAX, StorageError};
 use crate::error::Error;
-use crate::persist::slot::{self, Slot};
+use crate::persist::slot::{self, Slot, SlotRecord};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -161,6 +161,8 @@ impl Proposal {
                 Ok(_) => Decision::Ours,
                 Err(error) => Decision::Broken(error),
             },
+            // Our own slot ends the job: another coordinator found it, and cleaned up.
+            Err(StorageError::NotFound(_)) if self.frees(number) => self.list(out),
             Err(StorageError::NotFound(_)) => self.look_above(number, out),
             Err(StorageError::Fenced) => Decision::Broken(StorageError::Fenced.into()),
             Err(StorageError::Failed(_) | StorageError::Unknown(_) | StorageError::Exists(_)) => {
@@ -190,6 +192,11 @@ impl Proposal {
         }
         out.push(Effect::List { delay: LISTING_AGE_MAX + backoff(self.tries) });
         Decision::Open
+    }
+
+    /// Whether the slot being decided is known to be there, and ends the job without need of that one.
+    fn frees(&self, number: u64) -> bool {
+        self.found && matches!(self.slot.record, SlotRecord::Ended { floor, .. } if number < floor)
     }
 
     /// A slot was there and is gone. If somebody newer has freed it, there is one above; otherwise it is lost.

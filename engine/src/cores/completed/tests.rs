@@ -192,7 +192,7 @@ fn a_log_that_ends_in_finished_has_nothing_to_lead() {
 #[test]
 fn a_late_copy_of_the_end_of_the_job_ends_nothing() {
     // Its writer was deposed before it could declare the end, and another slot 2 has been freed since.
-    let end = SlotRecord::Ended { how: Ended::Finished { checkpoint: CheckpointId(1) }, floor: 2 };
+    let end = SlotRecord::Ended { how: Ended::Cancelled, floor: 2 };
     let (mut store, mut out) = claiming(2, &[slot(1, 2, 100, end)]);
     settled_by(&mut store, 9, &mut out);
     assert_eq!(asked(&mut out), [Effect::Read { number: 10, delay: NOW }], "the log is read afresh");
@@ -402,6 +402,21 @@ fn a_log_that_was_deleted_is_corrupt_and_nobody_has_taken_over() {
     out.clear();
     store.on_read(2, absent(), &mut out);
     lost(&mut store, &[], "0000000002", &mut out);
+}
+
+#[test]
+fn what_the_end_of_the_job_frees_may_be_gone_before_its_leader_has_read_that_end_back() {
+    let (mut store, mut out) = leading();
+    let end = SlotRecord::Ended { how: Ended::Cancelled, floor: 2 };
+    store.propose(8, end.clone(), &mut out);
+    store.on_created(2, unknown(), &mut out);
+    out.clear();
+    store.on_read(2, Ok(slot(1, 8, 100, end.clone()).encode()), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Read { number: 1, delay: NOW }]);
+    store.on_read(1, absent(), &mut out);
+    assert_eq!(asked(&mut out), [Effect::List { delay: LISTING_AGE_MAX }], "another coordinator may have cleaned up");
+    store.on_listed(Ok(vec![2]), &mut out);
+    assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: end }]);
 }
 
 #[test]
