@@ -192,7 +192,7 @@ fn a_log_that_ends_in_finished_has_nothing_to_lead() {
 #[test]
 fn a_late_copy_of_the_end_of_the_job_ends_nothing() {
     // Its writer was deposed before it could declare the end, and another slot 2 has been freed since.
-    let end = SlotRecord::Ended { how: Ended::Cancelled, floor: 2 };
+    let end = SlotRecord::Ended { how: Ended::Finished { checkpoint: CheckpointId(1) }, floor: 2 };
     let (mut store, mut out) = claiming(2, &[slot(1, 2, 100, end)]);
     settled_by(&mut store, 9, &mut out);
     assert_eq!(asked(&mut out), [Effect::Read { number: 10, delay: NOW }], "the log is read afresh");
