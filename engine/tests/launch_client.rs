@@ -1,8 +1,10 @@
 //! What `checkpoint`, `cancel` and `status` do to a job in processes of its own, and what they say where there is none.
 
 mod binary;
+mod ends;
 
 use binary::{Ended, lines};
+use ends::assert_ends;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -68,16 +70,6 @@ impl Bench {
             binary::pause(Duration::from_millis(50));
         }
         panic!("never {state}: {}", self.status(address));
-    }
-}
-
-/// One line on standard error with all of `parts`, and this exit code.
-#[track_caller]
-fn assert_ends(ended: &Ended, code: i32, parts: &[&str]) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-    for part in parts {
-        assert!(ended.stderr.contains(part), "{part:?} is not in {ended:?}");
     }
 }
 

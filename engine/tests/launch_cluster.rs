@@ -2,8 +2,10 @@
 //! fit, a line at both ends.
 
 mod binary;
+mod ends;
 
 use binary::{Ended, lines};
+use ends::assert_ends;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -49,16 +51,6 @@ impl Bench {
             said.push(byte[0]);
         }
         (child, line.trim().to_owned())
-    }
-}
-
-/// One line on standard error with all of `parts`, and this exit code.
-#[track_caller]
-fn assert_ends(ended: &Ended, code: i32, parts: &[&str]) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-    for part in parts {
-        assert!(ended.stderr.contains(part), "{part:?} is not in {ended:?}");
     }
 }
 

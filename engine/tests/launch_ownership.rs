@@ -3,9 +3,11 @@
 //! `COFFERDAM_STARTS=200` starts all processes of a cluster at once so often.
 
 mod binary;
+mod ends;
 
 use binary::{Ended, lines, pause};
 use cofferdam_engine::jobs::{self, JobParameters};
+use ends::assert_ends;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
@@ -93,16 +95,6 @@ impl Bench {
 fn kill(mut child: Child) {
     child.kill().expect("a child can be killed");
     child.wait().expect("it has ended");
-}
-
-/// One line on standard error with all of `parts`, and this exit code.
-#[track_caller]
-fn assert_ends(ended: &Ended, code: i32, parts: &[&str]) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-    for part in parts {
-        assert!(ended.stderr.contains(part), "{part:?} is not in {ended:?}");
-    }
 }
 
 #[test]

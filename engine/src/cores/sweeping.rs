@@ -86,8 +86,8 @@ impl LastSweep {
         };
     }
 
-    /// A worker is there, and may store something yet.
-    pub fn on_worker_present(&mut self) {
+    /// Workers or clients are still there, or there again; a worker may store something yet.
+    pub fn on_company(&mut self) {
         *self = match *self {
             Self::Sweeping { staging: true } | Self::Outdated => Self::Outdated,
             Self::Sweeping { staging: false } => Self::Waiting,
@@ -135,7 +135,7 @@ mod tests {
             if swept_before {
                 sweep.on_staging_swept();
             }
-            sweep.on_worker_present();
+            sweep.on_company();
             if !swept_before {
                 assert_eq!(sweep.advance(true), Next::Wait, "one sweep at a time");
                 sweep.on_staging_swept();

@@ -14,37 +14,48 @@ use crate::ids::Generation;
 use crate::os::mount::Names;
 use crate::persist::mark::{self, Mark, Name};
 use crate::persist::reader;
-use crate::persist::slot::{Ended, SlotRecord};
+use crate::persist::slot::{Ended, Slot, SlotRecord};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Refuses a job that [does not fit](check_state) its checkpoints, and checkpoints that do not fit the output.
+/// Refuses a job that [does not fit](check_state) its checkpoints, and checkpoints that [do not fit](check_output) the
+/// output. A job that has finished restores nothing and writes nothing; a log without entries has no leader to be deposed.
 pub fn check(checkpoints: &Path, output: &Path, graph: &JobGraph) -> Result<()> {
-    let fits = check_state(checkpoints, graph).and_then(|()| check_output(checkpoints, output, &graph.name));
-    let names = Names::of([("checkpoints", checkpoints), (mark::ROOT, output)]);
-    fits.map_err(|error| Error { message: names.as_typed(&error.message), ..error })
-}
-
-/// Refuses an output that is not of this log, or that is further than it. A log without entries has no leader to be deposed.
-fn check_output(checkpoints: &Path, output: &Path, job: &str) -> Result<()> {
     // The marks before the log: what is marked as completed was in the log before.
-    let Some(marks) = marks(output) else { return Ok(()) };
+    let marks = marks(output);
     let fetch = |path: &str| fetch(checkpoints, path);
     let log = reader::read_log(&fetch, &slots(checkpoints)?).unwrap_or_default();
     let Some((_, last)) = log.last() else { return Ok(()) };
     let finished = matches!(&last.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
-    if finished || last.job.name != job {
+    if finished || last.job.name != graph.name {
         return Ok(());
     }
+    let fits = check_state(&fetch, &log, graph).and_then(|()| check_output(marks.as_deref(), &log, last));
+    let names = Names::of([("checkpoints", checkpoints), (mark::ROOT, output)]);
+    fits.map_err(|error| Error { message: names.as_typed(&error.message), ..error })
+}
+
+/// Refuses a job whose state is not what the newest checkpoint of its own log holds.
+fn check_state(fetch: reader::Fetch<'_>, log: &[(u64, Slot)], graph: &JobGraph) -> Result<()> {
+    let Some(newest) = reader::retained(log).pop() else { return Ok(()) };
+    match reader::read_manifest(fetch, &newest) {
+        Ok(manifest) => restore::assign(graph, &manifest).map(drop),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Refuses an output that is not of this log, or that is further than it.
+fn check_output(marks: Option<&[Mark]>, log: &[(u64, Slot)], last: &Slot) -> Result<()> {
+    let Some(marks) = marks else { return Ok(()) };
     let claimant = Claimant {
         log: last.log,
         lineage: last.lineage,
         generation: Generation(last.generation.0 + 1),
         token: 0,
-        held: reader::newest(&log),
+        held: reader::newest(log),
     };
-    ownership::refusal(&claimant, &marks).map_or(Ok(()), Err)
+    ownership::refusal(&claimant, marks).map_or(Ok(()), Err)
 }
 
 /// The marks of an output, if all of them can be read. An output that does not exist has none.
@@ -61,21 +72,4 @@ fn marks(output: &Path) -> Option<Vec<Mark>> {
         }
     }
     Some(marks)
-}
-
-/// Refuses a job whose state is not what the newest checkpoint of its own log holds. A job that has finished restores
-/// nothing.
-fn check_state(checkpoints: &Path, graph: &JobGraph) -> Result<()> {
-    let fetch = |path: &str| fetch(checkpoints, path);
-    let log = reader::read_log(&fetch, &slots(checkpoints)?).unwrap_or_default();
-    let Some((_, last)) = log.last() else { return Ok(()) };
-    let finished = matches!(&last.record, SlotRecord::Ended { how: Ended::Finished { .. }, .. });
-    if finished || last.job.name != graph.name {
-        return Ok(());
-    }
-    let Some(newest) = reader::retained(&log).pop() else { return Ok(()) };
-    match reader::read_manifest(&fetch, &newest) {
-        Ok(manifest) => restore::assign(graph, &manifest).map(drop),
-        Err(_) => Ok(()),
-    }
 }

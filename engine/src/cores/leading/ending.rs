@@ -169,7 +169,7 @@ impl Leading {
         let (is_told, is_clean) = (self.is_told(now), self.is_clean());
         let Ending::Lingering { over, sweep, .. } = &mut self.ending else { return };
         if !is_told {
-            return sweep.on_worker_present();
+            return sweep.on_company();
         }
         if !is_clean {
             return;

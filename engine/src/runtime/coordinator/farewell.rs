@@ -108,7 +108,7 @@ impl Farewell {
         let left = self.told.len() >= self.workers && self.connections.is_empty();
         let told = left || self.requests.env.clock.now() >= self.until;
         if !told {
-            self.sweep.on_worker_present();
+            self.sweep.on_company();
             return false;
         }
         if self.retention.is_idle() {
