@@ -99,6 +99,11 @@ impl Commands {
         self.validate();
     }
 
+    /// The leadership that has welcomed this worker in this session.
+    pub fn welcomed(&self) -> Option<Generation> {
+        self.generation
+    }
+
     /// The coordinator says something.
     pub fn on_command(&mut self, command: &ToWorker) -> Verdict {
         let verdict = match self.judge(command) {
@@ -130,10 +135,11 @@ impl Commands {
             | ToWorker::Occupied
             | ToWorker::Heartbeat
             | ToWorker::JobDone => Ok(()),
-            ToWorker::Welcome { generation } => match self.generation.replace(*generation) {
-                None => Ok(()),
-                Some(_) => Err(Violation::WelcomedTwice),
-            },
+            ToWorker::Welcome { .. } if self.generation.is_some() => Err(Violation::WelcomedTwice),
+            ToWorker::Welcome { generation } => {
+                self.generation = Some(*generation);
+                Ok(())
+            }
             ToWorker::Deploy(deployment) => self.judge_deployment(deployment),
             ToWorker::Trigger { attempt, barrier, subtasks } => {
                 self.judge_trigger(*attempt, barrier.checkpoint, subtasks)

@@ -88,6 +88,14 @@ fn only_the_leadership_that_welcomed_a_worker_deploys() {
 }
 
 #[test]
+fn a_second_welcome_is_rejected_whatever_runs() {
+    for generation in [3, 4] {
+        let welcome = ToWorker::Welcome { generation: Generation(generation) };
+        assert_eq!(reject(&mut deployed(), &welcome), Violation::WelcomedTwice, "by generation {generation}");
+    }
+}
+
+#[test]
 fn a_deployment_fits_the_job() {
     let spoilt = |spoil: fn(&mut Deployment)| {
         let mut deployment = deployment(1);
