@@ -1,0 +1,121 @@
+//! What a worker asks for, and what its shell does next.
+
+use crate::cores::early_links::LinkId;
+use crate::cores::transactions::Completion;
+use crate::cores::wiring::Wiring;
+use crate::door::Time;
+use crate::element::Barrier;
+use crate::error::Result;
+use crate::event::Event;
+use crate::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
+use crate::messages::ToCoordinator;
+use std::time::Duration;
+
+/// What a worker asks for. Effects are performed in their order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Announce this.
+    Announce(Event),
+    /// Read and write the connection that was just made. What is read of it is of this session.
+    OpenSession {
+        /// Which one, counted from 1.
+        session: u64,
+    },
+    /// Hang up, and stop what belongs to the session.
+    CloseSession,
+    /// Send this to the coordinator of the session.
+    Send(ToCoordinator),
+    /// Look for a leadership in the folders of this worker; then [`on_seen`](super::Hosting::on_seen).
+    Look {
+        /// Which one.
+        generation: Generation,
+    },
+    /// Put this behind what the subtasks have reported; then [`on_report`](super::Hosting::on_report), in that order.
+    Report(ToCoordinator),
+    /// Start an attempt. No other one runs.
+    StartAttempt(Box<Wiring>),
+    /// Stop every task of the attempt.
+    CancelAttempt,
+    /// Compare a barrier with those that came on links; then
+    /// [`on_barrier_entered`](super::Hosting::on_barrier_entered), at once. Always the last effect of a step: the core
+    /// has paused.
+    EnterBarrier(Barrier),
+    /// A subtask of the attempt starts a checkpoint.
+    Trigger {
+        /// At which subtask.
+        subtask: SubtaskId,
+        /// With this barrier.
+        barrier: Barrier,
+    },
+    /// A checkpoint is durable.
+    Complete {
+        /// The subtasks that learn it, in order.
+        subtasks: Vec<SubtaskId>,
+        /// The proof.
+        completion: Completion,
+    },
+    /// A checkpoint will not complete.
+    Abort {
+        /// The subtasks that learn it, in order.
+        subtasks: Vec<SubtaskId>,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// The attempt reads this link.
+    AttachLink {
+        /// Which one.
+        link: LinkId,
+        /// The producing worker.
+        from: WorkerId,
+    },
+    /// Keep a link until it is called or released, its peer hangs up, or `limit` is over; then
+    /// [`on_link_called`](super::Hosting::on_link_called) or [`on_link_gone`](super::Hosting::on_link_gone).
+    HoldLink {
+        /// Which one.
+        link: LinkId,
+        /// The attempt that it belongs to.
+        attempt: Attempt,
+        /// The producing worker.
+        from: WorkerId,
+        /// After this its peer has given up.
+        limit: Duration,
+    },
+    /// Hang up on a link that has arrived or was called.
+    RefuseLink {
+        /// Which one.
+        link: LinkId,
+    },
+    /// The attempt of a held link runs.
+    CallLink {
+        /// Which one.
+        link: LinkId,
+    },
+    /// Hang up on a held link.
+    ReleaseLink {
+        /// Which one.
+        link: LinkId,
+    },
+}
+
+/// What the shell does once nothing is left of an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Next {
+    /// Dial a coordinator; then [`on_connected`](super::Hosting::on_connected) or
+    /// [`on_unreachable`](super::Hosting::on_unreachable). Inputs wait meanwhile.
+    Dial {
+        /// Where.
+        coordinator: String,
+        /// For how long at most.
+        limit: Duration,
+    },
+    /// Wait; then [`on_paused`](super::Hosting::on_paused). Inputs wait meanwhile.
+    Pause(Duration),
+    /// Wait for an input or a report, but not longer than this; then [`on_alarm`](super::Hosting::on_alarm).
+    WaitUntil(Time),
+    /// Wait until every change of this process is decided, but not longer than this; then, in either case,
+    /// [`on_alarm`](super::Hosting::on_alarm). No input is taken any more.
+    DrainUntil(Time),
+    /// The worker is done.
+    End(Result<()>),
+}
