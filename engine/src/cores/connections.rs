@@ -254,6 +254,13 @@ impl Connections {
         }
     }
 
+    /// Closes every connection.
+    pub fn close_all(&mut self, out: &mut Vec<Effect>) {
+        let open = std::mem::take(&mut self.open);
+        out.extend(open.into_keys().map(|connection| Effect::Close { connection }));
+        self.validate();
+    }
+
     /// Whether neither a worker nor a client is connected.
     pub fn is_empty(&self) -> bool {
         self.open.values().all(|open| matches!(open.role, Role::Newcomer(_)))

@@ -236,7 +236,6 @@ async fn lead(
     let mut leader = leader::Leader::new(requests, core, job.graph.clone());
     early.into_iter().for_each(|member| leader.on_accepted(member));
     let end = leader.lead(&mut mailbox).await;
-    leader.disconnect();
     if let Some(statistics) = &options.statistics {
         statistics.post(leader.statistics());
     }

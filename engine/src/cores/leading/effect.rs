@@ -135,6 +135,8 @@ pub enum Effect {
         /// For how long at most.
         limit: Duration,
     },
+    /// Ask storage for nothing more. What is under way goes on, and begins nothing else.
+    Cease,
     /// Delete what sinks have staged in these folders; then [`on_staging_swept`](super::Leading::on_staging_swept).
     SweepStaging {
         /// The folders.
@@ -148,7 +150,7 @@ pub enum Effect {
 pub enum Next {
     /// Wait for an input, but not longer than this; then [`on_alarm`](super::Leading::on_alarm).
     WaitUntil(Time),
-    /// The leadership is over: stop, drop every connection, and ask storage for nothing more.
+    /// The leadership is over.
     End(Result<JobEnd>),
 }
 

@@ -93,7 +93,12 @@ impl Leading {
         assert!(self.stack.is_empty() && self.pause.is_none(), "an input is worked on to its end");
         self.sweep_for_good(now, drained, out);
         match self.ended(now) {
-            Some(end) => Next::End(end),
+            Some(end) => {
+                // What a deposed leader still deletes may be what its successor restores (order rule O12).
+                out.push(Effect::Cease);
+                self.connect(out, |connections, effects| connections.close_all(effects));
+                Next::End(end)
+            }
             None => Next::WaitUntil(self.deadline(now)),
         }
     }

@@ -217,7 +217,8 @@ fn a_deposed_leader_notifies_nothing_and_deletes_nothing() {
     let exists = Err(crate::door::StorageError::Exists("slot 2".into()));
     assert_eq!(coordinator.slot_created(2, exists), ["read slot 2"]);
     assert_eq!(coordinator.slot_is_of_another(2), ["announce Deposed"]);
-    let Next::End(Err(error)) = coordinator.idle().1 else { panic!("it stops at once") };
+    let (told, Next::End(Err(error))) = coordinator.idle() else { panic!("it stops at once") };
+    assert_eq!(told, ["ask storage for nothing more", "close 1"], "its successor restores what it would delete");
     assert_eq!(error.reaction, crate::error::Reaction::Fenced);
 }
 

@@ -66,12 +66,6 @@ impl Leader {
         self.core.statistics()
     }
 
-    /// Drops every connection, and asks storage for nothing more.
-    pub fn disconnect(&mut self) {
-        self.requests.cease();
-        self.sockets.close_all();
-    }
-
     pub fn on_accepted(&mut self, member: Member) {
         let (id, mut out) = (self.sockets.next_id(), Vec::new());
         self.core.on_accepted(self.now(), id, member.connection.peer.clone(), member.claim, &mut out);
@@ -157,6 +151,7 @@ impl Leader {
             Effect::ClearStaging { living } => requests.clear(living),
             Effect::Clean(effect) => requests.perform_retention(effect),
             Effect::Drain { limit } => requests.drain(limit),
+            Effect::Cease => requests.cease(),
             Effect::SweepStaging { folders } => requests.sweep_staging(folders),
         }
     }

@@ -288,6 +288,7 @@ fn line(effect: &Effect) -> String {
         Effect::ClearStaging { .. } => "clear staging".into(),
         Effect::Clean(effect) => format!("clean: {}", variant(effect)),
         Effect::Drain { .. } => "drain".into(),
+        Effect::Cease => "ask storage for nothing more".into(),
         Effect::SweepStaging { .. } => "sweep staging".into(),
     }
 }
