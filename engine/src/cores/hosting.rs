@@ -195,7 +195,7 @@ impl Hosting {
         assert!(*heard <= now, "time does not go back");
         *heard = now;
         match self.commands.on_command(&message) {
-            Verdict::Accept => self.obey(now, message, out),
+            Verdict::Accept => self.act_on(now, message, out),
             Verdict::Reject(violation) => self.reject(&format!("it {violation}"), out),
         }
         self.validate();
@@ -231,9 +231,9 @@ impl Hosting {
     }
 
     /// Acts on what the coordinator may send.
-    fn obey(&mut self, now: Time, message: ToWorker, out: &mut Vec<Effect>) {
+    fn act_on(&mut self, now: Time, message: ToWorker, out: &mut Vec<Effect>) {
         match message {
-            ToWorker::Welcome { generation } => self.be_welcome(generation, out),
+            ToWorker::Welcome { generation } => self.join(generation, out),
             ToWorker::Heartbeat => {}
             ToWorker::Occupied => {
                 self.wait_for(format!("another process that is {} already", self.me), out);
@@ -260,8 +260,8 @@ impl Hosting {
         }
     }
 
-    /// A leader takes this worker. Links of other leaderships are of no use any more.
-    fn be_welcome(&mut self, generation: Generation, out: &mut Vec<Effect>) {
+    /// A leader welcomes this worker. Held links of other leaderships are released.
+    fn join(&mut self, generation: Generation, out: &mut Vec<Effect>) {
         assert_eq!(self.commands.welcomed(), Some(generation), "the leader of this session welcomes");
         assert!(self.running.is_none(), "nothing runs before that");
         out.push(Effect::Look { generation });
@@ -270,7 +270,7 @@ impl Hosting {
         self.wait_for(format!("a deployment by generation {generation}"), out);
     }
 
-    /// A coordinator cannot be reached or does not lead. Announced once of each.
+    /// A coordinator cannot be reached or does not lead. Each cause is announced once until a leader welcomes this worker.
     fn miss(&mut self, why: String, out: &mut Vec<Effect>) {
         assert!(!why.is_empty(), "a cause is for people");
         if self.missed.insert(why) {
@@ -324,7 +324,7 @@ impl Hosting {
     fn validate(&self) {
         let is_attending = matches!(self.stage, Stage::Attending { .. });
         let welcomed = self.commands.welcomed().filter(|_| is_attending);
-        assert!(welcomed.is_none() || self.missed.is_empty(), "a worker that is welcome misses no coordinator");
+        assert!(welcomed.is_none() || self.missed.is_empty(), "a worker that has a leader looks for none");
         assert!(self.session as usize <= self.turn + 1, "a coordinator is dialled once for each session");
         assert!(self.running.is_some() || self.pause.is_none(), "barriers enter an attempt that runs");
         if let Stage::Attending { .. } | Stage::Draining { .. } = self.stage {

@@ -155,7 +155,7 @@ impl Wiring {
         assert_eq!(outputs, ends_here(Ends::has_producer), "an output has one producing end here");
         assert!(inputs.windows(2).all(|pair| pair[0] != pair[1]), "an input is read once");
         assert!(outputs.windows(2).all(|pair| pair[0] != pair[1]), "an output is written once");
-        let hosts = |producer| self.tasks.iter().any(|task| task.subtask == producer);
+        let hosts = |producer| self.tasks.binary_search_by_key(&producer, |task| task.subtask).is_ok();
         let mut producers = self.channels.iter().filter_map(|channel| channel.ends.producer());
         assert!(producers.all(hosts), "credit rings at a subtask here");
     }
