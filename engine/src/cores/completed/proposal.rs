@@ -194,9 +194,10 @@ impl Proposal {
         Decision::Open
     }
 
-    /// Whether the slot being decided is known to be there, and ends the job without need of that one.
+    /// Whether the slot being decided, which was there when the one below was looked for, ends the job without need of that
+    /// one.
     fn frees(&self, number: u64) -> bool {
-        self.found && matches!(self.slot.record, SlotRecord::Ended { floor, .. } if number < floor)
+        matches!(self.slot.record, SlotRecord::Ended { floor, .. } if number < floor)
     }
 
     /// A slot was there and is gone. If somebody newer has freed it, there is one above; otherwise it is lost.

@@ -405,18 +405,25 @@ fn a_log_that_was_deleted_is_corrupt_and_nobody_has_taken_over() {
 }
 
 #[test]
-fn what_the_end_of_the_job_frees_may_be_gone_before_its_leader_has_read_that_end_back() {
-    let (mut store, mut out) = leading();
+fn what_the_end_of_the_job_frees_may_be_gone_before_its_leader_knows_of_that_end() {
     let end = SlotRecord::Ended { how: Ended::Cancelled, floor: 2 };
-    store.propose(8, end.clone(), &mut out);
-    store.on_created(2, unknown(), &mut out);
-    out.clear();
-    store.on_read(2, Ok(slot(1, 8, 100, end.clone()).encode()), &mut out);
-    assert_eq!(asked(&mut out), [Effect::Read { number: 1, delay: NOW }]);
-    store.on_read(1, absent(), &mut out);
-    assert_eq!(asked(&mut out), [Effect::List { delay: LISTING_AGE_MAX }], "another coordinator may have cleaned up");
-    store.on_listed(Ok(vec![2]), &mut out);
-    assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: end }]);
+    for reply in [Ok(()), unknown()] {
+        let (mut store, mut out) = leading();
+        store.propose(8, end.clone(), &mut out);
+        store.on_created(2, reply.clone(), &mut out);
+        if reply.is_err() {
+            store.on_read(2, Ok(slot(1, 8, 100, end.clone()).encode()), &mut out);
+        }
+        assert_eq!(asked(&mut out).last(), Some(&Effect::Read { number: 1, delay: NOW }), "created: {reply:?}");
+        store.on_read(1, absent(), &mut out);
+        assert_eq!(
+            asked(&mut out),
+            [Effect::List { delay: LISTING_AGE_MAX }],
+            "another coordinator may have cleaned up"
+        );
+        store.on_listed(Ok(vec![2]), &mut out);
+        assert_eq!(asked(&mut out), [Effect::Accept { number: 2, record: end.clone() }]);
+    }
 }
 
 #[test]
