@@ -14,6 +14,7 @@ use crate::graph::SubtaskContext;
 use crate::job::SourceReader;
 use crate::layout::Layout;
 use crate::messages::ListingHandle;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -56,6 +57,8 @@ enum Reply {
         /// What was read before, and counts now.
         part: Option<Piece>,
     },
+    /// While it was verified the object was written again: nothing is known of the newest edition.
+    WrittenMeanwhile,
 }
 
 impl LineReader {
@@ -122,7 +125,18 @@ impl LineReader {
                     self.window.as_mut().expect("it stays for the part").append(&part.bytes);
                 }
             }
+            Reply::WrittenMeanwhile => self.count_change()?,
             Reply::Part(piece) => return self.on_part(piece),
+        }
+        Ok(())
+    }
+
+    fn count_change(&mut self) -> Result<()> {
+        self.changes += 1;
+        if self.changes > CHANGES_MAX {
+            let split = self.splits.as_ref().and_then(VecDeque::front).expect("the first split is read");
+            let shown = self.env.storage.shown(&split.path);
+            return Err(Error::restart(format!("input {shown} keeps changing while it is read")));
         }
         Ok(())
     }
@@ -141,11 +155,9 @@ impl LineReader {
                 self.verify(found, known, true, Some(piece));
             }
             how @ (Comparison::VerifyPrefix | Comparison::ReadToListed) => {
-                self.changes += 1;
-                if self.changes > CHANGES_MAX {
-                    return Err(keeps_changing(&self.env, split));
-                }
-                self.verify(found, (split.offset, split.checksum), how == Comparison::ReadToListed, None);
+                let known = (split.offset, split.checksum);
+                self.count_change()?;
+                self.verify(found, known, how == Comparison::ReadToListed, None);
                 // What was read and not consumed is of the edition before.
                 self.window = None;
             }
@@ -159,8 +171,10 @@ impl LineReader {
         let split = self.splits.as_ref().and_then(VecDeque::front).expect("a part is read of the first split");
         let (env, split, chunk_bytes) = (self.env.clone(), split.clone(), self.source.chunk_bytes);
         self.underway = Some(Box::pin(async move {
-            let edition = verify(&env, &split, chunk_bytes, found, known, to_listed).await?;
-            Ok(Reply::Verified { edition, part })
+            Ok(match verify(&env, &split, chunk_bytes, found, known, to_listed).await? {
+                Some(edition) => Reply::Verified { edition, part },
+                None => Reply::WrittenMeanwhile,
+            })
         }));
     }
 
@@ -173,10 +187,6 @@ impl LineReader {
 
 fn refused(env: &Env, split: &Split, why: Refusal) -> Error {
     Error::give_up(why.explain(&env.storage.shown(&split.path), split.size))
-}
-
-fn keeps_changing(env: &Env, split: &Split) -> Error {
-    Error::restart(format!("input {} keeps changing while it is read", env.storage.shown(&split.path)))
 }
 
 /// Some bytes of a range of the object; none if it ends before.
@@ -193,7 +203,7 @@ async fn part(env: &Env, split: &Split, range: Range<u64>) -> Result<Piece> {
 }
 
 /// Reads a split again up to the byte `until`, in the edition `found` of its object, and with `to_listed` the end of its listed
-/// part. Says in which edition it ends.
+/// part. Says in which edition it ends; `None` if the object was written again meanwhile.
 async fn verify(
     env: &Env,
     split: &Split,
@@ -201,29 +211,30 @@ async fn verify(
     found: Edition,
     (until, checksum): (u64, u32),
     to_listed: bool,
-) -> Result<Edition> {
+) -> Result<Option<Edition>> {
     assert!((split.offset..=split.size).contains(&until), "what is consumed is verified");
     let listed = split.listed();
     let mut edition = found;
-    let read = async |range: Range<u64>, edition: &mut Edition| {
+    let read = async |range: Range<u64>, edition: &mut Edition| -> Result<Option<Bytes>> {
         let piece = part(env, split, range).await?;
         let now = Edition::of(&piece);
         match compare(&listed, edition, &now) {
             Comparison::Fits | Comparison::GrewAgain => *edition = now,
-            Comparison::VerifyPrefix | Comparison::ReadToListed => return Err(keeps_changing(env, split)),
+            Comparison::VerifyPrefix | Comparison::ReadToListed => return Ok(None),
             Comparison::Refuse(why) => return Err(refused(env, split, why)),
         }
-        Ok(piece.bytes)
+        Ok(Some(piece.bytes))
     };
     if to_listed {
-        let last = read(split.size - 1..split.size, &mut edition).await?;
+        let Some(last) = read(split.size - 1..split.size, &mut edition).await? else { return Ok(None) };
         if last[..] != *b"\n" {
             return Err(refused(env, split, Refusal::CutOff { bytes: edition.bytes }));
         }
     }
     let (mut position, mut found) = (split.start, 0);
     while position < until {
-        let bytes = read(position..until.min(position.saturating_add(chunk_bytes)), &mut edition).await?;
+        let range = position..until.min(position.saturating_add(chunk_bytes));
+        let Some(bytes) = read(range, &mut edition).await? else { return Ok(None) };
         found = crc32c::crc32c_append(found, &bytes);
         position += bytes.len() as u64;
     }
@@ -231,7 +242,7 @@ async fn verify(
     if found != checksum {
         return Err(refused(env, split, Refusal::Changed { start: split.start, end: until }));
     }
-    Ok(edition)
+    Ok(Some(edition))
 }
 
 impl SourceReader for LineReader {

@@ -331,6 +331,22 @@ fn a_file_that_grows_between_all_reads_is_read_to_its_listed_length() {
 }
 
 #[test]
+fn a_file_that_is_written_again_while_it_is_verified_is_verified_again() {
+    for times in 1..=8 {
+        let (world, source, positions) = halfway();
+        let mut reader = restored(&world, &source, &positions).expect("restoring reads nothing");
+        world.rewrite_before_reads(times);
+        assert_eq!(read_on(&mut reader).expect("the same bytes"), ["three", "four"], "written {times} times");
+    }
+    let (world, source, positions) = halfway();
+    let mut reader = restored(&world, &source, &positions).expect("restoring reads nothing");
+    world.rewrite_before_reads(u64::MAX);
+    let error = read_on(&mut reader).expect_err("it never stands still");
+    assert_eq!(error.reaction, Reaction::Restart, "its writer may be done by the next attempt");
+    assert_eq!(error.message, "input input/a keeps changing while it is read");
+}
+
+#[test]
 fn a_file_that_grew_and_is_then_written_anew_and_longer_is_refused() {
     let world = World::with(&[("input/a", b"one\ntwo\nthree\nfour\n")]);
     let mut reader = reader(&world, &source(100, 4), 0, 1, 1);
