@@ -25,5 +25,7 @@ pub mod retention;
 pub mod roster;
 pub mod statistics;
 pub mod sweeping;
+pub mod task;
 pub mod transactions;
+pub mod uploading;
 pub mod wiring;

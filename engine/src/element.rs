@@ -169,3 +169,12 @@ pub enum Element {
     /// every later barrier.
     Closed,
 }
+
+/// What lies at the front of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Front {
+    /// Records: taking them produces output, which needs credit.
+    Batch,
+    /// A barrier, a marker or an end.
+    Event,
+}

@@ -8,6 +8,7 @@ pub mod changes;
 pub mod channel;
 pub mod client;
 pub mod coordinator;
+pub mod decision;
 pub mod dial;
 pub mod gate;
 pub mod link;

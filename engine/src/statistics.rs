@@ -2,6 +2,7 @@
 //! how many checkpoints there were.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Milliseconds and bytes of one snapshot, as its subtask saw them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -32,4 +33,9 @@ pub struct Counts {
     pub failed: u64,
     /// Attempts deployed from a checkpoint.
     pub restored: u64,
+}
+
+/// Whole milliseconds.
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,7 +13,7 @@
 
 use super::mailbox::Postbox;
 use crate::door::{Bell, Env, Site};
-use crate::element::Element;
+use crate::element::{Element, Front};
 use crate::ids::ChannelId;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,15 +102,6 @@ impl ChannelSender {
     pub fn pushed(&self) -> u64 {
         self.shared.queue().pushed
     }
-}
-
-/// What lies at the front of a channel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Front {
-    /// Records: taking them produces output, which needs credit.
-    Batch,
-    /// A barrier, a marker or an end.
-    Event,
 }
 
 impl ChannelReceiver {

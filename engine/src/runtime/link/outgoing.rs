@@ -3,11 +3,11 @@
 use super::{Frame, Listening, Pace, WireElement};
 use crate::cores::links::Window;
 use crate::door::{BoxFuture, Connection, Env, FrameSender, Site};
-use crate::element::{Batch, Element, RecordCodec};
+use crate::element::{Batch, Element, Front, RecordCodec};
 use crate::error::{Error, Result};
 use crate::ids::ChannelId;
 use crate::messages::encode;
-use crate::runtime::channel::{ChannelReceiver, Front};
+use crate::runtime::channel::ChannelReceiver;
 use crate::runtime::mailbox::{Either, Mailbox, Postbox, race};
 use std::future::poll_fn;
 use std::task::Poll;

@@ -4,31 +4,30 @@
 //! snapshots would never catch up. Among the channels that are ready the door picks. A batch needs credit on every output channel first, an event does
 //! not: it produces nothing but itself. Before waiting, buffered output goes out, so nothing sits in a buffer while idle.
 
-use super::{Body, Running, Step, send};
+use super::{Body, Running, Step};
+use crate::cores::task::Look;
 use crate::door::Site;
-use crate::error::Result;
-use crate::runtime::channel::Front;
 use std::future::poll_fn;
 use std::task::Poll;
 
 impl Running {
     /// Waits for the next step.
-    pub(super) async fn next_step(&mut self) -> Result<Step> {
+    pub(super) async fn next_step(&mut self) -> Step {
         match self.body {
             Body::Source { .. } => self.next_source_step().await,
-            Body::Transform { .. } | Body::Sink { .. } => Ok(self.next_element_step().await),
+            Body::Transform { .. } | Body::Sink { .. } => self.next_element_step().await,
         }
     }
 
-    async fn next_source_step(&mut self) -> Result<Step> {
+    async fn next_source_step(&mut self) -> Step {
         loop {
-            let seen = self.credit.rung();
-            let has_credit = self.has_credit();
-            let Self { body, control, credit, outbox, outputs, .. } = self;
-            let Body::Source { reader, chain, exhausted } = body else { unreachable!("only sources read") };
-            let may_read = has_credit && !*exhausted;
+            let seen = self.output.credit.rung();
+            let has_credit = self.output.has_credit();
+            let may_read = self.core.may_read(has_credit);
+            let Self { body, control, output, .. } = self;
+            let Body::Source { reader, chain } = body else { unreachable!("only sources read") };
             if let Some(message) = control.try_take() {
-                return Ok(Step::Control(message));
+                return Step::Control(message);
             }
             let mut records = may_read.then(|| reader.next_batch());
             let mut flushed = false;
@@ -36,17 +35,17 @@ impl Running {
                 if let Some(records) = &mut records
                     && let Poll::Ready(records) = records.as_mut().poll(task)
                 {
-                    return Poll::Ready(Some(records.map(Step::Records)));
+                    return Poll::Ready(Some(Step::Records(records)));
                 }
                 if !flushed {
                     flushed = true;
-                    chain.flush(outbox);
-                    send(outbox, outputs);
+                    chain.flush(&mut output.outbox);
+                    output.send();
                 }
                 if let Poll::Ready(message) = control.poll_take(task) {
-                    return Poll::Ready(Some(Ok(Step::Control(message))));
+                    return Poll::Ready(Some(Step::Control(message)));
                 }
-                if !has_credit && credit.poll_rung(seen, task).is_ready() {
+                if !has_credit && output.credit.poll_rung(seen, task).is_ready() {
                     return Poll::Ready(None);
                 }
                 Poll::Pending
@@ -61,8 +60,8 @@ impl Running {
     async fn next_element_step(&mut self) -> Step {
         let site = Site::new("step", self.context.subtask.lane());
         loop {
-            let seen = self.credit.rung();
-            let has_credit = self.has_credit();
+            let seen = self.output.credit.rung();
+            let has_credit = self.output.has_credit();
             if let Some(message) = self.control.try_take() {
                 return Step::Control(message);
             }
@@ -72,7 +71,7 @@ impl Running {
                 [only] => return Step::Element(only),
                 [..] => return Step::Element(self.ready[self.context.env.schedule.pick(site, self.ready.len())]),
             }
-            self.flush();
+            self.output.flush(&mut self.body);
             self.wait(seen, has_credit).await;
         }
     }
@@ -84,27 +83,23 @@ impl Running {
         self.ready.clear();
         self.empty.clear();
         for (channel, input) in self.inputs.iter().enumerate() {
-            if self.alignment.is_blocked(channel) {
-                continue;
-            }
-            match input.queue.front() {
-                Some(Front::Batch) if has_credit => self.ready.push(channel),
-                Some(Front::Batch) => {}
-                Some(Front::Event) => self.ready.push(channel),
-                None => self.empty.push(channel),
+            match self.core.look(channel, input.queue.front(), has_credit) {
+                Look::Take => self.ready.push(channel),
+                Look::Wait => self.empty.push(channel),
+                Look::Leave => {}
             }
         }
     }
 
     async fn wait(&mut self, seen: u64, has_credit: bool) {
         // What has arrived since the look ends the wait; what lay there already (a batch without credit) must not.
-        let Self { control, inputs, empty, credit, .. } = self;
+        let Self { control, inputs, empty, output, .. } = self;
         poll_fn(|task| {
             let mut ready = control.poll_arrived(task).is_ready();
             for channel in empty.iter() {
                 ready |= inputs[*channel].queue.poll_arrived(task).is_ready();
             }
-            ready |= !has_credit && credit.poll_rung(seen, task).is_ready();
+            ready |= !has_credit && output.credit.poll_rung(seen, task).is_ready();
             if ready { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

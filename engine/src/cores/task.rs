@@ -1,0 +1,383 @@
+//! The task: everything that one subtask decides, from its restore to its exit. Composes [`Alignment`] and
+//! [`Transactions`] with the order of barrier, output and snapshot, and with the end of life.
+//!
+//! ```text
+//!              ┌── alignment ───── when a checkpoint has its barrier on every channel
+//! input ── Task┼── transactions ── what the sink has staged, and when it is committed
+//!              └── stage ───────── what the subtask waits for in the midst of a step
+//! ```
+//!
+//! One checkpoint (order rule O3), one step with respect to records:
+//! 1. The last barrier arrives, or the coordinator triggers. Buffered output goes out, the barrier behind it.
+//! 2. A sink stages what was written since the last barrier ([`Effect::Prepare`]). If that fails the checkpoint is
+//!    declined, and the next one stages it.
+//! 3. The state is viewed ([`Effect::ViewState`]), and the asynchronous part begins ([`Effect::Store`]). It acknowledges;
+//!    the subtask goes on, unless snapshots are synchronous.
+//! 4. The checkpoint is durable ([`Control::Completed`]): what is pending up to it is committed, oldest first.
+//!
+//! The end of life (FLIP-147), in which each step is told to downstream and to the coordinator:
+//! ```text
+//! … records ── end ── [n] ── [n+1] ── closed       snapshot n says ended; n or n+1 is durable: commit, closed, exit
+//! ```
+//! The operator finishes its output once in the life of its state, and waits for credit batch by batch. The exit waits
+//! for a completed checkpoint that was taken behind the announced end: earlier, and what the sink staged last would never
+//! be committed (FLINK-2491).
+//!
+//! A restore reads the snapshot, takes it over, announces the digest of the *live* state before the first element,
+//! commits everything restored, and only then removes what former attempts have staged. A source that had ended announces
+//! its end before anything else, so its barriers are behind it in this attempt as well.
+//!
+//! *Pauses.* While the subtask waits (for storage, the outside or credit) nothing is taken from a channel and nothing is
+//! read. What the worker says then is recorded, and answered in its order when the step is over; but an abort reaches the
+//! asynchronous parts at once, and nothing is stored for a checkpoint whose abort was recorded (order rule O4).
+//!
+//! Batches never come here. The core says which channel may be taken from ([`Task::look`]) and whether the source may
+//! read ([`Task::may_read`]); the shell moves records between them.
+//!
+//! Owns: alignment, pending committables, the end of input, which snapshots are being stored. Does not own: state, queues,
+//! who wins when a store ends while its checkpoint is aborted (`Decision` of the shell: an atomic that the asynchronous
+//! part shares, because it goes on while the subtask does).
+//! Invariants (`validate`): a step that is not over waits for exactly one answer; a subtask that has announced its end has
+//! ended; nothing is stored twice, or behind the exit.
+
+mod effect;
+mod ending;
+mod restoring;
+mod snapshots;
+
+pub use effect::{Control, Effect, Look, Marker, Part};
+
+use super::alignment::{self, Alignment};
+use super::transactions::{Completion, Transactions};
+use crate::config::SnapshotMode;
+use crate::door::Time;
+use crate::element::Front;
+use crate::error::Error;
+use crate::event::Event;
+use crate::ids::{Attempt, ChannelId, CheckpointId, SubtaskId};
+use crate::messages::{SnapshotHandle, ToCoordinator};
+use crate::reason::FailureReason;
+use crate::state::Section;
+use snapshots::{Begun, Due, Watch};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What a subtask is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Description {
+    /// The incarnation of the job.
+    pub attempt: Attempt,
+    /// Which subtask.
+    pub subtask: SubtaskId,
+    /// Its operator's uid.
+    pub uid: String,
+    /// What it does.
+    pub role: Role,
+    /// Its input channels, in graph order.
+    pub channels: Vec<ChannelId>,
+    /// Whether it stands still while a snapshot is stored.
+    pub snapshot_mode: SnapshotMode,
+}
+
+/// What a subtask does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Reads records.
+    Source,
+    /// Makes records of records.
+    Transform,
+    /// Writes records.
+    Sink,
+}
+
+/// Two clocks: this process's, and that of people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// For durations.
+    pub time: Time,
+    /// Milliseconds since 1970, for what other machines have written down.
+    pub wall_ms: u64,
+}
+
+/// One subtask of one attempt.
+#[derive(Debug)]
+pub struct Task {
+    is: Description,
+    stage: Stage,
+    alignment: Alignment,
+    /// The pending committables of a sink.
+    transactions: Transactions,
+    /// When the alignments that go on began.
+    aligning: BTreeMap<CheckpointId, Begun>,
+    /// The newest checkpoint whose snapshot was begun.
+    newest: CheckpointId,
+    /// Whose asynchronous part may still answer. Bounded by the checkpoints that the coordinator has pending.
+    storing: BTreeSet<CheckpointId>,
+    /// Whether all input has been processed, now or before the restored checkpoint.
+    ended: bool,
+    /// Whether downstream and the coordinator know, in this attempt.
+    end_announced: bool,
+    /// The first checkpoint behind the announced end: once it or a later one is durable the subtask exits.
+    end_held_by: Option<CheckpointId>,
+    /// What is left to do of the step.
+    rest: VecDeque<alignment::Effect>,
+    /// What the worker has said during the step.
+    recorded: VecDeque<Control>,
+}
+
+/// What a subtask waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Stage {
+    /// It was not started.
+    New,
+    /// The snapshot it restores, until it is read.
+    Reading(Completion, SnapshotHandle),
+    /// The snapshot it restores, until reader and operator have it.
+    TakingOver(Completion, SnapshotHandle),
+    /// The digest of what it has restored.
+    Digesting(Option<Completion>),
+    /// The removal of what former attempts have staged.
+    Recovering,
+    /// Nothing: the step is over.
+    Running,
+    /// The sink, which stages.
+    Preparing(Watch),
+    /// The view of its state.
+    Viewing(Watch),
+    /// The end of a synchronous snapshot.
+    Writing,
+    /// The commit of the first of `due`.
+    Committing { due: Due, behind: Behind },
+    /// Credit for its last output.
+    Draining,
+    /// It has exited, or failed.
+    Over,
+}
+
+/// What comes behind the commits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Behind {
+    /// The rest of a restore.
+    Restore,
+    /// The rest of a completion.
+    Completed(CheckpointId),
+}
+
+impl Task {
+    /// A subtask that was not started.
+    pub fn new(is: Description) -> Self {
+        let source = is.role == Role::Source;
+        assert_eq!(source, is.channels.is_empty(), "every subtask but a source has input channels");
+        Self {
+            alignment: Alignment::new(is.channels.len()),
+            is,
+            stage: Stage::New,
+            transactions: Transactions::default(),
+            aligning: BTreeMap::new(),
+            newest: CheckpointId(0),
+            storing: BTreeSet::new(),
+            ended: false,
+            end_announced: false,
+            end_held_by: None,
+            rest: VecDeque::new(),
+            recorded: VecDeque::new(),
+        }
+    }
+
+    /// Whether it has exited or failed: nothing more is asked for.
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// What may be done with a channel. `front` has arrived; records need room on every output channel.
+    pub fn look(&self, channel: usize, front: Option<Front>, has_credit: bool) -> Look {
+        debug_assert_eq!(self.stage, Stage::Running, "nothing is taken in the midst of a step");
+        if self.alignment.is_blocked(channel) {
+            return Look::Leave;
+        }
+        match front {
+            Some(Front::Batch) if has_credit => Look::Take,
+            Some(Front::Batch) => Look::Leave,
+            Some(Front::Event) => Look::Take,
+            None => Look::Wait,
+        }
+    }
+
+    /// Whether a source may read records.
+    pub fn may_read(&self, has_credit: bool) -> bool {
+        debug_assert_eq!(self.stage, Stage::Running, "nothing is read in the midst of a step");
+        assert_eq!(self.is.role, Role::Source, "only sources read");
+        has_credit && !self.end_announced
+    }
+
+    /// The part of its state that the task itself keeps: the pending committables of a sink.
+    pub fn sections(&self) -> Vec<Section> {
+        match self.is.role {
+            Role::Sink => vec![self.transactions.snapshot()],
+            Role::Source | Role::Transform => Vec::new(),
+        }
+    }
+
+    /// A marker was taken: element `seq` of `channel`.
+    pub fn on_marker(&mut self, now: Now, channel: usize, seq: u64, marker: Marker, out: &mut Vec<Effect>) {
+        assert_eq!(self.stage, Stage::Running, "an element was taken in the midst of a step");
+        let (attempt, subtask, id) = (self.is.attempt, self.is.subtask, self.is.channels[channel]);
+        let mut effects = Vec::new();
+        match marker {
+            Marker::Barrier(barrier) => {
+                let checkpoint = barrier.checkpoint;
+                announce(Event::BarrierReceived { attempt, subtask, channel: id, seq, checkpoint }, out);
+                self.alignment.on_barrier(channel, barrier, &mut effects);
+            }
+            Marker::Cancel(checkpoint) => {
+                announce(Event::CancelReceived { attempt, subtask, channel: id, seq, checkpoint }, out);
+                self.alignment.on_cancel(channel, checkpoint, &mut effects);
+            }
+            Marker::EndOfInput => {
+                announce(Event::EndReceived { attempt, subtask, channel: id, seq }, out);
+                self.alignment.on_end(channel, &mut effects);
+            }
+            Marker::Closed => {
+                announce(Event::ClosedReceived { attempt, subtask, channel: id, seq }, out);
+                self.alignment.on_closed(channel, &mut effects);
+            }
+        }
+        self.rest.extend(effects);
+        self.go_on(now, out);
+    }
+
+    /// The worker says something. In the midst of a step it is recorded.
+    pub fn on_control(&mut self, now: Now, control: Control, out: &mut Vec<Effect>) {
+        assert!(self.stage != Stage::New && !self.is_over(), "the worker speaks to subtasks that run");
+        self.recorded.push_back(control);
+        if self.stage == Stage::Running {
+            self.go_on(now, out);
+        } else if let Control::Aborted(checkpoint) = control {
+            self.discard(checkpoint, out);
+        }
+    }
+
+    /// The source has failed.
+    pub fn on_read_failed(&mut self, error: Error, out: &mut Vec<Effect>) {
+        assert_eq!(self.stage, Stage::Running, "nothing is read in the midst of a step");
+        self.fail(error, out);
+    }
+
+    /// Does what is left of the step, and then what was recorded, until something has to be waited for.
+    fn go_on(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while self.stage == Stage::Running {
+            if let Some(effect) = self.rest.pop_front() {
+                self.perform(now, effect, out);
+            } else if let Some(control) = self.recorded.pop_front() {
+                self.obey(control, out);
+            } else {
+                break;
+            }
+        }
+        self.validate();
+    }
+
+    /// Begins the step that the worker asks for.
+    fn obey(&mut self, control: Control, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        let mut effects = Vec::new();
+        match control {
+            Control::Trigger(barrier) => {
+                announce(Event::TriggerReceived { attempt, subtask, checkpoint: barrier.checkpoint }, out);
+                self.alignment.on_trigger(barrier, &mut effects);
+            }
+            Control::Aborted(checkpoint) => {
+                announce(Event::AbortReceived { attempt, subtask, checkpoint }, out);
+                self.discard(checkpoint, out);
+                self.alignment.on_abort(checkpoint, &mut effects);
+            }
+            Control::Completed(completion) => {
+                let checkpoint = completion.checkpoint();
+                announce(Event::NotifyReceived { attempt, subtask, checkpoint }, out);
+                self.commit(completion, Behind::Completed(checkpoint), out);
+            }
+        }
+        self.rest.extend(effects);
+    }
+
+    /// What the alignment asks for.
+    fn perform(&mut self, now: Now, effect: alignment::Effect, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        match effect {
+            alignment::Effect::Begin(barrier) => {
+                self.aligning.insert(barrier.checkpoint, Begun::now(now, barrier));
+                announce(Event::AlignmentStarted { attempt, subtask, checkpoint: barrier.checkpoint }, out);
+            }
+            alignment::Effect::Snapshot(barrier) => self.checkpoint(now, barrier, out),
+            alignment::Effect::Abandon(checkpoint) => {
+                let begun = self.aligning.remove(&checkpoint);
+                assert!(begun.is_some(), "only what has begun is abandoned");
+                announce(Event::AlignmentAborted { attempt, subtask, checkpoint }, out);
+            }
+            alignment::Effect::Decline(checkpoint, reason) => self.decline(checkpoint, reason, out),
+            alignment::Effect::Cancel(checkpoint) => {
+                out.push(Effect::Broadcast(Marker::Cancel(checkpoint)));
+                announce(Event::CancelEmitted { attempt, subtask, checkpoint }, out);
+            }
+            alignment::Effect::EndOfInput => self.end_input(out),
+        }
+    }
+
+    fn decline(&self, checkpoint: CheckpointId, reason: FailureReason, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        announce(Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() }, out);
+        out.push(Effect::Report(ToCoordinator::Decline { attempt, checkpoint, subtask, reason }));
+    }
+
+    /// It cannot go on.
+    fn fail(&mut self, error: Error, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        announce(Event::SubtaskFailed { attempt, subtask, cause: error.to_string() }, out);
+        out.push(Effect::Report(ToCoordinator::Failed { attempt, subtask: Some(subtask), error }));
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.stage = Stage::Over;
+        self.rest.clear();
+        self.recorded.clear();
+        self.validate();
+    }
+
+    fn validate(&self) {
+        let Self { is, stage, rest, recorded, ended, end_announced, storing, .. } = self;
+        assert!(
+            *stage != Stage::Running || rest.is_empty() && recorded.is_empty(),
+            "a step ends when nothing is left of it"
+        );
+        assert!(*stage != Stage::Over || rest.is_empty() && recorded.is_empty(), "whatever is over has nothing to do");
+        assert!(*ended || !end_announced, "only an end that has come is announced");
+        assert!(
+            self.end_held_by.is_none_or(|held| *end_announced && held <= self.newest),
+            "a snapshot behind the end holds it"
+        );
+        assert!(storing.last().is_none_or(|last| *last <= self.newest), "what is stored was begun");
+        let aligns = |checkpoint: &CheckpointId| *checkpoint > self.newest;
+        assert!(self.aligning.keys().all(aligns), "a checkpoint is not aligned behind its snapshot");
+        assert!(is.role != Role::Source || self.aligning.is_empty(), "a source has nothing to align");
+        match stage {
+            Stage::Preparing(_) | Stage::Recovering => assert_eq!(is.role, Role::Sink, "only sinks stage"),
+            Stage::Committing { due, .. } => {
+                assert_eq!(is.role, Role::Sink, "only sinks commit");
+                assert!(!due.is_empty(), "a commit is waited for");
+            }
+            Stage::Writing => assert_eq!(is.snapshot_mode, SnapshotMode::Sync, "asynchronous parts are not waited for"),
+            Stage::Draining => assert!(*ended && !end_announced, "the last output goes out in front of the end"),
+            Stage::New | Stage::Reading(..) | Stage::TakingOver(..) | Stage::Digesting(_) => {
+                assert!(storing.is_empty() && rest.is_empty(), "a restore comes before everything else");
+            }
+            Stage::Running | Stage::Viewing(_) | Stage::Over => {}
+        }
+    }
+}
+
+fn announce(event: Event, out: &mut Vec<Effect>) {
+    out.push(Effect::Announce(event));
+}
+
+#[cfg(test)]
+mod tests;

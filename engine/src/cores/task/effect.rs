@@ -1,0 +1,106 @@
+//! What a subtask is told, and what it asks its shell for.
+
+use crate::cores::transactions::Completion;
+use crate::element::{Barrier, Element};
+use crate::event::Event;
+use crate::ids::CheckpointId;
+use crate::messages::{SnapshotHandle, ToCoordinator};
+use crate::state::Section;
+use crate::statistics::SnapshotStatistics;
+
+/// What the worker tells a subtask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Control {
+    /// Start a checkpoint; for subtasks without running producers.
+    Trigger(Barrier),
+    /// A checkpoint is durable.
+    Completed(Completion),
+    /// A checkpoint will not complete.
+    Aborted(CheckpointId),
+}
+
+/// What travels on a channel beside records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Marker {
+    /// A checkpoint passes.
+    Barrier(Barrier),
+    /// The checkpoint will not happen.
+    Cancel(CheckpointId),
+    /// No more records will come on this channel.
+    EndOfInput,
+    /// The producer is gone: nothing more will come on this channel.
+    Closed,
+}
+
+impl From<Marker> for Element {
+    fn from(marker: Marker) -> Self {
+        match marker {
+            Marker::Barrier(barrier) => Self::Barrier(barrier),
+            Marker::Cancel(checkpoint) => Self::Cancel(checkpoint),
+            Marker::EndOfInput => Self::EndOfInput,
+            Marker::Closed => Self::Closed,
+        }
+    }
+}
+
+/// What a subtask asks for. Effects are performed in their order. One that takes time is always the last of a step: the
+/// core has paused, and goes on with the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Announce this.
+    Announce(Event),
+    /// Tell the coordinator.
+    Report(ToCoordinator),
+    /// Put this on every output channel, behind what is there.
+    Broadcast(Marker),
+    /// Put the output that the operator has buffered on its channels.
+    Flush,
+    /// Read this snapshot; then [`on_snapshot_read`](super::Task::on_snapshot_read).
+    ReadSnapshot(SnapshotHandle),
+    /// Hand these sections to the reader and the operator; then [`on_taken_over`](super::Task::on_taken_over).
+    TakeOver(Vec<Section>),
+    /// Encode the live state and digest it; then [`on_digest`](super::Task::on_digest), at once.
+    DigestState,
+    /// Remove what former attempts have staged; then [`on_recovered`](super::Task::on_recovered).
+    Recover,
+    /// Let the operator emit what it has held back for the end of its input.
+    FinishOutput,
+    /// Put all output on its channels, batch by batch as credit comes; then [`on_drained`](super::Task::on_drained).
+    DrainOutput,
+    /// Stage what was written since the last barrier; then [`on_prepared`](super::Task::on_prepared).
+    Prepare(CheckpointId),
+    /// Take a view of the state as it is now; then [`on_viewed`](super::Task::on_viewed), at once.
+    ViewState,
+    /// Start the asynchronous part, which stores the view and acknowledges it.
+    Store(Part),
+    /// The asynchronous part of this checkpoint shall neither acknowledge nor decline, if it has done neither.
+    Discard(CheckpointId),
+    /// The asynchronous part of this checkpoint has acknowledged.
+    Forget(CheckpointId),
+    /// Make a staged committable visible; then [`on_committed`](super::Task::on_committed).
+    Commit(Vec<u8>),
+}
+
+/// The asynchronous part of one snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// Whether the subtask had processed all its input.
+    pub ended: bool,
+    /// What aligning and the synchronous part took.
+    pub statistics: SnapshotStatistics,
+    /// Whether the subtask stands still until it is over; then [`on_stored`](super::Task::on_stored).
+    pub awaited: bool,
+}
+
+/// What may be done with an input channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// Take the element at its front.
+    Take,
+    /// Wait until an element arrives.
+    Wait,
+    /// Leave it alone: it is blocked behind a barrier, or its records need credit.
+    Leave,
+}

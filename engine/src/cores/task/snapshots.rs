@@ -1,0 +1,190 @@
+//! One checkpoint at one subtask: output, barrier, staging, view, and which asynchronous parts may still answer.
+
+use super::{Behind, Control, Effect, Marker, Now, Part, Role, Stage, Task, announce};
+use crate::config::SnapshotMode;
+use crate::cores::transactions::{self, Completion};
+use crate::door::Time;
+use crate::element::Barrier;
+use crate::error::{Reaction, Result};
+use crate::event::Event;
+use crate::ids::CheckpointId;
+use crate::reason::FailureReason;
+use crate::statistics::{SnapshotStatistics, ms};
+use std::collections::VecDeque;
+
+/// Committables to commit, oldest first.
+pub(super) type Due = VecDeque<(CheckpointId, Vec<u8>)>;
+
+/// When an alignment began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Begun {
+    at: Time,
+    start_delay_ms: u64,
+}
+
+/// Measures the synchronous part of a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Watch {
+    checkpoint: CheckpointId,
+    begun: Begun,
+    aligned: Time,
+}
+
+impl Begun {
+    pub(super) fn now(now: Now, barrier: Barrier) -> Self {
+        Self { at: now.time, start_delay_ms: now.wall_ms.saturating_sub(barrier.triggered_ms) }
+    }
+}
+
+impl Watch {
+    /// The synchronous part is over.
+    fn stop(self, now: Now) -> SnapshotStatistics {
+        SnapshotStatistics {
+            start_delay_ms: self.begun.start_delay_ms,
+            alignment_ms: ms(self.aligned.since(self.begun.at)),
+            sync_ms: ms(now.time.since(self.aligned)),
+            ..SnapshotStatistics::default()
+        }
+    }
+}
+
+impl Task {
+    /// Order rule O3: records before the barrier, the barrier, then the snapshot; nothing is processed in between.
+    pub(super) fn checkpoint(&mut self, now: Now, barrier: Barrier, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        let checkpoint = barrier.checkpoint;
+        assert!(checkpoint > self.newest, "{checkpoint} is snapshotted behind {}", self.newest);
+        self.newest = checkpoint;
+        let begun = self.aligning.remove(&checkpoint);
+        if begun.is_some() {
+            announce(Event::AlignmentEnded { attempt, subtask, checkpoint }, out);
+        }
+        let begun = begun.unwrap_or_else(|| Begun::now(now, barrier));
+        let watch = Watch { checkpoint, begun, aligned: now.time };
+        out.push(Effect::Flush);
+        out.push(Effect::Broadcast(Marker::Barrier(barrier)));
+        announce(Event::BarrierEmitted { attempt, subtask, checkpoint }, out);
+        match self.is.role {
+            Role::Sink => {
+                self.stage = Stage::Preparing(watch);
+                out.push(Effect::Prepare(checkpoint));
+            }
+            Role::Source | Role::Transform => self.view(watch, out),
+        }
+    }
+
+    /// The sink has staged, or cannot.
+    pub fn on_prepared(&mut self, now: Now, prepared: Result<Option<Vec<u8>>>, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        let Stage::Preparing(watch) = self.stage else { panic!("nothing is prepared") };
+        let checkpoint = watch.checkpoint;
+        self.stage = Stage::Running;
+        match prepared {
+            Ok(committable) => {
+                self.transactions.on_prepared(checkpoint, committable);
+                announce(Event::Prepared { attempt, subtask, checkpoint }, out);
+                self.view(watch, out);
+            }
+            Err(error) if error.reaction == Reaction::Restart => {
+                let cause = error.to_string();
+                announce(Event::PrepareFailed { attempt, subtask, checkpoint, cause: cause.clone() }, out);
+                self.decline(checkpoint, FailureReason::PrepareFailed(cause), out);
+            }
+            Err(error) => return self.fail(error, out),
+        }
+        self.go_on(now, out);
+    }
+
+    /// What a sink has staged meanwhile belongs to the next checkpoint that completes.
+    fn view(&mut self, watch: Watch, out: &mut Vec<Effect>) {
+        if self.recorded.contains(&Control::Aborted(watch.checkpoint)) {
+            return;
+        }
+        self.stage = Stage::Viewing(watch);
+        out.push(Effect::ViewState);
+    }
+
+    /// The shell holds a view of the state.
+    pub fn on_viewed(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let (attempt, subtask, ended) = (self.is.attempt, self.is.subtask, self.ended);
+        let Stage::Viewing(watch) = self.stage else { panic!("no view was asked for") };
+        let checkpoint = watch.checkpoint;
+        announce(Event::SnapshotTaken { attempt, subtask, checkpoint, ended }, out);
+        if self.end_announced {
+            self.end_held_by.get_or_insert(checkpoint);
+        }
+        let new = self.storing.insert(checkpoint);
+        assert!(new, "each checkpoint is snapshotted once");
+        let awaited = match self.is.snapshot_mode {
+            SnapshotMode::Sync => true,
+            SnapshotMode::Async => false,
+        };
+        out.push(Effect::Store(Part { checkpoint, ended, statistics: watch.stop(now), awaited }));
+        self.stage = if awaited { Stage::Writing } else { Stage::Running };
+        self.go_on(now, out);
+    }
+
+    /// A synchronous snapshot has been acknowledged or declined.
+    pub fn on_stored(&mut self, now: Now, out: &mut Vec<Effect>) {
+        assert_eq!(self.stage, Stage::Writing, "nothing is waited for");
+        self.stage = Stage::Running;
+        self.go_on(now, out);
+    }
+
+    /// The checkpoint will not complete: what is being stored for it is neither acknowledged nor declined.
+    pub(super) fn discard(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        if self.storing.remove(&checkpoint) {
+            out.push(Effect::Discard(checkpoint));
+        }
+    }
+
+    /// Commits what is pending up to a durable checkpoint; then does what comes `behind`.
+    pub(super) fn commit(&mut self, completion: Completion, behind: Behind, out: &mut Vec<Effect>) {
+        let mut due = Vec::new();
+        self.transactions.on_completed(completion, &mut due);
+        let due =
+            due.into_iter().map(|transactions::Effect::Commit(checkpoint, committable)| (checkpoint, committable));
+        self.commit_next(due.collect(), behind, out);
+    }
+
+    /// The first of `due` was committed, or could not be.
+    pub fn on_committed(&mut self, now: Now, committed: Result<()>, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        let Stage::Committing { due, behind } = &mut self.stage else { panic!("nothing is committed") };
+        if let Err(error) = committed {
+            return self.fail(error, out);
+        }
+        let (mut due, behind) = (std::mem::take(due), *behind);
+        let (checkpoint, _) = due.pop_front().expect("a commit was asked for");
+        announce(Event::CommitEnded { attempt, subtask, checkpoint }, out);
+        self.transactions.on_committed(checkpoint);
+        self.commit_next(due, behind, out);
+        self.go_on(now, out);
+    }
+
+    fn commit_next(&mut self, due: Due, behind: Behind, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        if let Some((checkpoint, committable)) = due.front() {
+            announce(Event::CommitStarted { attempt, subtask, checkpoint: *checkpoint }, out);
+            out.push(Effect::Commit(committable.clone()));
+            self.stage = Stage::Committing { due, behind };
+            return;
+        }
+        match behind {
+            Behind::Restore => self.recover(out),
+            Behind::Completed(checkpoint) => self.completed(checkpoint, out),
+        }
+    }
+
+    /// A checkpoint is durable, and everything that it holds is committed.
+    fn completed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        self.stage = Stage::Running;
+        // An older checkpoint was acknowledged, or it has been or will be aborted.
+        if self.storing.remove(&checkpoint) {
+            out.push(Effect::Forget(checkpoint));
+        }
+        if self.end_held_by.is_some_and(|held| held <= checkpoint) {
+            self.finish(out);
+        }
+    }
+}

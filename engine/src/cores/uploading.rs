@@ -1,0 +1,364 @@
+//! Uploading: the asynchronous part of a snapshot, from the view of the state to the acknowledgement.
+//!
+//! 1. Pages of the view are encoded one by one; after each the task yields ([`Effect::Yield`]).
+//! 2. As soon as there is enough for a part it is uploaded, so only a part and a page are ever held. A blob that is
+//!    smaller than a part is written at once.
+//! 3. The blob has a name of its own attempt, so no other process's object is ever overwritten (SPARK-51714). That it
+//!    exists already can therefore only mean that an earlier try of this very upload took effect.
+//! 4. Durable, which an upload in parts is when it is *complete*: acknowledge with the handle. Failed: decline; the job
+//!    goes on.
+//!
+//! ```text
+//! page ─ page ─┬─ less than a part ─────────────────── write ──┐
+//!              └─ part ─ page ─ part ─ … ─ rest ─ complete ────┴─ decide ─ acknowledge | decline | delete
+//! ```
+//!
+//! A part whose outcome is unknown is given again: the same part may be. A completion whose outcome is unknown is settled
+//! by looking whether the object is there with its whole length: it appears whole or not at all.
+//!
+//! An upload whose checkpoint is aborted, or whose attempt is cancelled, stops at the next step; its parts are taken back. It
+//! neither acknowledges nor declines. Whether it still may is decided outside ([`Effect::Decide`], order rule O4); whatever
+//! was stored for an aborted checkpoint is deleted, for nothing else looks for it.
+//!
+//! Owns: what was encoded and not stored yet, tries. Does not own: the pages, the requests, whose word is the last.
+//! Invariant (`validate`): a blob is written whole or in parts, never both; only the last part may be small.
+//! Not handled: deleting an object that a failed upload, or one of a cancelled attempt, may have left: the coordinator
+//! cleans by listing.
+
+use super::backoff::backoff;
+use super::task::Part;
+use crate::door::{StorageError, Time};
+use crate::event::Event;
+use crate::ids::{Attempt, SubtaskId};
+use crate::messages::{SnapshotHandle, ToCoordinator};
+use crate::persist::blob::{self, BlobBuilder, Finished};
+use crate::reason::FailureReason;
+use crate::state::Section;
+use crate::statistics::{SnapshotStatistics, ms};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Tries to store a part, or to complete an upload, before it has failed.
+const TRIES: u32 = 4;
+
+/// What an upload asks for. The last effect of a step is the one that is waited for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Announce this.
+    Announce(Event),
+    /// Tell the coordinator.
+    Report(ToCoordinator),
+    /// Take the next page of the view; then [`on_page`](Uploading::on_page), at once.
+    NextPage,
+    /// A page of so many bytes was encoded: let others run; then [`on_yielded`](Uploading::on_yielded).
+    Yield(usize),
+    /// Begin an upload in parts. Nothing answers.
+    Begin,
+    /// Store the next part; then [`on_part`](Uploading::on_part).
+    StorePart {
+        /// Its bytes.
+        bytes: Bytes,
+        /// How long to wait first.
+        delay: Duration,
+    },
+    /// Make the object of all parts appear; then [`on_complete`](Uploading::on_complete).
+    Complete {
+        /// How long to wait first.
+        delay: Duration,
+    },
+    /// Look how long the object is; then [`on_looked`](Uploading::on_looked).
+    Look,
+    /// Create the object with these bytes; then [`on_written`](Uploading::on_written).
+    Write(Bytes),
+    /// Take the parts back; then [`on_taken_back`](Uploading::on_taken_back).
+    TakeBack,
+    /// Ask whether the upload may still answer for its checkpoint; then [`on_decided`](Uploading::on_decided), at once.
+    Decide,
+    /// Delete the object. Nothing answers.
+    Delete,
+}
+
+/// The asynchronous part of one snapshot.
+pub struct Uploading {
+    attempt: Attempt,
+    subtask: SubtaskId,
+    part: Part,
+    path: String,
+    /// When it began.
+    started: Time,
+    /// A blob that is larger is uploaded in parts of this size.
+    part_bytes: usize,
+    blob: BlobBuilder,
+    /// Whether an upload in parts was begun.
+    in_parts: bool,
+    /// Tries of the current request that went wrong in a row.
+    tries: u32,
+    stage: Stage,
+}
+
+enum Stage {
+    New,
+    Encoding,
+    /// This part is being stored, and more may come.
+    Storing(Bytes),
+    /// The last part is being stored.
+    StoringRest(Bytes, SnapshotHandle),
+    Completing(SnapshotHandle),
+    /// The last completion has an unknown outcome.
+    Looking(SnapshotHandle, StorageError),
+    Writing(SnapshotHandle),
+    TakingBack(Result<(), StorageError>),
+    Deciding(Result<SnapshotHandle, StorageError>),
+    Over,
+}
+
+impl Uploading {
+    /// An upload that was not begun. `uid` is the operator's; a blob larger than `part_bytes` is uploaded in parts.
+    pub fn new((attempt, subtask): (Attempt, SubtaskId), uid: &str, part: Part, part_bytes: usize) -> Self {
+        let path = blob::path(part.checkpoint, uid, subtask.index, attempt);
+        let (started, blob) = (Time(0), BlobBuilder::default());
+        Self { attempt, subtask, part, path, started, part_bytes, blob, in_parts: false, tries: 0, stage: Stage::New }
+    }
+
+    /// Where the snapshot is stored.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Begins. `sections` are small enough to be encoded at once; the rest comes page by page.
+    pub fn start(&mut self, now: Time, sections: &[Section], out: &mut Vec<Effect>) {
+        assert!(matches!(self.stage, Stage::New), "an upload begins once");
+        (self.started, self.stage) = (now, Stage::Encoding);
+        for section in sections {
+            self.blob.add(section);
+        }
+        out.push(Effect::NextPage);
+    }
+
+    /// The next page, or none any more. `over`: the checkpoint is aborted, or the attempt is cancelled.
+    pub fn on_page(&mut self, page: Option<&Section>, over: bool, out: &mut Vec<Effect>) {
+        assert!(matches!(self.stage, Stage::Encoding), "no page was asked for");
+        match page {
+            Some(page) => out.push(Effect::Yield(self.blob.add(page))),
+            None => self.encoded(over, out),
+        }
+        self.validate();
+    }
+
+    /// The page is encoded, and others have run.
+    pub fn on_yielded(&mut self, over: bool, out: &mut Vec<Effect>) {
+        assert!(matches!(self.stage, Stage::Encoding), "no page was encoded");
+        if over {
+            return self.stop(out);
+        }
+        if self.blob.waiting() < self.part_bytes {
+            out.push(Effect::NextPage);
+            return;
+        }
+        if !self.in_parts {
+            self.in_parts = true;
+            self.announce_start(self.blob.waiting() as u64, out);
+            out.push(Effect::Begin);
+        }
+        let bytes = self.blob.take();
+        assert!(!bytes.is_empty(), "a part holds something");
+        self.stage = Stage::Storing(bytes.clone());
+        self.store(bytes, out);
+        self.validate();
+    }
+
+    fn encoded(&mut self, over: bool, out: &mut Vec<Effect>) {
+        let Finished { rest, bytes, checksum, digest } = std::mem::take(&mut self.blob).finish();
+        if over {
+            return self.stop(out);
+        }
+        let handle = SnapshotHandle { path: self.path.clone(), bytes, checksum, digest, ended: self.part.ended };
+        if self.in_parts {
+            self.stage = Stage::StoringRest(rest.clone(), handle);
+            self.store(rest, out);
+        } else {
+            self.announce_start(rest.len() as u64, out);
+            self.stage = Stage::Writing(handle);
+            out.push(Effect::Write(rest));
+        }
+    }
+
+    /// Says that an upload begins, of as many bytes as are known by now.
+    fn announce_start(&self, bytes: u64, out: &mut Vec<Effect>) {
+        let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.part.checkpoint);
+        out.push(Effect::Announce(Event::UploadStarted {
+            attempt,
+            subtask,
+            checkpoint,
+            path: self.path.clone(),
+            bytes,
+        }));
+    }
+
+    fn store(&mut self, bytes: Bytes, out: &mut Vec<Effect>) {
+        self.tries = 0;
+        out.push(Effect::StorePart { bytes, delay: Duration::ZERO });
+    }
+
+    /// What became of a part. The same part may be given again, whatever became of a try.
+    pub fn on_part(&mut self, stored: Result<(), StorageError>, out: &mut Vec<Effect>) {
+        let (Stage::Storing(bytes) | Stage::StoringRest(bytes, _)) = &self.stage else {
+            panic!("no part is being stored")
+        };
+        match stored {
+            Err(StorageError::Failed(_) | StorageError::Unknown(_)) if self.tries + 1 < TRIES => {
+                self.tries += 1;
+                out.push(Effect::StorePart { bytes: bytes.clone(), delay: backoff(self.tries) });
+            }
+            Err(error) => self.give_up(error, out),
+            Ok(()) => self.stored(out),
+        }
+        self.validate();
+    }
+
+    fn stored(&mut self, out: &mut Vec<Effect>) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::StoringRest(_, handle) => {
+                self.tries = 0;
+                out.push(Effect::Complete { delay: Duration::ZERO });
+                Stage::Completing(handle)
+            }
+            Stage::Storing(_) => {
+                out.push(Effect::NextPage);
+                Stage::Encoding
+            }
+            _ => panic!("no part is being stored"),
+        };
+        self.validate();
+    }
+
+    /// What became of the completion of an upload in parts.
+    pub fn on_complete(&mut self, completed: Result<(), StorageError>, out: &mut Vec<Effect>) {
+        let Stage::Completing(handle) = &self.stage else { panic!("nothing is being completed") };
+        let handle = handle.clone();
+        match completed {
+            Ok(()) => self.decide(Ok(handle), out),
+            Err(error @ StorageError::Failed(_)) => self.complete_again(error, out),
+            Err(error @ (StorageError::Fenced | StorageError::Exists(_))) => self.give_up(error, out),
+            Err(error @ (StorageError::Unknown(_) | StorageError::NotFound(_))) => {
+                self.stage = Stage::Looking(handle, error);
+                out.push(Effect::Look);
+            }
+        }
+        self.validate();
+    }
+
+    /// The length of the object, if it is there. It appears whole or not at all, and no other process uses the name.
+    pub fn on_looked(&mut self, found: Result<u64, StorageError>, out: &mut Vec<Effect>) {
+        let Stage::Looking(handle, error) = &self.stage else { panic!("nothing was looked for") };
+        let (handle, error) = (handle.clone(), error.clone());
+        match found {
+            Ok(bytes) if bytes == handle.bytes => self.decide(Ok(handle), out),
+            Ok(_) | Err(_) => {
+                self.stage = Stage::Completing(handle);
+                self.complete_again(error, out);
+            }
+        }
+        self.validate();
+    }
+
+    fn complete_again(&mut self, error: StorageError, out: &mut Vec<Effect>) {
+        self.tries += 1;
+        if self.tries == TRIES {
+            return self.give_up(error, out);
+        }
+        out.push(Effect::Complete { delay: backoff(self.tries) });
+    }
+
+    /// What became of a blob that is written at once.
+    pub fn on_written(&mut self, written: Result<(), StorageError>, out: &mut Vec<Effect>) {
+        let Stage::Writing(handle) = &self.stage else { panic!("nothing is being written") };
+        let handle = handle.clone();
+        match written {
+            Ok(()) | Err(StorageError::Exists(_)) => self.decide(Ok(handle), out),
+            Err(error) => self.decide(Err(error), out),
+        }
+        self.validate();
+    }
+
+    fn stop(&mut self, out: &mut Vec<Effect>) {
+        if self.in_parts {
+            self.stage = Stage::TakingBack(Ok(()));
+            out.push(Effect::TakeBack);
+        } else {
+            self.stage = Stage::Over;
+        }
+    }
+
+    /// Parts that will never be completed are taken back. If that fails, storage clears them away in time.
+    fn give_up(&mut self, error: StorageError, out: &mut Vec<Effect>) {
+        assert!(self.in_parts, "there are parts to take back");
+        (self.tries, self.stage) = (0, Stage::TakingBack(Err(error)));
+        out.push(Effect::TakeBack);
+    }
+
+    /// The parts are taken back, as far as that is known.
+    pub fn on_taken_back(&mut self, out: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::TakingBack(Ok(())) => {}
+            Stage::TakingBack(Err(error)) => self.decide(Err(error), out),
+            _ => panic!("nothing is taken back"),
+        }
+        self.validate();
+    }
+
+    fn decide(&mut self, uploaded: Result<SnapshotHandle, StorageError>, out: &mut Vec<Effect>) {
+        self.stage = Stage::Deciding(uploaded);
+        out.push(Effect::Decide);
+    }
+
+    /// `answers`: the upload has the last word on its checkpoint here. `cancelled`: the attempt is over, and its
+    /// coordinator does not want to hear.
+    pub fn on_decided(&mut self, now: Time, answers: bool, cancelled: bool, out: &mut Vec<Effect>) {
+        let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.part.checkpoint);
+        let Stage::Deciding(uploaded) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            panic!("nothing was to be decided")
+        };
+        if !answers {
+            // If it stays after all, the next sweep finds it.
+            out.push(Effect::Delete);
+            return;
+        }
+        if cancelled {
+            return;
+        }
+        match uploaded {
+            Ok(snapshot) => {
+                let (path, bytes, digest) = (self.path.clone(), snapshot.bytes, snapshot.digest);
+                out.push(Effect::Announce(Event::UploadEnded { attempt, subtask, checkpoint, path, digest }));
+                out.push(Effect::Announce(Event::AckSent { attempt, subtask, checkpoint, digest }));
+                let async_ms = ms(now.since(self.started));
+                let statistics = SnapshotStatistics { async_ms, bytes, ..self.part.statistics };
+                out.push(Effect::Report(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics }));
+            }
+            Err(error) => {
+                let cause = error.to_string();
+                let reason = FailureReason::UploadFailed(cause.clone());
+                out.push(Effect::Announce(Event::UploadFailed { attempt, subtask, checkpoint, cause }));
+                out.push(Effect::Announce(Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() }));
+                out.push(Effect::Report(ToCoordinator::Decline { attempt, checkpoint, subtask, reason }));
+            }
+        }
+    }
+
+    fn validate(&self) {
+        assert!(self.tries < TRIES, "what failed so often is given up");
+        match &self.stage {
+            Stage::Storing(bytes) => assert!(self.in_parts && !bytes.is_empty(), "a part holds something"),
+            Stage::StoringRest(..) | Stage::Completing(_) | Stage::Looking(..) | Stage::TakingBack(_) => {
+                assert!(self.in_parts, "only what was begun in parts ends in parts");
+            }
+            Stage::Writing(_) => assert!(!self.in_parts, "what was begun in parts is completed, not written"),
+            Stage::Deciding(Ok(handle)) => assert_eq!(handle.path, self.path, "it answers with what it has stored"),
+            Stage::New | Stage::Encoding | Stage::Deciding(Err(_)) | Stage::Over => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
