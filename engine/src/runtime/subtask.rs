@@ -13,31 +13,30 @@
 //! state.
 
 mod body;
+mod driver;
 mod output;
+mod records;
 mod steps;
 
 use super::changes::Changes;
 use super::channel::ChannelReceiver;
-use super::decision::Decision;
 use super::mailbox::{Mailbox, Postbox};
 use super::snapshot::AsyncPart;
 use crate::config::SnapshotMode;
 pub use crate::cores::task::Control;
-use crate::cores::task::{Description, Effect, Marker, Now, Part, Task};
+use crate::cores::task::{Description, Effect, Marker, Part, Task};
 use crate::cores::transactions::Completion;
 use crate::cores::uploading::Uploading;
-use crate::door::{Bell, Site, Work, retry, whole};
+use crate::door::{Bell, Site, retry, whole};
 use crate::element::{Batch, Element};
 use crate::error::Result;
-use crate::event::Event;
 use crate::graph::{Instance, SubtaskContext};
-use crate::ids::{ChannelId, CheckpointId};
 use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::state;
 use body::{Body, View};
+use driver::Driver;
 use output::Output;
 pub use output::OutputEdge;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -79,20 +78,17 @@ pub struct InputChannel {
 
 /// The running form of [`SubtaskShell`].
 struct Running {
-    core: Task,
+    driver: Driver,
     context: SubtaskContext,
     body: Body,
     inputs: Vec<InputChannel>,
     output: Output,
-    control: Mailbox<Control>,
     reports: Postbox<ToCoordinator>,
     cancelled: Arc<AtomicBool>,
     part_bytes: usize,
     changes: Changes,
     /// What is about to be stored.
     view: Option<View>,
-    /// Who may answer for what is being stored.
-    decisions: BTreeMap<CheckpointId, Arc<Decision>>,
     /// Scratch of [`steps`]: the channels to take from, and those to wait for.
     ready: Vec<usize>,
     empty: Vec<usize>,
@@ -118,18 +114,16 @@ impl SubtaskShell {
             snapshot_mode: self.snapshot_mode,
         });
         let running = Running {
-            core,
+            driver: Driver::new(core, self.control, self.context.env.clone()),
             context: self.context,
             body,
             inputs: self.inputs,
             output: Output::new(self.outputs, self.credit),
-            control: self.control,
             reports: self.reports,
             cancelled: self.cancelled,
             part_bytes: self.part_bytes,
             changes: self.changes,
             view: None,
-            decisions: BTreeMap::new(),
             ready: Vec::new(),
             empty: Vec::new(),
         };
@@ -140,34 +134,20 @@ impl SubtaskShell {
 impl Running {
     async fn run(mut self, restore: Option<(Completion, SnapshotHandle)>) {
         let mut out = Vec::new();
-        self.core.start(restore, &mut out);
+        self.driver.core.start(restore, &mut out);
         loop {
             self.perform(&mut out).await;
-            if self.core.is_over() {
+            if self.driver.core.is_over() {
                 return;
             }
             match self.next_step().await {
-                Step::Control(control) => self.core.on_control(self.now(), control, &mut out),
+                Step::Control(control) => self.driver.core.on_control(self.driver.now(), control, &mut out),
                 Step::Element(channel) => self.on_element(channel, &mut out).await,
                 Step::Records(Ok(Some(batch))) => self.on_records(batch).await,
-                Step::Records(Ok(None)) => self.core.on_exhausted(self.now(), &mut out),
-                Step::Records(Err(error)) => self.core.on_read_failed(error, &mut out),
+                Step::Records(Ok(None)) => self.driver.core.on_exhausted(self.driver.now(), &mut out),
+                Step::Records(Err(error)) => self.driver.core.on_read_failed(error, &mut out),
             }
         }
-    }
-
-    fn now(&self) -> Now {
-        let clock = &self.context.env.clock;
-        Now { time: clock.now(), wall_ms: clock.wall_ms() }
-    }
-
-    async fn on_records(&mut self, batch: Batch) {
-        let (attempt, subtask, records) = (self.context.attempt, self.context.subtask, batch.len() as u64);
-        self.context.env.emit(Event::SourceEmitted { attempt, subtask, records });
-        let Body::Source { chain, .. } = &mut self.body else { unreachable!("only sources read") };
-        chain.on_batch(0, batch, &mut self.output.outbox);
-        self.output.send();
-        self.work("source", records).await;
     }
 
     async fn on_element(&mut self, channel: usize, out: &mut Vec<Effect>) {
@@ -180,15 +160,7 @@ impl Running {
             Element::EndOfInput => Marker::EndOfInput,
             Element::Closed => Marker::Closed,
         };
-        self.core.on_marker(self.now(), channel, seq, marker, out);
-    }
-
-    async fn on_batch(&mut self, (channel, input, seq): (ChannelId, u16, u64), batch: Batch) {
-        let (attempt, subtask, records) = (self.context.attempt, self.context.subtask, batch.len() as u64);
-        self.context.env.emit(Event::Consumed { attempt, subtask, channel, seq, records });
-        self.body.on_batch(input, batch, &mut self.output.outbox);
-        self.output.send();
-        self.work("process", records).await;
+        self.driver.core.on_marker(self.driver.now(), channel, seq, marker, out);
     }
 
     /// Performs everything that was asked for. An answer may ask for more.
@@ -209,47 +181,44 @@ impl Running {
             Effect::ReadSnapshot(handle) => {
                 let env = &self.context.env;
                 let read = retry::storage(env, || whole::read(&env.storage, &handle.path)).await;
-                self.core.on_snapshot_read(read, out);
+                self.driver.core.on_snapshot_read(read, out);
             }
-            Effect::TakeOver(sections) => self.core.on_taken_over(self.body.take_over(sections).await, out),
+            Effect::TakeOver(sections) => self.driver.core.on_taken_over(self.body.take_over(sections).await, out),
             Effect::DigestState => {
-                let (mut sections, pages) = self.body.view(self.core.sections());
+                let (mut sections, pages) = self.body.view(self.driver.core.sections());
                 sections.extend(pages.into_iter().flat_map(state::collect));
-                self.core.on_digest(self.now(), state::digest(&sections), out);
+                self.driver.core.on_digest(self.driver.now(), state::digest(&sections), out);
             }
             Effect::Recover => {
-                let recovered = self.body.writer().recover().await;
-                self.core.on_recovered(self.now(), recovered, out);
+                let recovered = self.driver.attend(self.body.writer().recover()).await;
+                self.driver.core.on_recovered(self.driver.now(), recovered, out);
             }
             Effect::FinishOutput => self.body.on_end(&mut self.output.outbox),
             Effect::DrainOutput => {
-                self.output.drain(&mut self.body).await;
-                self.core.on_drained(self.now(), out);
+                self.driver.attend(Box::pin(self.output.drain(&mut self.body))).await;
+                self.driver.core.on_drained(self.driver.now(), out);
             }
             Effect::Prepare(checkpoint) => {
-                let prepared = self.body.writer().prepare(checkpoint).await;
-                self.core.on_prepared(self.now(), prepared, out);
+                let prepared = self.driver.attend(self.body.writer().prepare(checkpoint)).await;
+                self.driver.core.on_prepared(self.driver.now(), prepared, out);
             }
             Effect::ViewState => {
-                self.view = Some(self.body.view(self.core.sections()));
-                self.core.on_viewed(self.now(), out);
+                self.view = Some(self.body.view(self.driver.core.sections()));
+                self.driver.core.on_viewed(self.driver.now(), out);
             }
             Effect::Store(part) => self.store(part, out).await,
-            Effect::Discard(checkpoint) => {
-                self.decisions.remove(&checkpoint).expect("it is being stored").discard();
-            }
-            Effect::Forget(checkpoint) => drop(self.decisions.remove(&checkpoint)),
+            Effect::Discard(checkpoint) => self.driver.discard(checkpoint),
+            Effect::Forget(checkpoint) => self.driver.forget(checkpoint),
             Effect::Commit(committable) => {
-                let committed = self.body.writer().commit(&committable).await;
-                self.core.on_committed(self.now(), committed, out);
+                let committed = self.driver.attend(self.body.writer().commit(&committable)).await;
+                self.driver.core.on_committed(self.driver.now(), committed, out);
             }
         }
     }
 
     async fn store(&mut self, part: Part, out: &mut Vec<Effect>) {
         let (sections, pages) = self.view.take().expect("a view is stored");
-        let (subtask, decision) = (self.context.subtask, Arc::new(Decision::default()));
-        self.decisions.insert(part.checkpoint, decision.clone());
+        let subtask = self.context.subtask;
         let env = self.context.env.clone();
         let whose = (self.context.attempt, subtask);
         let storing = AsyncPart {
@@ -258,25 +227,17 @@ impl Running {
             subtask,
             reports: self.reports.clone(),
             cancelled: self.cancelled.clone(),
-            decision,
+            decision: self.driver.decision(part.checkpoint),
             pages,
             parts: None,
         };
         // A cancelled attempt drops the subtask, not its request in the middle.
         let storing = self.changes.keep(Box::pin(storing.run(sections)));
         if part.awaited {
-            storing.await;
-            self.core.on_stored(self.now(), out);
+            self.driver.attend(storing).await;
+            self.driver.core.on_stored(self.driver.now(), out);
         } else {
             self.context.env.spawner.spawn(Site::new("upload", subtask.lane()), Box::pin(storing));
-        }
-    }
-
-    /// Says how much was processed; under test, time passes.
-    async fn work(&mut self, what: &'static str, records: u64) {
-        let site = Site::new(what, self.context.subtask.lane());
-        if let Some(delay) = self.context.env.clock.work(site, Work::Records(records)) {
-            delay.await;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! snapshots would never catch up. Among the channels that are ready the door picks. A batch needs credit on every output channel first, an event does
 //! not: it produces nothing but itself. Before waiting, buffered output goes out, so nothing sits in a buffer while idle.
 
+use super::driver::Driver;
 use super::{Body, Running, Step};
 use crate::cores::task::Look;
 use crate::door::Site;
@@ -23,8 +24,8 @@ impl Running {
         loop {
             let seen = self.output.credit.rung();
             let has_credit = self.output.has_credit();
-            let may_read = self.core.may_read(has_credit);
-            let Self { body, control, output, .. } = self;
+            let may_read = self.driver.core.may_read(has_credit);
+            let Self { driver: Driver { control, .. }, body, output, .. } = self;
             let Body::Source { reader, chain } = body else { unreachable!("only sources read") };
             if let Some(message) = control.try_take() {
                 return Step::Control(message);
@@ -62,7 +63,7 @@ impl Running {
         loop {
             let seen = self.output.credit.rung();
             let has_credit = self.output.has_credit();
-            if let Some(message) = self.control.try_take() {
+            if let Some(message) = self.driver.control.try_take() {
                 return Step::Control(message);
             }
             self.collect_ready(has_credit);
@@ -83,7 +84,7 @@ impl Running {
         self.ready.clear();
         self.empty.clear();
         for (channel, input) in self.inputs.iter().enumerate() {
-            match self.core.look(channel, input.queue.front(), has_credit) {
+            match self.driver.core.look(channel, input.queue.front(), has_credit) {
                 Look::Take => self.ready.push(channel),
                 Look::Wait => self.empty.push(channel),
                 Look::Leave => {}
@@ -93,7 +94,7 @@ impl Running {
 
     async fn wait(&mut self, seen: u64, has_credit: bool) {
         // What has arrived since the look ends the wait; what lay there already (a batch without credit) must not.
-        let Self { control, inputs, empty, output, .. } = self;
+        let Self { driver: Driver { control, .. }, inputs, empty, output, .. } = self;
         poll_fn(|task| {
             let mut ready = control.poll_arrived(task).is_ready();
             for channel in empty.iter() {
