@@ -24,7 +24,7 @@
 //! ```
 //!
 //! # O4. An upload is either acknowledged or discarded
-//! Never both: one place decides ([`crate::runtime::snapshot`]).
+//! Never both: one place decides ([`crate::runtime::decision`]).
 //! ```text
 //! upload fails ── ack sent all the same ── checkpoint completes without the data ✗
 //! ```

@@ -50,7 +50,7 @@ pub enum Effect {
     Abandon(CheckpointId),
     /// Tell the coordinator that this checkpoint will have no snapshot from here.
     Decline(CheckpointId, FailureReason),
-    /// Put a cancellation marker on every output channel, and stop what is still being stored for it.
+    /// Put a cancellation marker on every output channel.
     Cancel(CheckpointId),
     /// Every channel has ended, and no snapshot comes in front of that: finish the operator's output.
     EndOfInput,

@@ -10,9 +10,11 @@
 //! ```
 //!
 //! One checkpoint, from trigger to commit:
-//! 1. The clock is due: [`Checkpointing`] asks for an id. The log hands one out, and reserves more in a slot if there
-//!    is none (`checkpoints`, `log`). Then every host gets its trigger.
-//! 2. An ack is judged ([`Reports`]), then counted. The last one makes the manifest be written.
+//! 1. The clock is due, a client asks, or the last input has ended: [`Checkpointing`] asks for an id. The log hands one
+//!    out, and reserves more in a slot if there is none (`checkpoints`, `log`). Then every worker that hosts a subtask
+//!    without running producers gets a trigger.
+//! 2. An ack is judged ([`Reports`]), then counted. The last one makes the checkpoint ready; its manifest is written once
+//!    no other checkpoint is completing.
 //! 3. The manifest is durable: the completion waits for its turn in the queue of proposals, then its slot is created.
 //!    **The slot is the commit point**: what [`Completed`] accepts is durable.
 //! 4. The output is marked ([`Ownership`]). Only what is marked is published: announced, answered to clients, and

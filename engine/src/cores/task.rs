@@ -4,48 +4,52 @@
 //! ```text
 //!              ┌── alignment ───── when a checkpoint has its barrier on every channel
 //! input ── Task┼── transactions ── what the sink has staged, and when it is committed
-//!              └── stage ───────── what the subtask waits for in the midst of a step
+//!              └── stage ───────── what the subtask waits for
 //! ```
 //!
 //! One checkpoint (order rule O3), one step with respect to records:
 //! 1. The last barrier arrives, or the coordinator triggers. Buffered output goes out, the barrier behind it.
-//! 2. A sink stages what was written since the last barrier ([`Effect::Prepare`]). If that fails the checkpoint is
-//!    declined, and the next one stages it.
-//! 3. The state is viewed ([`Effect::ViewState`]), and the asynchronous part begins ([`Effect::Store`]). It acknowledges;
-//!    the subtask goes on, unless snapshots are synchronous.
+//! 2. A sink stages what was written since the last barrier ([`Effect::Prepare`]). If that fails for now, the checkpoint is
+//!    declined and the next one stages it; an error that no restart can help fails the subtask.
+//! 3. The state is viewed ([`Effect::ViewState`]), and the upload begins ([`Effect::Upload`]). The upload
+//!    acknowledges ([`Uploading`](super::uploading)). The subtask meanwhile processes records, unless snapshots are
+//!    synchronous.
 //! 4. The checkpoint is durable ([`Control::Completed`]): what is pending up to it is committed, oldest first.
 //!
-//! The end of life (FLIP-147), in which each step is told to downstream and to the coordinator:
+//! The end of life (FLIP-147); the subtask reports each step downstream and to the coordinator:
 //! ```text
 //! … records ── end ── [n] ── [n+1] ── closed       snapshot n says ended; n or n+1 is durable: commit, closed, exit
 //! ```
 //! The operator finishes its output once in the life of its state, and waits for credit batch by batch. The exit waits
-//! for a completed checkpoint that was taken behind the announced end: earlier, and what the sink staged last would never
-//! be committed (FLINK-2491).
+//! for a completed checkpoint that was taken behind the announced end. Reason: after an earlier exit the output that the
+//! sink staged last is never committed (FLINK-2491).
 //!
 //! A restore reads the snapshot, takes it over, announces the digest of the *live* state before the first element,
 //! commits everything restored, and only then removes what former attempts have staged. A source that had ended announces
 //! its end before anything else, so its barriers are behind it in this attempt as well.
 //!
-//! *Pauses.* While the subtask waits (for storage, the outside or credit) nothing is taken from a channel and nothing is
-//! read. What the worker says then is recorded, and answered in its order when the step is over; but an abort reaches the
-//! asynchronous parts at once, and nothing is stored for a checkpoint whose abort was recorded (order rule O4).
+//! *Waits.* While the subtask waits (for storage, an external system or credit) no element is taken and no record is read.
+//! Control messages that arrive meanwhile are queued, and handled in their order when the step is over. An abort does more
+//! at once: it discards the upload of its checkpoint (order rule O4). No view is taken for a checkpoint whose abort is
+//! queued.
+//!
+//! *Order.* Only alignment asks for several things at once, and each is done before the next: a queue keeps them (`rest`).
 //!
 //! Batches never come here. The core says which channel may be taken from ([`Task::look`]) and whether the source may
 //! read ([`Task::may_read`]); the shell moves records between them.
 //!
-//! Owns: alignment, pending committables, the end of input, which snapshots are being stored. Does not own: state, queues,
-//! who wins when a store ends while its checkpoint is aborted (`Decision` of the shell: an atomic that the asynchronous
-//! part shares, because it goes on while the subtask does).
-//! Invariants (`validate`): a step that is not over waits for exactly one answer; a subtask that has announced its end has
-//! ended; nothing is stored twice, or behind the exit.
+//! Owns: alignment, pending committables, the end of input, which uploads may still be discarded. Does not own: state,
+//! queues, who wins when an upload ends while its checkpoint is aborted (`Decision` of the shell: an atomic that the
+//! upload shares, because it goes on while the subtask does).
+//! Invariants (`validate`): nothing is left of a step that is over; only an end that has come is announced; a checkpoint is
+//! viewed once and never aligned again.
 
 mod effect;
 mod ending;
 mod restoring;
 mod snapshots;
 
-pub use effect::{Control, Effect, Look, Marker, Part};
+pub use effect::{Control, Effect, Look, Marker, Snapshot};
 
 use super::alignment::{self, Alignment};
 use super::transactions::{Completion, Transactions};
@@ -74,7 +78,7 @@ pub struct Description {
     pub role: Role,
     /// Its input channels, in graph order.
     pub channels: Vec<ChannelId>,
-    /// Whether it stands still while a snapshot is stored.
+    /// Whether it blocks while a snapshot is uploaded.
     pub snapshot_mode: SnapshotMode,
 }
 
@@ -110,18 +114,19 @@ pub struct Task {
     aligning: BTreeMap<CheckpointId, Begun>,
     /// The newest checkpoint whose snapshot was begun.
     newest: CheckpointId,
-    /// Whose asynchronous part may still answer. Bounded by the checkpoints that the coordinator has pending.
-    storing: BTreeSet<CheckpointId>,
+    /// Whose upload was begun, and whose checkpoint is neither known to be completed nor aborted. Bounded by the checkpoints
+    /// that the coordinator has pending.
+    uploading: BTreeSet<CheckpointId>,
     /// Whether all input has been processed, now or before the restored checkpoint.
     ended: bool,
     /// Whether downstream and the coordinator know, in this attempt.
     end_announced: bool,
     /// The first checkpoint behind the announced end: once it or a later one is durable the subtask exits.
     end_held_by: Option<CheckpointId>,
-    /// What is left to do of the step.
+    /// What alignment has asked for and is not done.
     rest: VecDeque<alignment::Effect>,
-    /// What the worker has said during the step.
-    recorded: VecDeque<Control>,
+    /// Control messages that came while the step waits.
+    queued: VecDeque<Control>,
 }
 
 /// What a subtask waits for.
@@ -132,30 +137,30 @@ enum Stage {
     /// The snapshot it restores, until it is read.
     Reading(Completion, SnapshotHandle),
     /// The snapshot it restores, until reader and operator have it.
-    TakingOver(Completion, SnapshotHandle),
+    RestoringState(Completion, SnapshotHandle),
     /// The digest of what it has restored.
     Digesting(Option<Completion>),
     /// The removal of what former attempts have staged.
-    Recovering,
+    DiscardingStaged,
     /// Nothing: the step is over.
     Running,
     /// The sink, which stages.
     Preparing(Watch),
     /// The view of its state.
     Viewing(Watch),
-    /// The end of a synchronous snapshot.
-    Writing,
+    /// The end of a synchronous upload.
+    Uploading,
     /// The commit of the first of `due`.
-    Committing { due: Due, behind: Behind },
+    Committing { due: Due, then: AfterCommit },
     /// Credit for its last output.
     Draining,
     /// It has exited, or failed.
     Over,
 }
 
-/// What comes behind the commits.
+/// What follows the commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Behind {
+enum AfterCommit {
     /// The rest of a restore.
     Restore,
     /// The rest of a completion.
@@ -174,12 +179,12 @@ impl Task {
             transactions: Transactions::default(),
             aligning: BTreeMap::new(),
             newest: CheckpointId(0),
-            storing: BTreeSet::new(),
+            uploading: BTreeSet::new(),
             ended: false,
             end_announced: false,
             end_held_by: None,
             rest: VecDeque::new(),
-            recorded: VecDeque::new(),
+            queued: VecDeque::new(),
         }
     }
 
@@ -188,9 +193,10 @@ impl Task {
         self.stage == Stage::Over
     }
 
-    /// What may be done with a channel. `front` has arrived; records need room on every output channel.
+    /// What may be done with a channel. `front`: the element at the head of its queue. A batch needs credit on every output
+    /// channel.
     pub fn look(&self, channel: usize, front: Option<Front>, has_credit: bool) -> Look {
-        debug_assert_eq!(self.stage, Stage::Running, "nothing is taken in the midst of a step");
+        debug_assert_eq!(self.stage, Stage::Running, "nothing is taken while a step waits");
         if self.alignment.is_blocked(channel) {
             return Look::Leave;
         }
@@ -204,7 +210,7 @@ impl Task {
 
     /// Whether a source may read records.
     pub fn may_read(&self, has_credit: bool) -> bool {
-        debug_assert_eq!(self.stage, Stage::Running, "nothing is read in the midst of a step");
+        debug_assert_eq!(self.stage, Stage::Running, "nothing is read while a step waits");
         assert_eq!(self.is.role, Role::Source, "only sources read");
         has_credit && !self.end_announced
     }
@@ -219,7 +225,7 @@ impl Task {
 
     /// A marker was taken: element `seq` of `channel`.
     pub fn on_marker(&mut self, now: Now, channel: usize, seq: u64, marker: Marker, out: &mut Vec<Effect>) {
-        assert_eq!(self.stage, Stage::Running, "an element was taken in the midst of a step");
+        assert_eq!(self.stage, Stage::Running, "an element was taken while a step waits");
         let (attempt, subtask, id) = (self.is.attempt, self.is.subtask, self.is.channels[channel]);
         let mut effects = Vec::new();
         match marker {
@@ -242,15 +248,15 @@ impl Task {
             }
         }
         self.rest.extend(effects);
-        self.go_on(now, out);
+        self.advance(now, out);
     }
 
-    /// The worker says something. In the midst of a step it is recorded.
+    /// A control message of the worker. While a step waits it is queued.
     pub fn on_control(&mut self, now: Now, control: Control, out: &mut Vec<Effect>) {
         assert!(self.stage != Stage::New && !self.is_over(), "the worker speaks to subtasks that run");
-        self.recorded.push_back(control);
+        self.queued.push_back(control);
         if self.stage == Stage::Running {
-            self.go_on(now, out);
+            self.advance(now, out);
         } else if let Control::Aborted(checkpoint) = control {
             self.discard(checkpoint, out);
         }
@@ -258,17 +264,17 @@ impl Task {
 
     /// The source has failed.
     pub fn on_read_failed(&mut self, error: Error, out: &mut Vec<Effect>) {
-        assert_eq!(self.stage, Stage::Running, "nothing is read in the midst of a step");
+        assert_eq!(self.stage, Stage::Running, "nothing is read while a step waits");
         self.fail(error, out);
     }
 
-    /// Does what is left of the step, and then what was recorded, until something has to be waited for.
-    fn go_on(&mut self, now: Now, out: &mut Vec<Effect>) {
+    /// Does what is left of the step, then what was queued, until there is something to wait for.
+    fn advance(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.stage == Stage::Running {
             if let Some(effect) = self.rest.pop_front() {
                 self.perform(now, effect, out);
-            } else if let Some(control) = self.recorded.pop_front() {
-                self.obey(control, out);
+            } else if let Some(control) = self.queued.pop_front() {
+                self.start_control(control, out);
             } else {
                 break;
             }
@@ -276,8 +282,8 @@ impl Task {
         self.validate();
     }
 
-    /// Begins the step that the worker asks for.
-    fn obey(&mut self, control: Control, out: &mut Vec<Effect>) {
+    /// Begins the step of a control message.
+    fn start_control(&mut self, control: Control, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         let mut effects = Vec::new();
         match control {
@@ -293,7 +299,7 @@ impl Task {
             Control::Completed(completion) => {
                 let checkpoint = completion.checkpoint();
                 announce(Event::NotifyReceived { attempt, subtask, checkpoint }, out);
-                self.commit(completion, Behind::Completed(checkpoint), out);
+                self.commit(completion, AfterCommit::Completed(checkpoint), out);
             }
         }
         self.rest.extend(effects);
@@ -328,7 +334,7 @@ impl Task {
         out.push(Effect::Report(ToCoordinator::Decline { attempt, checkpoint, subtask, reason }));
     }
 
-    /// It cannot go on.
+    /// Fails the subtask.
     fn fail(&mut self, error: Error, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         announce(Event::SubtaskFailed { attempt, subtask, cause: error.to_string() }, out);
@@ -339,36 +345,41 @@ impl Task {
     fn stop(&mut self) {
         self.stage = Stage::Over;
         self.rest.clear();
-        self.recorded.clear();
+        self.queued.clear();
         self.validate();
     }
 
     fn validate(&self) {
-        let Self { is, stage, rest, recorded, ended, end_announced, storing, .. } = self;
+        let Self { is, stage, rest, queued, ended, end_announced, uploading, .. } = self;
         assert!(
-            *stage != Stage::Running || rest.is_empty() && recorded.is_empty(),
+            *stage != Stage::Running || rest.is_empty() && queued.is_empty(),
             "a step ends when nothing is left of it"
         );
-        assert!(*stage != Stage::Over || rest.is_empty() && recorded.is_empty(), "whatever is over has nothing to do");
+        assert!(
+            *stage != Stage::Over || rest.is_empty() && queued.is_empty(),
+            "a finished subtask has no pending work"
+        );
         assert!(*ended || !end_announced, "only an end that has come is announced");
         assert!(
             self.end_held_by.is_none_or(|held| *end_announced && held <= self.newest),
             "a snapshot behind the end holds it"
         );
-        assert!(storing.last().is_none_or(|last| *last <= self.newest), "what is stored was begun");
+        assert!(uploading.last().is_none_or(|last| *last <= self.newest), "what is stored was begun");
         let aligns = |checkpoint: &CheckpointId| *checkpoint > self.newest;
         assert!(self.aligning.keys().all(aligns), "a checkpoint is not aligned behind its snapshot");
         assert!(is.role != Role::Source || self.aligning.is_empty(), "a source has nothing to align");
         match stage {
-            Stage::Preparing(_) | Stage::Recovering => assert_eq!(is.role, Role::Sink, "only sinks stage"),
+            Stage::Preparing(_) | Stage::DiscardingStaged => assert_eq!(is.role, Role::Sink, "only sinks stage"),
             Stage::Committing { due, .. } => {
                 assert_eq!(is.role, Role::Sink, "only sinks commit");
                 assert!(!due.is_empty(), "a commit is waited for");
             }
-            Stage::Writing => assert_eq!(is.snapshot_mode, SnapshotMode::Sync, "asynchronous parts are not waited for"),
+            Stage::Uploading => {
+                assert_eq!(is.snapshot_mode, SnapshotMode::Sync, "asynchronous parts are not waited for")
+            }
             Stage::Draining => assert!(*ended && !end_announced, "the last output goes out in front of the end"),
-            Stage::New | Stage::Reading(..) | Stage::TakingOver(..) | Stage::Digesting(_) => {
-                assert!(storing.is_empty() && rest.is_empty(), "a restore comes before everything else");
+            Stage::New | Stage::Reading(..) | Stage::RestoringState(..) | Stage::Digesting(_) => {
+                assert!(uploading.is_empty() && rest.is_empty(), "a restore comes before everything else");
             }
             Stage::Running | Stage::Viewing(_) | Stage::Over => {}
         }

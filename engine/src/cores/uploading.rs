@@ -3,8 +3,8 @@
 //! 1. Pages of the view are encoded one by one; after each the task yields ([`Effect::Yield`]).
 //! 2. As soon as there is enough for a part it is uploaded, so only a part and a page are ever held. A blob that is
 //!    smaller than a part is written at once.
-//! 3. The blob has a name of its own attempt, so no other process's object is ever overwritten (SPARK-51714). That it
-//!    exists already can therefore only mean that an earlier try of this very upload took effect.
+//! 3. The blob has a name of its own attempt, so no other process's object is ever overwritten (SPARK-51714). If the object
+//!    exists already, an earlier try of this very write has succeeded.
 //! 4. Durable, which an upload in parts is when it is *complete*: acknowledge with the handle. Failed: decline; the job
 //!    goes on.
 //!
@@ -13,20 +13,22 @@
 //!              └─ part ─ page ─ part ─ … ─ rest ─ complete ────┴─ decide ─ acknowledge | decline | delete
 //! ```
 //!
-//! A part whose outcome is unknown is given again: the same part may be. A completion whose outcome is unknown is settled
-//! by looking whether the object is there with its whole length: it appears whole or not at all.
+//! A part whose outcome is unknown is stored again: storing a part twice is harmless. A completion whose outcome is unknown
+//! is settled by looking whether the object is there with its whole length: it appears whole or not at all.
 //!
-//! An upload whose checkpoint is aborted, or whose attempt is cancelled, stops at the next step; its parts are taken back. It
-//! neither acknowledges nor declines. Whether it still may is decided outside ([`Effect::Decide`], order rule O4); whatever
-//! was stored for an aborted checkpoint is deleted, for nothing else looks for it.
+//! The checkpoint may be aborted, or the attempt cancelled, meanwhile. While pages are encoded the upload stops behind the
+//! current page, aborts its parts and reports nothing. Once all pages are encoded it runs to [`Effect::Decide`] (order rule
+//! O4): the upload of an aborted checkpoint then deletes what it has stored, because until the next sweep nothing else looks
+//! for it.
 //!
-//! Owns: what was encoded and not stored yet, tries. Does not own: the pages, the requests, whose word is the last.
-//! Invariant (`validate`): a blob is written whole or in parts, never both; only the last part may be small.
+//! Owns: what was encoded and not stored yet, tries of parts and completions. Does not own: the pages, the requests, tries of
+//! the whole write and of the look (the door repeats those), the decision.
+//! Invariant (`validate`): a blob is written whole or in parts, never both; every part but the last has the size of a part.
 //! Not handled: deleting an object that a failed upload, or one of a cancelled attempt, may have left: the coordinator
 //! cleans by listing.
 
 use super::backoff::backoff;
-use super::task::Part;
+use super::task::Snapshot;
 use crate::door::{StorageError, Time};
 use crate::event::Event;
 use crate::ids::{Attempt, SubtaskId};
@@ -41,12 +43,12 @@ use std::time::Duration;
 /// Tries to store a part, or to complete an upload, before it has failed.
 const TRIES: u32 = 4;
 
-/// What an upload asks for. The last effect of a step is the one that is waited for.
+/// What an upload asks for. An effect that is answered is the last of its step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Announce this.
     Announce(Event),
-    /// Tell the coordinator.
+    /// Send this report to the coordinator.
     Report(ToCoordinator),
     /// Take the next page of the view; then [`on_page`](Uploading::on_page), at once.
     NextPage,
@@ -70,8 +72,8 @@ pub enum Effect {
     Look,
     /// Create the object with these bytes; then [`on_written`](Uploading::on_written).
     Write(Bytes),
-    /// Take the parts back; then [`on_taken_back`](Uploading::on_taken_back).
-    TakeBack,
+    /// Abort the upload in parts; then [`on_upload_aborted`](Uploading::on_upload_aborted).
+    AbortUpload,
     /// Ask whether the upload may still answer for its checkpoint; then [`on_decided`](Uploading::on_decided), at once.
     Decide,
     /// Delete the object. Nothing answers.
@@ -82,11 +84,11 @@ pub enum Effect {
 pub struct Uploading {
     attempt: Attempt,
     subtask: SubtaskId,
-    part: Part,
+    snapshot: Snapshot,
     path: String,
     /// When it began.
     started: Time,
-    /// A blob that is larger is uploaded in parts of this size.
+    /// Once so much is encoded it is uploaded as a part.
     part_bytes: usize,
     blob: BlobBuilder,
     /// Whether an upload in parts was begun.
@@ -107,17 +109,28 @@ enum Stage {
     /// The last completion has an unknown outcome.
     Looking(SnapshotHandle, StorageError),
     Writing(SnapshotHandle),
-    TakingBack(Result<(), StorageError>),
+    Aborting(Result<(), StorageError>),
     Deciding(Result<SnapshotHandle, StorageError>),
     Over,
 }
 
 impl Uploading {
     /// An upload that was not begun. `uid` is the operator's; a blob larger than `part_bytes` is uploaded in parts.
-    pub fn new((attempt, subtask): (Attempt, SubtaskId), uid: &str, part: Part, part_bytes: usize) -> Self {
-        let path = blob::path(part.checkpoint, uid, subtask.index, attempt);
+    pub fn new((attempt, subtask): (Attempt, SubtaskId), uid: &str, snapshot: Snapshot, part_bytes: usize) -> Self {
+        let path = blob::path(snapshot.checkpoint, uid, subtask.index, attempt);
         let (started, blob) = (Time(0), BlobBuilder::default());
-        Self { attempt, subtask, part, path, started, part_bytes, blob, in_parts: false, tries: 0, stage: Stage::New }
+        Self {
+            attempt,
+            subtask,
+            snapshot,
+            path,
+            started,
+            part_bytes,
+            blob,
+            in_parts: false,
+            tries: 0,
+            stage: Stage::New,
+        }
     }
 
     /// Where the snapshot is stored.
@@ -161,7 +174,6 @@ impl Uploading {
             out.push(Effect::Begin);
         }
         let bytes = self.blob.take();
-        assert!(!bytes.is_empty(), "a part holds something");
         self.stage = Stage::Storing(bytes.clone());
         self.store(bytes, out);
         self.validate();
@@ -172,7 +184,7 @@ impl Uploading {
         if over {
             return self.stop(out);
         }
-        let handle = SnapshotHandle { path: self.path.clone(), bytes, checksum, digest, ended: self.part.ended };
+        let handle = SnapshotHandle { path: self.path.clone(), bytes, checksum, digest, ended: self.snapshot.ended };
         if self.in_parts {
             self.stage = Stage::StoringRest(rest.clone(), handle);
             self.store(rest, out);
@@ -185,7 +197,7 @@ impl Uploading {
 
     /// Says that an upload begins, of as many bytes as are known by now.
     fn announce_start(&self, bytes: u64, out: &mut Vec<Effect>) {
-        let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.part.checkpoint);
+        let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.snapshot.checkpoint);
         out.push(Effect::Announce(Event::UploadStarted {
             attempt,
             subtask,
@@ -283,26 +295,26 @@ impl Uploading {
 
     fn stop(&mut self, out: &mut Vec<Effect>) {
         if self.in_parts {
-            self.stage = Stage::TakingBack(Ok(()));
-            out.push(Effect::TakeBack);
+            self.stage = Stage::Aborting(Ok(()));
+            out.push(Effect::AbortUpload);
         } else {
             self.stage = Stage::Over;
         }
     }
 
-    /// Parts that will never be completed are taken back. If that fails, storage clears them away in time.
+    /// An upload in parts that will never be completed is aborted. If that fails, storage clears the parts away in time.
     fn give_up(&mut self, error: StorageError, out: &mut Vec<Effect>) {
-        assert!(self.in_parts, "there are parts to take back");
-        (self.tries, self.stage) = (0, Stage::TakingBack(Err(error)));
-        out.push(Effect::TakeBack);
+        assert!(self.in_parts, "there are parts to abort");
+        (self.tries, self.stage) = (0, Stage::Aborting(Err(error)));
+        out.push(Effect::AbortUpload);
     }
 
-    /// The parts are taken back, as far as that is known.
-    pub fn on_taken_back(&mut self, out: &mut Vec<Effect>) {
+    /// The upload in parts is aborted, as far as that is known.
+    pub fn on_upload_aborted(&mut self, out: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::TakingBack(Ok(())) => {}
-            Stage::TakingBack(Err(error)) => self.decide(Err(error), out),
-            _ => panic!("nothing is taken back"),
+            Stage::Aborting(Ok(())) => {}
+            Stage::Aborting(Err(error)) => self.decide(Err(error), out),
+            _ => panic!("nothing is aborted"),
         }
         self.validate();
     }
@@ -312,10 +324,9 @@ impl Uploading {
         out.push(Effect::Decide);
     }
 
-    /// `answers`: the upload has the last word on its checkpoint here. `cancelled`: the attempt is over, and its
-    /// coordinator does not want to hear.
+    /// `answers`: this upload won the decision. `cancelled`: the attempt is over; send nothing.
     pub fn on_decided(&mut self, now: Time, answers: bool, cancelled: bool, out: &mut Vec<Effect>) {
-        let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.part.checkpoint);
+        let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.snapshot.checkpoint);
         let Stage::Deciding(uploaded) = std::mem::replace(&mut self.stage, Stage::Over) else {
             panic!("nothing was to be decided")
         };
@@ -333,7 +344,7 @@ impl Uploading {
                 out.push(Effect::Announce(Event::UploadEnded { attempt, subtask, checkpoint, path, digest }));
                 out.push(Effect::Announce(Event::AckSent { attempt, subtask, checkpoint, digest }));
                 let async_ms = ms(now.since(self.started));
-                let statistics = SnapshotStatistics { async_ms, bytes, ..self.part.statistics };
+                let statistics = SnapshotStatistics { async_ms, bytes, ..self.snapshot.statistics };
                 out.push(Effect::Report(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics }));
             }
             Err(error) => {
@@ -347,10 +358,10 @@ impl Uploading {
     }
 
     fn validate(&self) {
-        assert!(self.tries < TRIES, "what failed so often is given up");
+        assert!(self.tries < TRIES, "tries are bounded");
         match &self.stage {
-            Stage::Storing(bytes) => assert!(self.in_parts && !bytes.is_empty(), "a part holds something"),
-            Stage::StoringRest(..) | Stage::Completing(_) | Stage::Looking(..) | Stage::TakingBack(_) => {
+            Stage::Storing(bytes) => assert!(self.in_parts && bytes.len() >= self.part_bytes, "a part is full"),
+            Stage::StoringRest(..) | Stage::Completing(_) | Stage::Looking(..) | Stage::Aborting(_) => {
                 assert!(self.in_parts, "only what was begun in parts ends in parts");
             }
             Stage::Writing(_) => assert!(!self.in_parts, "what was begun in parts is completed, not written"),

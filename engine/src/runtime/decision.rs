@@ -1,13 +1,13 @@
-//! Who has the last word on an asynchronous part: the part itself, or the subtask (order rule O4).
+//! Decides whether an upload answers or is discarded (order rule O4).
 //!
-//! The one decision that no core makes. The asynchronous part goes on while its subtask processes records, on another
-//! thread where there are several, so the end of a store and the abort of its checkpoint can come at the same time. One
-//! atomic step decides: either the part is answered, or it is discarded, and only the winner says or deletes anything
-//! (FLINK-5667).
+//! The one protocol decision that no core makes. The upload goes on while its subtask processes records, on another thread
+//! where there are several, so the end of the upload and the abort of its checkpoint can come at the same time. One atomic
+//! step decides. If the upload wins, it acknowledges or declines. If the subtask wins, the upload deletes what it has stored
+//! and reports nothing (FLINK-5667).
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// How one asynchronous part ends.
+/// How one upload ends.
 #[derive(Debug, Default)]
 pub struct Decision(AtomicU8);
 
@@ -16,17 +16,17 @@ const ANSWERED: u8 = 1;
 const DISCARDED: u8 = 2;
 
 impl Decision {
-    /// The asynchronous part is about to answer the coordinator; `false` if that is not its to do any more.
+    /// The upload is about to answer the coordinator; `false` if it was discarded first.
     pub fn answer(&self) -> bool {
         self.decide(ANSWERED)
     }
 
-    /// The checkpoint will not complete.
+    /// Discards the upload; `false` if it has already answered.
     pub fn discard(&self) -> bool {
         self.decide(DISCARDED)
     }
 
-    /// Whether the checkpoint will not complete.
+    /// Whether the upload is discarded.
     pub fn is_discarded(&self) -> bool {
         self.0.load(Ordering::Acquire) == DISCARDED
     }

@@ -1,6 +1,6 @@
 //! The shell of the asynchronous part of a snapshot: it takes the next page or a reply, steps the core
-//! ([`crate::cores::uploading`]), and performs the effects in their order. It decides nothing; who may answer for the
-//! checkpoint is said by [`Decision`].
+//! ([`crate::cores::uploading`]), and performs the effects in their order. It decides nothing; whether the upload may
+//! answer for its checkpoint is said by [`Decision`].
 //!
 //! A cancelled attempt drops the subtask, not the request of this task that is under way
 //! ([`Changes`](super::changes::Changes)).
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Everything the asynchronous part needs, owned: it shares nothing with the subtask that goes on (FLINK-9263).
 pub struct AsyncPart {
-    /// What is to be done.
+    /// The core.
     pub core: Uploading,
     /// The outside.
     pub env: Env,
@@ -28,7 +28,7 @@ pub struct AsyncPart {
     pub reports: Postbox<ToCoordinator>,
     /// Set when the attempt is over.
     pub cancelled: Arc<AtomicBool>,
-    /// Who has the last word on this part.
+    /// Whether it may answer.
     pub decision: Arc<Decision>,
     /// What is encoded page by page.
     pub pages: Option<Box<dyn Pages>>,
@@ -55,14 +55,14 @@ impl AsyncPart {
             Effect::Report(report) => self.reports.post(report),
             Effect::NextPage => {
                 let page = self.pages.as_mut().and_then(|pages| pages.next_page());
-                self.core.on_page(page.as_ref(), self.is_over(), out);
+                self.core.on_page(page.as_ref(), self.must_stop(), out);
             }
             Effect::Yield(bytes) => {
                 let site = Site::new("encode", self.subtask.lane());
                 if let Some(delay) = self.env.clock.work(site, Work::Page(bytes as u64)) {
                     delay.await;
                 }
-                self.core.on_yielded(self.is_over(), out);
+                self.core.on_yielded(self.must_stop(), out);
             }
             Effect::Begin => self.parts = Some(self.env.storage.upload(self.core.path())),
             Effect::StorePart { bytes, delay } => {
@@ -85,9 +85,9 @@ impl AsyncPart {
                 let written = retry::storage(&self.env, write).await;
                 self.core.on_written(written, out);
             }
-            Effect::TakeBack => {
+            Effect::AbortUpload => {
                 let _ = self.parts().abort().await;
-                self.core.on_taken_back(out);
+                self.core.on_upload_aborted(out);
             }
             Effect::Decide => {
                 let answers = self.decision.answer();
@@ -107,12 +107,12 @@ impl AsyncPart {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    fn is_over(&self) -> bool {
+    fn must_stop(&self) -> bool {
         self.is_cancelled() || self.decision.is_discarded()
     }
 }
 
-/// Nothing is asked of the clock for no delay.
+/// A zero delay skips the clock.
 async fn pause(env: &Env, delay: Duration) {
     if !delay.is_zero() {
         env.sleep(delay).await;

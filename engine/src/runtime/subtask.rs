@@ -1,6 +1,7 @@
 //! The shell of a subtask: one task that owns one chain (or source reader, or sink writer) and its input and output
 //! channels. It takes an element, records or a message of the worker, steps the core ([`crate::cores::task`]), and
-//! performs the effects in their order. It decides nothing.
+//! performs the effects in their order. It decides nothing; which element comes first is chosen in
+//! [`steps`], and which end an upload has by [`Decision`](super::decision::Decision).
 //!
 //! The data path, in order: channel → alignment → operator → outbox → channel. Records never pass through the core: it is
 //! asked which channel may be taken from. Which of the ready channels comes first is the door's choice (`steps`).
@@ -8,9 +9,8 @@
 //! Owns: its channels' ends, its state. Does not own: any decision, placement, connections, fail-over.
 //! Invariant: between two steps every record taken has been processed, and its output is in the chain's buffers or on
 //! channels.
-//! Not handled: a storage request that never returns. The door does not promise an answer: the process bounds each of its
-//! requests ([`crate::runtime::patience`]), and blobs are read in pieces, so the bound does not depend on the size of the
-//! state.
+//! Not here: time-outs. The door does not promise an answer: the process bounds each of its requests
+//! ([`crate::runtime::patience`]), and blobs are read in pieces, so the bound does not depend on the size of the state.
 
 mod body;
 mod driver;
@@ -24,7 +24,7 @@ use super::mailbox::{Mailbox, Postbox};
 use super::snapshot::AsyncPart;
 use crate::config::SnapshotMode;
 pub use crate::cores::task::Control;
-use crate::cores::task::{Description, Effect, Marker, Part, Task};
+use crate::cores::task::{Description, Effect, Marker, Snapshot, Task};
 use crate::cores::transactions::Completion;
 use crate::cores::uploading::Uploading;
 use crate::door::{Bell, Site, retry, whole};
@@ -50,21 +50,21 @@ pub struct SubtaskShell {
     pub inputs: Vec<InputChannel>,
     /// Its output channels, by edge.
     pub outputs: Vec<OutputEdge>,
-    /// What the worker tells it.
+    /// Control messages of the worker.
     pub control: Mailbox<Control>,
     /// Rings when a full output channel has room again.
     pub credit: Arc<dyn Bell>,
-    /// What it tells the coordinator.
+    /// Reports to the coordinator.
     pub reports: Postbox<ToCoordinator>,
     /// Set when the attempt is over.
     pub cancelled: Arc<AtomicBool>,
-    /// Who waits for uploads.
+    /// Whether the subtask blocks during an upload.
     pub snapshot_mode: SnapshotMode,
     /// Snapshots that are larger are uploaded in parts of this size.
     pub part_bytes: usize,
     /// What to restore.
     pub restore: Option<(Completion, SnapshotHandle)>,
-    /// What its process has under way.
+    /// Running writes of its process.
     pub changes: Changes,
 }
 
@@ -178,20 +178,23 @@ impl Running {
             Effect::Report(report) => self.reports.post(report),
             Effect::Broadcast(marker) => self.output.broadcast(marker),
             Effect::Flush => self.output.flush(&mut self.body),
+            // Before it is restored a subtask uploads nothing: control messages wait in the mailbox.
             Effect::ReadSnapshot(handle) => {
                 let env = &self.context.env;
                 let read = retry::storage(env, || whole::read(&env.storage, &handle.path)).await;
                 self.driver.core.on_snapshot_read(read, out);
             }
-            Effect::TakeOver(sections) => self.driver.core.on_taken_over(self.body.take_over(sections).await, out),
+            Effect::RestoreState(sections) => {
+                self.driver.core.on_state_restored(self.body.take_over(sections).await, out)
+            }
             Effect::DigestState => {
                 let (mut sections, pages) = self.body.view(self.driver.core.sections());
                 sections.extend(pages.into_iter().flat_map(state::collect));
                 self.driver.core.on_digest(self.driver.now(), state::digest(&sections), out);
             }
-            Effect::Recover => {
+            Effect::DiscardStaged => {
                 let recovered = self.driver.attend(self.body.writer().recover()).await;
-                self.driver.core.on_recovered(self.driver.now(), recovered, out);
+                self.driver.core.on_staged_discarded(self.driver.now(), recovered, out);
             }
             Effect::FinishOutput => self.body.on_end(&mut self.output.outbox),
             Effect::DrainOutput => {
@@ -206,7 +209,7 @@ impl Running {
                 self.view = Some(self.body.view(self.driver.core.sections()));
                 self.driver.core.on_viewed(self.driver.now(), out);
             }
-            Effect::Store(part) => self.store(part, out).await,
+            Effect::Upload(snapshot) => self.upload(snapshot, out).await,
             Effect::Discard(checkpoint) => self.driver.discard(checkpoint),
             Effect::Forget(checkpoint) => self.driver.forget(checkpoint),
             Effect::Commit(committable) => {
@@ -216,28 +219,28 @@ impl Running {
         }
     }
 
-    async fn store(&mut self, part: Part, out: &mut Vec<Effect>) {
+    async fn upload(&mut self, snapshot: Snapshot, out: &mut Vec<Effect>) {
         let (sections, pages) = self.view.take().expect("a view is stored");
         let subtask = self.context.subtask;
         let env = self.context.env.clone();
         let whose = (self.context.attempt, subtask);
-        let storing = AsyncPart {
-            core: Uploading::new(whose, &self.context.uid, part, self.part_bytes),
+        let upload = AsyncPart {
+            core: Uploading::new(whose, &self.context.uid, snapshot, self.part_bytes),
             env,
             subtask,
             reports: self.reports.clone(),
             cancelled: self.cancelled.clone(),
-            decision: self.driver.decision(part.checkpoint),
+            decision: self.driver.decision(snapshot.checkpoint),
             pages,
             parts: None,
         };
         // A cancelled attempt drops the subtask, not its request in the middle.
-        let storing = self.changes.keep(Box::pin(storing.run(sections)));
-        if part.awaited {
-            self.driver.attend(storing).await;
-            self.driver.core.on_stored(self.driver.now(), out);
+        let upload = self.changes.keep(Box::pin(upload.run(sections)));
+        if snapshot.awaited {
+            self.driver.attend(upload).await;
+            self.driver.core.on_uploaded(self.driver.now(), out);
         } else {
-            self.context.env.spawner.spawn(Site::new("upload", subtask.lane()), Box::pin(storing));
+            self.context.env.spawner.spawn(Site::new("upload", subtask.lane()), Box::pin(upload));
         }
     }
 }

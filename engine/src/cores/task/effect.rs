@@ -1,4 +1,4 @@
-//! What a subtask is told, and what it asks its shell for.
+//! The control messages of a subtask, and its effects.
 
 use crate::cores::transactions::Completion;
 use crate::element::{Barrier, Element};
@@ -8,7 +8,7 @@ use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::state::Section;
 use crate::statistics::SnapshotStatistics;
 
-/// What the worker tells a subtask.
+/// A control message of the worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
     /// Start a checkpoint; for subtasks without running producers.
@@ -49,7 +49,7 @@ impl From<Marker> for Element {
 pub enum Effect {
     /// Announce this.
     Announce(Event),
-    /// Tell the coordinator.
+    /// Send this report to the coordinator.
     Report(ToCoordinator),
     /// Put this on every output channel, behind what is there.
     Broadcast(Marker),
@@ -57,12 +57,12 @@ pub enum Effect {
     Flush,
     /// Read this snapshot; then [`on_snapshot_read`](super::Task::on_snapshot_read).
     ReadSnapshot(SnapshotHandle),
-    /// Hand these sections to the reader and the operator; then [`on_taken_over`](super::Task::on_taken_over).
-    TakeOver(Vec<Section>),
+    /// Hand these sections to the reader and the operator; then [`on_state_restored`](super::Task::on_state_restored).
+    RestoreState(Vec<Section>),
     /// Encode the live state and digest it; then [`on_digest`](super::Task::on_digest), at once.
     DigestState,
-    /// Remove what former attempts have staged; then [`on_recovered`](super::Task::on_recovered).
-    Recover,
+    /// Remove what former attempts have staged; then [`on_staged_discarded`](super::Task::on_staged_discarded).
+    DiscardStaged,
     /// Let the operator emit what it has held back for the end of its input.
     FinishOutput,
     /// Put all output on its channels, batch by batch as credit comes; then [`on_drained`](super::Task::on_drained).
@@ -71,26 +71,26 @@ pub enum Effect {
     Prepare(CheckpointId),
     /// Take a view of the state as it is now; then [`on_viewed`](super::Task::on_viewed), at once.
     ViewState,
-    /// Start the asynchronous part, which stores the view and acknowledges it.
-    Store(Part),
-    /// The asynchronous part of this checkpoint shall neither acknowledge nor decline, if it has done neither.
+    /// Start to upload the view. The upload acknowledges it.
+    Upload(Snapshot),
+    /// Stop the upload of this checkpoint, unless it has answered.
     Discard(CheckpointId),
-    /// The asynchronous part of this checkpoint has acknowledged.
+    /// Drop the decision about the upload of this checkpoint: it has acknowledged.
     Forget(CheckpointId),
     /// Make a staged committable visible; then [`on_committed`](super::Task::on_committed).
     Commit(Vec<u8>),
 }
 
-/// The asynchronous part of one snapshot.
+/// A snapshot that is about to be uploaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Part {
+pub struct Snapshot {
     /// Which checkpoint.
     pub checkpoint: CheckpointId,
     /// Whether the subtask had processed all its input.
     pub ended: bool,
     /// What aligning and the synchronous part took.
     pub statistics: SnapshotStatistics,
-    /// Whether the subtask stands still until it is over; then [`on_stored`](super::Task::on_stored).
+    /// Whether the subtask blocks until the upload is over; then [`on_uploaded`](super::Task::on_uploaded).
     pub awaited: bool,
 }
 

@@ -7,19 +7,18 @@ use crate::messages::ToCoordinator;
 impl Task {
     /// The source has nothing more to read.
     pub fn on_exhausted(&mut self, now: Now, out: &mut Vec<Effect>) {
-        assert_eq!(self.stage, Stage::Running, "nothing is read in the midst of a step");
+        assert_eq!(self.stage, Stage::Running, "nothing is read while a step waits");
         assert_eq!(self.is.role, Role::Source, "only sources read");
         assert!(!self.ended, "a source ends once");
         self.end_input(out);
-        self.go_on(now, out);
+        self.advance(now, out);
     }
 
     /// All input has been processed. The operator's own end happens once in the life of its state; downstream and the
     /// coordinator are told in every attempt.
     ///
-    /// What the operator still emits waits for credit, and so does everything else that the worker says: a barrier must
-    /// not overtake it. No consumer waits for this subtask's barrier while it holds back this subtask's credit, because a
-    /// channel is blocked only behind a barrier of this very subtask.
+    /// Control messages wait until the output is drained. Reason: a barrier must not overtake output. This cannot
+    /// deadlock: a consumer blocks this channel only behind a barrier of this very subtask.
     pub(super) fn end_input(&mut self, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         assert!(!self.end_announced, "an attempt announces the end once");
@@ -40,16 +39,16 @@ impl Task {
         self.end_announced = true;
         out.push(Effect::Broadcast(Marker::EndOfInput));
         out.push(Effect::Report(ToCoordinator::InputEnded { attempt, subtask }));
-        self.go_on(now, out);
+        self.advance(now, out);
     }
 
-    /// The end is durable and everything is committed: nothing more is said of this subtask.
+    /// The end is durable and everything is committed: the subtask exits.
     pub(super) fn finish(&mut self, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         assert!(self.ended && self.end_announced, "a subtask finishes behind its announced end");
         assert!(self.rest.is_empty(), "a subtask finishes between two steps");
-        // The checkpoints they belong to will not complete: the coordinator learns that there will be no acknowledgement.
-        out.extend(std::mem::take(&mut self.storing).into_iter().map(Effect::Discard));
+        // Uploads that have not answered are discarded; the coordinator aborts their checkpoints when it hears of the exit.
+        out.extend(std::mem::take(&mut self.uploading).into_iter().map(Effect::Discard));
         out.push(Effect::Broadcast(Marker::Closed));
         announce(Event::SubtaskFinished { attempt, subtask }, out);
         out.push(Effect::Report(ToCoordinator::Finished { attempt, subtask }));

@@ -1,6 +1,6 @@
 //! How a subtask gets its state back, before its first element.
 
-use super::{Behind, Effect, Now, Role, Stage, Task, announce};
+use super::{AfterCommit, Effect, Now, Role, Stage, Task, announce};
 use crate::cores::transactions::Completion;
 use crate::door::StorageError;
 use crate::error::{Error, Result};
@@ -34,12 +34,12 @@ impl Task {
         match sections(&handle, read) {
             Err(error) => self.fail(error, out),
             Ok(sections) => {
-                self.stage = Stage::TakingOver(completion, handle);
+                self.stage = Stage::RestoringState(completion, handle);
                 match self.is.role {
-                    Role::Source | Role::Transform => out.push(Effect::TakeOver(sections)),
+                    Role::Source | Role::Transform => out.push(Effect::RestoreState(sections)),
                     Role::Sink => {
                         let taken = self.transactions.restore(&sections);
-                        self.on_taken_over(taken, out);
+                        self.on_state_restored(taken, out);
                     }
                 }
             }
@@ -47,8 +47,8 @@ impl Task {
     }
 
     /// Reader and operator have their state back, or cannot take it.
-    pub fn on_taken_over(&mut self, taken: Result<()>, out: &mut Vec<Effect>) {
-        let Stage::TakingOver(completion, handle) = &self.stage else { panic!("nothing is restored") };
+    pub fn on_state_restored(&mut self, taken: Result<()>, out: &mut Vec<Effect>) {
+        let Stage::RestoringState(completion, handle) = &self.stage else { panic!("nothing is restored") };
         if let Err(error) = taken {
             let named = error.while_doing(format_args!("{}[{}]", self.is.uid, self.is.subtask.index));
             return self.fail(named, out);
@@ -63,18 +63,18 @@ impl Task {
         out.push(Effect::DigestState);
     }
 
-    /// The digest of the live state, which is announced before the first element. Nothing compares it here: that is what
-    /// judges are for, and they must see what the state is, not what it should be.
+    /// The digest of the live state, which is announced before the first element. Nothing compares it here: the
+    /// properties of the simulator do, and they must see what the state is, not what it should be.
     pub fn on_digest(&mut self, now: Now, digest: u64, out: &mut Vec<Effect>) {
         let (attempt, subtask, ended) = (self.is.attempt, self.is.subtask, self.ended);
         let Stage::Digesting(completion) = self.stage else { panic!("no digest was asked for") };
         let checkpoint = completion.map(Completion::checkpoint);
         announce(Event::Restored { attempt, subtask, checkpoint, digest, ended }, out);
         match completion {
-            Some(completion) => self.commit(completion, Behind::Restore, out),
+            Some(completion) => self.commit(completion, AfterCommit::Restore, out),
             None => self.recover(out),
         }
-        self.go_on(now, out);
+        self.advance(now, out);
     }
 
     /// Everything that was restored is committed: what former attempts have staged beside it is removed.
@@ -82,20 +82,20 @@ impl Task {
         match self.is.role {
             Role::Source | Role::Transform => self.restored(out),
             Role::Sink => {
-                self.stage = Stage::Recovering;
-                out.push(Effect::Recover);
+                self.stage = Stage::DiscardingStaged;
+                out.push(Effect::DiscardStaged);
             }
         }
     }
 
     /// What former attempts have staged is gone, or could not be removed.
-    pub fn on_recovered(&mut self, now: Now, recovered: Result<()>, out: &mut Vec<Effect>) {
-        assert_eq!(self.stage, Stage::Recovering, "nothing is recovered");
+    pub fn on_staged_discarded(&mut self, now: Now, recovered: Result<()>, out: &mut Vec<Effect>) {
+        assert_eq!(self.stage, Stage::DiscardingStaged, "nothing is recovered");
         if let Err(error) = recovered {
             return self.fail(error, out);
         }
         self.restored(out);
-        self.go_on(now, out);
+        self.advance(now, out);
     }
 
     fn restored(&mut self, out: &mut Vec<Effect>) {
@@ -112,7 +112,7 @@ impl Task {
 fn sections(handle: &SnapshotHandle, read: Result<Bytes, StorageError>) -> Result<Vec<Section>> {
     let bytes = match read {
         Ok(bytes) => bytes,
-        // The coordinator found it just before, and looks again before the next attempt.
+        // The coordinator has found this file moments ago, and looks again before the next attempt.
         Err(StorageError::NotFound(path)) => {
             return Err(Error::restart(format!(
                 "{path} does not exist here, but the coordinator sees it: does this worker use the same checkpoint folder?"

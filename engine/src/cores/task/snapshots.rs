@@ -1,6 +1,6 @@
 //! One checkpoint at one subtask: output, barrier, staging, view, and which asynchronous parts may still answer.
 
-use super::{Behind, Control, Effect, Marker, Now, Part, Role, Stage, Task, announce};
+use super::{AfterCommit, Control, Effect, Marker, Now, Role, Snapshot, Stage, Task, announce};
 use crate::config::SnapshotMode;
 use crate::cores::transactions::{self, Completion};
 use crate::door::Time;
@@ -92,12 +92,13 @@ impl Task {
             }
             Err(error) => return self.fail(error, out),
         }
-        self.go_on(now, out);
+        self.advance(now, out);
     }
 
-    /// What a sink has staged meanwhile belongs to the next checkpoint that completes.
+    /// Views the state, unless the abort of the checkpoint is queued. What a sink has staged then belongs to the next
+    /// checkpoint that completes.
     fn view(&mut self, watch: Watch, out: &mut Vec<Effect>) {
-        if self.recorded.contains(&Control::Aborted(watch.checkpoint)) {
+        if self.queued.contains(&Control::Aborted(watch.checkpoint)) {
             return;
         }
         self.stage = Stage::Viewing(watch);
@@ -113,66 +114,66 @@ impl Task {
         if self.end_announced {
             self.end_held_by.get_or_insert(checkpoint);
         }
-        let new = self.storing.insert(checkpoint);
+        let new = self.uploading.insert(checkpoint);
         assert!(new, "each checkpoint is snapshotted once");
         let awaited = match self.is.snapshot_mode {
             SnapshotMode::Sync => true,
             SnapshotMode::Async => false,
         };
-        out.push(Effect::Store(Part { checkpoint, ended, statistics: watch.stop(now), awaited }));
-        self.stage = if awaited { Stage::Writing } else { Stage::Running };
-        self.go_on(now, out);
+        out.push(Effect::Upload(Snapshot { checkpoint, ended, statistics: watch.stop(now), awaited }));
+        self.stage = if awaited { Stage::Uploading } else { Stage::Running };
+        self.advance(now, out);
     }
 
-    /// A synchronous snapshot has been acknowledged or declined.
-    pub fn on_stored(&mut self, now: Now, out: &mut Vec<Effect>) {
-        assert_eq!(self.stage, Stage::Writing, "nothing is waited for");
+    /// A synchronous upload has ended.
+    pub fn on_uploaded(&mut self, now: Now, out: &mut Vec<Effect>) {
+        assert_eq!(self.stage, Stage::Uploading, "nothing is waited for");
         self.stage = Stage::Running;
-        self.go_on(now, out);
+        self.advance(now, out);
     }
 
     /// The checkpoint will not complete: what is being stored for it is neither acknowledged nor declined.
     pub(super) fn discard(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
-        if self.storing.remove(&checkpoint) {
+        if self.uploading.remove(&checkpoint) {
             out.push(Effect::Discard(checkpoint));
         }
     }
 
-    /// Commits what is pending up to a durable checkpoint; then does what comes `behind`.
-    pub(super) fn commit(&mut self, completion: Completion, behind: Behind, out: &mut Vec<Effect>) {
+    /// Commits what is pending up to a durable checkpoint; what follows is said by `then`.
+    pub(super) fn commit(&mut self, completion: Completion, then: AfterCommit, out: &mut Vec<Effect>) {
         let mut due = Vec::new();
         self.transactions.on_completed(completion, &mut due);
         let due =
             due.into_iter().map(|transactions::Effect::Commit(checkpoint, committable)| (checkpoint, committable));
-        self.commit_next(due.collect(), behind, out);
+        self.commit_next(due.collect(), then, out);
     }
 
     /// The first of `due` was committed, or could not be.
     pub fn on_committed(&mut self, now: Now, committed: Result<()>, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
-        let Stage::Committing { due, behind } = &mut self.stage else { panic!("nothing is committed") };
+        let Stage::Committing { due, then } = &mut self.stage else { panic!("nothing is committed") };
         if let Err(error) = committed {
             return self.fail(error, out);
         }
-        let (mut due, behind) = (std::mem::take(due), *behind);
+        let (mut due, then) = (std::mem::take(due), *then);
         let (checkpoint, _) = due.pop_front().expect("a commit was asked for");
         announce(Event::CommitEnded { attempt, subtask, checkpoint }, out);
         self.transactions.on_committed(checkpoint);
-        self.commit_next(due, behind, out);
-        self.go_on(now, out);
+        self.commit_next(due, then, out);
+        self.advance(now, out);
     }
 
-    fn commit_next(&mut self, due: Due, behind: Behind, out: &mut Vec<Effect>) {
+    fn commit_next(&mut self, due: Due, then: AfterCommit, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         if let Some((checkpoint, committable)) = due.front() {
             announce(Event::CommitStarted { attempt, subtask, checkpoint: *checkpoint }, out);
             out.push(Effect::Commit(committable.clone()));
-            self.stage = Stage::Committing { due, behind };
+            self.stage = Stage::Committing { due, then };
             return;
         }
-        match behind {
-            Behind::Restore => self.recover(out),
-            Behind::Completed(checkpoint) => self.completed(checkpoint, out),
+        match then {
+            AfterCommit::Restore => self.recover(out),
+            AfterCommit::Completed(checkpoint) => self.completed(checkpoint, out),
         }
     }
 
@@ -180,7 +181,7 @@ impl Task {
     fn completed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         self.stage = Stage::Running;
         // An older checkpoint was acknowledged, or it has been or will be aborted.
-        if self.storing.remove(&checkpoint) {
+        if self.uploading.remove(&checkpoint) {
             out.push(Effect::Forget(checkpoint));
         }
         if self.end_held_by.is_some_and(|held| held <= checkpoint) {

@@ -34,7 +34,7 @@ fn a_checkpoint_sends_buffered_output_then_the_barrier_and_then_views_the_state(
         "view the state",
     ];
     assert_eq!(subtask.barrier(1, 1), expected);
-    assert_eq!(subtask.viewed(), ["announce SnapshotTaken", "store 1"]);
+    assert_eq!(subtask.viewed(), ["announce SnapshotTaken", "upload 1"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_sink_that_no_restart_can_help_fails() {
 #[test]
 fn no_snapshot_is_stored_for_a_checkpoint_that_is_aborted_while_its_sink_stages() {
     let mut sink = Subtask::preparing(1);
-    assert_eq!(sink.aborted(1), [""; 0], "it is recorded: the sink is still staging");
+    assert_eq!(sink.aborted(1), [""; 0], "it is queued: the sink is still staging");
     assert_eq!(sink.prepared(Ok(Some(vec![1]))), ["announce Prepared", "announce AbortReceived"]);
     assert_eq!(pending(&sink.core), [1], "what was staged belongs to the next checkpoint that completes");
     sink.snapshot(2);
@@ -77,7 +77,7 @@ fn no_snapshot_is_stored_for_a_checkpoint_that_is_aborted_while_its_sink_stages(
 }
 
 #[test]
-fn an_abort_during_a_step_stops_an_earlier_store_at_once_and_is_obeyed_behind_the_step() {
+fn an_abort_during_a_step_stops_an_earlier_store_at_once_and_is_handled_behind_the_step() {
     let mut sink = Subtask::running(Role::Sink);
     sink.snapshot(1);
     sink.barrier(0, 2);
@@ -85,7 +85,7 @@ fn an_abort_during_a_step_stops_an_earlier_store_at_once_and_is_obeyed_behind_th
     assert_eq!(sink.aborted(1), ["discard 1"]);
     let told = sink.prepared(Ok(None));
     assert_eq!(told, ["announce Prepared", "view the state"]);
-    assert_eq!(sink.viewed(), ["announce SnapshotTaken", "store 2", "announce AbortReceived"]);
+    assert_eq!(sink.viewed(), ["announce SnapshotTaken", "upload 2", "announce AbortReceived"]);
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn a_synchronous_snapshot_keeps_the_subtask_until_it_is_stored_or_aborted() {
     let mut subtask = Subtask::synchronous(Role::Transform);
     subtask.barrier(0, 1);
     subtask.barrier(1, 1);
-    assert_eq!(subtask.viewed(), ["announce SnapshotTaken", "store 1 and wait"]);
+    assert_eq!(subtask.viewed(), ["announce SnapshotTaken", "upload 1 and wait"]);
     assert_eq!(subtask.aborted(1), ["discard 1"], "its store need not go on");
-    assert_eq!(subtask.stored(), ["announce AbortReceived"]);
+    assert_eq!(subtask.uploaded(), ["announce AbortReceived"]);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_barrier_in_front_of_the_end_is_snapshotted_before_the_end_counts() {
     let told = subtask.counted(1, 1);
     assert_eq!(told.last().map(String::as_str), Some("view the state"));
     let told = subtask.viewed();
-    assert_eq!(told[..2], ["announce SnapshotTaken", "store 1"]);
+    assert_eq!(told[..2], ["announce SnapshotTaken", "upload 1"]);
     assert_eq!(told[2..], ["announce InputEnded", "finish the output", "drain the output"]);
 }
 
@@ -299,7 +299,7 @@ fn statistics_measure_alignment_and_the_synchronous_part() {
 }
 
 #[test]
-#[should_panic(expected = "in the midst of a step")]
+#[should_panic(expected = "while a step waits")]
 fn no_element_is_taken_while_a_sink_stages() {
     Subtask::preparing(1).barrier(0, 2);
 }

@@ -5,7 +5,7 @@ use crate::ids::{CheckpointId, Generation, OperatorId};
 use crate::state::SectionKind;
 
 /// A blob is uploaded in parts once so many bytes wait.
-const PART: usize = 100;
+const PART: usize = 300;
 
 struct Upload {
     core: Uploading,
@@ -32,8 +32,8 @@ impl Upload {
         let attempt = Attempt { generation: Generation(1), number: 2 };
         let subtask = SubtaskId { operator: OperatorId(0), index: 3 };
         let statistics = SnapshotStatistics { sync_ms: 4, ..SnapshotStatistics::default() };
-        let part = Part { checkpoint: CheckpointId(5), ended: true, statistics, awaited: false };
-        let core = Uploading::new((attempt, subtask), "counts", part, PART);
+        let snapshot = Snapshot { checkpoint: CheckpointId(5), ended: true, statistics, awaited: false };
+        let core = Uploading::new((attempt, subtask), "counts", snapshot, PART);
         let mut upload = Self { core, now: Duration::ZERO, handle: None, statistics: None, parts: vec![] };
         assert_eq!(upload.step(|core, now, out| core.start(now, &[section(8)], out)), ["next page"]);
         upload
@@ -129,7 +129,7 @@ fn render(effect: &Effect) -> String {
         Effect::Complete { delay } => delayed("complete", delay),
         Effect::Look => "look".into(),
         Effect::Write(_) => "write".into(),
-        Effect::TakeBack => "take back".into(),
+        Effect::AbortUpload => "take back".into(),
         Effect::Decide => "decide".into(),
         Effect::Delete => "delete".into(),
     }
@@ -166,9 +166,9 @@ fn a_write_that_fails_is_declined() {
 #[test]
 fn a_large_snapshot_is_uploaded_in_parts_which_make_up_the_whole() {
     let mut upload = Upload::new();
-    upload.encode(PART / 2);
+    upload.encode(100);
     assert_eq!(upload.yielded(false), ["next page"], "half a part waits");
-    upload.encode(PART / 2);
+    upload.encode(200);
     assert_eq!(upload.yielded(false), ["announce UploadStarted", "begin", "store a part"]);
     assert_eq!(upload.part(Ok(())), ["next page"]);
     upload.encode(PART);
@@ -182,7 +182,7 @@ fn a_large_snapshot_is_uploaded_in_parts_which_make_up_the_whole() {
     let whole = upload.parts.concat();
     assert_eq!((whole.len() as u64, crc32c::crc32c(&whole)), (handle.bytes, handle.checksum));
     let sections = blob::decode(&handle.path, &whole).expect("a blob");
-    assert_eq!(sections.iter().map(|section| section.bytes.len()).collect::<Vec<_>>(), [8, 50, 50, 100]);
+    assert_eq!(sections.iter().map(|section| section.bytes.len()).collect::<Vec<_>>(), [8, 100, 200, 300]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_part_whose_outcome_is_unknown_is_given_again_and_nothing_is_left_out() {
     assert_eq!(upload.part(failed()), ["store a part again"]);
     assert_eq!(upload.part(unknown()), ["store a part again"]);
     assert_eq!(upload.part(unknown()), ["take back"], "four tries");
-    assert_eq!(upload.step(|core, _, out| core.on_taken_back(out)), ["decide"]);
+    assert_eq!(upload.step(|core, _, out| core.on_upload_aborted(out)), ["decide"]);
     assert_eq!(upload.decided(true, false), DECLINED);
 }
 
@@ -236,7 +236,7 @@ fn an_aborted_upload_takes_its_parts_back_and_says_nothing() {
     upload.yielded(false);
     upload.part(Ok(()));
     assert_eq!(upload.page(true), ["take back"]);
-    assert_eq!(upload.step(|core, _, out| core.on_taken_back(out)), [""; 0]);
+    assert_eq!(upload.step(|core, _, out| core.on_upload_aborted(out)), [""; 0]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The core of a subtask with what it hears while the subtask waits.
+//! The core of a subtask and its control mailbox.
 
 use crate::cores::task::{Control, Effect, Now, Task};
 use crate::door::Env;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 pub(super) struct Driver {
     pub core: Task,
-    /// What the worker says.
+    /// Control messages of the worker.
     pub control: Mailbox<Control>,
-    /// Who may answer for what is being stored.
+    /// The decision about each upload.
     decisions: BTreeMap<CheckpointId, Arc<Decision>>,
     env: Env,
 }
@@ -27,27 +27,28 @@ impl Driver {
         Now { time: self.env.clock.now(), wall_ms: self.env.clock.wall_ms() }
     }
 
-    /// The decision about an asynchronous part that begins.
+    /// The decision about an upload that begins.
     pub fn decision(&mut self, checkpoint: CheckpointId) -> Arc<Decision> {
         self.decisions.entry(checkpoint).or_default().clone()
     }
 
-    /// An asynchronous part shall not answer, if it has not yet.
+    /// Discards an upload that has not answered.
     pub fn discard(&mut self, checkpoint: CheckpointId) {
         self.decisions.remove(&checkpoint).expect("it is being stored").discard();
     }
 
-    /// An asynchronous part has answered.
+    /// Drops the decision about an upload that has answered.
     pub fn forget(&mut self, checkpoint: CheckpointId) {
         self.decisions.remove(&checkpoint).expect("it was being stored");
     }
 
-    /// Waits for `work`, in the midst of a step. What the worker says meanwhile reaches the core at once.
+    /// Waits for `work`, which a step waits for. Control messages reach the core at once, also before `work` is asked for its
+    /// result.
     pub async fn attend<T>(&mut self, mut work: impl Future<Output = T> + Unpin) -> T {
         loop {
-            let said = match race(&mut work, Box::pin(self.control.take())).await {
-                Either::First(done) => return done,
-                Either::Second(said) => said,
+            let said = match race(Box::pin(self.control.take()), &mut work).await {
+                Either::First(said) => said,
+                Either::Second(done) => return done,
             };
             let (now, mut out) = (self.now(), Vec::new());
             self.core.on_control(now, said, &mut out);

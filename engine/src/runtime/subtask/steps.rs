@@ -1,8 +1,10 @@
 //! What a subtask does next: the one place where it chooses.
 //!
 //! Control messages come first: an abort that waited behind data would find its checkpoint taken, and a subtask that is slow at
-//! snapshots would never catch up. Among the channels that are ready the door picks. A batch needs credit on every output channel first, an event does
-//! not: it produces nothing but itself. Before waiting, buffered output goes out, so nothing sits in a buffer while idle.
+//! snapshots would never catch up. (Of records and a control message that a waiting source finds at once, the records come
+//! first.) Among the channels that the core lets it take from the door picks. A batch needs credit on every output channel;
+//! an event does not: a barrier flushes at most a partial batch for each channel, and the last end of input drains the
+//! output batch by batch. Before waiting, buffered output goes out, so nothing sits in a buffer while idle.
 
 use super::driver::Driver;
 use super::{Body, Running, Step};
@@ -77,9 +79,8 @@ impl Running {
         }
     }
 
-    /// Looks at every channel once: what may be taken, and what is empty and may be waited for. A second look before waiting
-    /// would be wrong: with several threads an element may arrive between the two, be no longer empty for the one and not
-    /// yet ready for the other, and nobody would ever be woken for it.
+    /// Looks at every channel once: what may be taken, and what is empty and may be waited for. Reason for the one look:
+    /// an element that arrives between two would be missed by both, and the subtask would never wake.
     fn collect_ready(&mut self, has_credit: bool) {
         self.ready.clear();
         self.empty.clear();

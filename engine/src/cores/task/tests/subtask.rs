@@ -12,8 +12,8 @@ pub struct Subtask {
     pub core: Task,
     /// Why it failed.
     pub failure: Option<String>,
-    /// What is stored since.
-    pub stored: Option<Part>,
+    /// What was uploaded last.
+    pub stored: Option<Snapshot>,
     now: Duration,
     seq: u64,
 }
@@ -111,7 +111,7 @@ impl Subtask {
         for effect in &out {
             match effect {
                 Effect::Report(ToCoordinator::Failed { error, .. }) => self.failure = Some(error.message.clone()),
-                Effect::Store(part) => self.stored = Some(*part),
+                Effect::Upload(snapshot) => self.stored = Some(*snapshot),
                 _ => {}
             }
         }
@@ -154,8 +154,8 @@ impl Subtask {
         self.step(|core, now, out| core.on_viewed(now, out))
     }
 
-    pub fn stored(&mut self) -> Vec<String> {
-        self.step(|core, now, out| core.on_stored(now, out))
+    pub fn uploaded(&mut self) -> Vec<String> {
+        self.step(|core, now, out| core.on_uploaded(now, out))
     }
 
     pub fn committed(&mut self, committed: crate::error::Result<()>) -> Vec<String> {
@@ -171,11 +171,11 @@ impl Subtask {
     }
 
     pub fn recovered(&mut self, recovered: crate::error::Result<()>) -> Vec<String> {
-        self.step(|core, now, out| core.on_recovered(now, recovered, out))
+        self.step(|core, now, out| core.on_staged_discarded(now, recovered, out))
     }
 
     pub fn taken_over(&mut self, taken: crate::error::Result<()>) -> Vec<String> {
-        self.step(|core, _, out| core.on_taken_over(taken, out))
+        self.step(|core, _, out| core.on_state_restored(taken, out))
     }
 
     /// Starts from a snapshot, which is read.
@@ -218,15 +218,15 @@ fn render(effect: &Effect) -> String {
         Effect::Broadcast(Marker::Closed) => "broadcast closed".into(),
         Effect::Flush => "flush".into(),
         Effect::ReadSnapshot(_) => "read the snapshot".into(),
-        Effect::TakeOver(sections) => format!("take over {} sections", sections.len()),
+        Effect::RestoreState(sections) => format!("take over {} sections", sections.len()),
         Effect::DigestState => "digest the state".into(),
-        Effect::Recover => "remove old staging".into(),
+        Effect::DiscardStaged => "remove old staging".into(),
         Effect::FinishOutput => "finish the output".into(),
         Effect::DrainOutput => "drain the output".into(),
         Effect::Prepare(checkpoint) => format!("prepare {}", checkpoint.0),
         Effect::ViewState => "view the state".into(),
-        Effect::Store(part) if part.awaited => format!("store {} and wait", part.checkpoint.0),
-        Effect::Store(part) => format!("store {}", part.checkpoint.0),
+        Effect::Upload(snapshot) if snapshot.awaited => format!("upload {} and wait", snapshot.checkpoint.0),
+        Effect::Upload(snapshot) => format!("upload {}", snapshot.checkpoint.0),
         Effect::Discard(checkpoint) => format!("discard {}", checkpoint.0),
         Effect::Forget(checkpoint) => format!("forget {}", checkpoint.0),
         Effect::Commit(committable) => format!("commit {committable:?}"),
