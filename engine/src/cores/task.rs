@@ -29,9 +29,9 @@
 //! its end before anything else, so its barriers are behind it in this attempt as well.
 //!
 //! *Waits.* While the subtask waits (for storage, an external system or credit) no element is taken and no record is read.
-//! Control messages that arrive meanwhile are queued, and handled in their order when the step is over. An abort does more
-//! at once: it discards the upload of its checkpoint (order rule O4). No view is taken for a checkpoint whose abort is
-//! queued.
+//! Control messages that arrive meanwhile are queued, and handled in their order when the step is over. An abort counts
+//! at once: it is announced, and discards the upload of its checkpoint (order rule O4). A checkpoint whose abort is queued
+//! sends no barrier, but a cancellation marker, and takes no view.
 //!
 //! *Order.* Only alignment asks for several things at once, and each is done before the next: a queue keeps them (`rest`).
 //!
@@ -254,11 +254,14 @@ impl Task {
     /// A control message of the worker. While a step waits it is queued.
     pub fn on_control(&mut self, now: Now, control: Control, out: &mut Vec<Effect>) {
         assert!(self.stage != Stage::New && !self.is_over(), "the worker speaks to subtasks that run");
+        if let Control::Aborted(checkpoint) = control {
+            let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+            announce(Event::AbortReceived { attempt, subtask, checkpoint }, out);
+            self.discard(checkpoint, out);
+        }
         self.queued.push_back(control);
         if self.stage == Stage::Running {
             self.advance(now, out);
-        } else if let Control::Aborted(checkpoint) = control {
-            self.discard(checkpoint, out);
         }
     }
 
@@ -291,11 +294,7 @@ impl Task {
                 announce(Event::TriggerReceived { attempt, subtask, checkpoint: barrier.checkpoint }, out);
                 self.alignment.on_trigger(barrier, &mut effects);
             }
-            Control::Aborted(checkpoint) => {
-                announce(Event::AbortReceived { attempt, subtask, checkpoint }, out);
-                self.discard(checkpoint, out);
-                self.alignment.on_abort(checkpoint, &mut effects);
-            }
+            Control::Aborted(checkpoint) => self.alignment.on_abort(checkpoint, &mut effects),
             Control::Completed(completion) => {
                 let checkpoint = completion.checkpoint();
                 announce(Event::NotifyReceived { attempt, subtask, checkpoint }, out);

@@ -87,9 +87,12 @@ impl AsyncPart {
             }
             Effect::AbortUpload => {
                 let _ = self.parts().abort().await;
+                self.parts = None;
                 self.core.on_upload_aborted(out);
             }
             Effect::Decide => {
+                // Dropped first: what of it is still under way is aborted before the object is deleted.
+                self.parts = None;
                 let answers = self.decision.answer();
                 self.core.on_decided(self.env.clock.now(), answers, self.is_cancelled(), out);
             }

@@ -4,10 +4,10 @@
 //! Source: order rules O3 and O4; FLINK-17994 (started after its cancellation), FLINK-18238 (no marker downstream), FLINK-5667
 //! (completed and discarded).
 //!
-//! 1. After an abort of *n* reached a subtask, it begins no alignment of *n*, emits no barrier *n*, takes no snapshot and
-//!    sends no acknowledgement for it.
+//! 1. After an abort of *n* reached a subtask, it begins no alignment of *n*, emits no barrier *n*, takes no snapshot,
+//!    begins no upload and sends no acknowledgement for it. This holds also while the subtask waits in the midst of a step.
 //! 2. If the abort came before the barrier was emitted, and before anything newer began, a marker goes downstream before
-//!    the subtask does anything else.
+//!    the subtask takes another element or emits records.
 //! 3. The marker of an id is emitted once, and never beside the barrier of the same id.
 //!
 //! Does not check what the coordinator makes of an acknowledgement that crossed the abort.
@@ -59,9 +59,9 @@ fn judge_entry(
         return None;
     }
     let known = subtasks.entry(who).or_default();
-    let before = usize::from(known.owed.is_some());
+    let before = usize::from(!known.owed.is_empty());
     let message = known.on_event(event);
-    *owing = *owing + usize::from(known.owed.is_some()) - before;
+    *owing = *owing + usize::from(!known.owed.is_empty()) - before;
     let message = message?;
     let (attempt, subtask) = who;
     let subject = format!("{} of {attempt}", case.job.graph.show(subtask));
@@ -75,7 +75,7 @@ fn announcer(event: &Event) -> Option<(Attempt, SubtaskId)> {
         | Event::Consumed { attempt, subtask, .. }
         | Event::BarrierReceived { attempt, subtask, .. }
         | Event::CancelReceived { attempt, subtask, .. }
-        | Event::TriggerReceived { attempt, subtask, .. }
+        | Event::UploadStarted { attempt, subtask, .. }
         | Event::AlignmentStarted { attempt, subtask, .. }
         | Event::BarrierEmitted { attempt, subtask, .. }
         | Event::CancelEmitted { attempt, subtask, .. }
@@ -88,7 +88,7 @@ fn announcer(event: &Event) -> Option<(Attempt, SubtaskId)> {
 
 /// Whether an event matters only to a subtask whose marker is due.
 fn is_mere_step(event: &Event) -> bool {
-    is_about_elements(event) || matches!(event, Event::TriggerReceived { .. })
+    is_about_elements(event)
 }
 
 /// What one subtask knows.
@@ -99,8 +99,8 @@ struct Known {
     emitted: BTreeSet<CheckpointId>,
     /// The newest that has begun here.
     newest: CheckpointId,
-    /// Whose marker is due.
-    owed: Option<CheckpointId>,
+    /// Whose markers are due.
+    owed: BTreeSet<CheckpointId>,
 }
 
 impl Known {
@@ -119,9 +119,10 @@ impl Known {
                 self.over("emits the barrier of", checkpoint).or_else(|| both.then(message))
             }
             Event::SnapshotTaken { checkpoint, .. } => self.over("takes a snapshot for", checkpoint),
+            Event::UploadStarted { checkpoint, .. } => self.over("begins to upload", checkpoint),
             Event::AckSent { checkpoint, .. } => self.over("acknowledges", checkpoint),
             Event::CancelEmitted { checkpoint, .. } => {
-                self.owed = self.owed.filter(|owed| *owed != checkpoint);
+                self.owed.remove(&checkpoint);
                 if self.emitted.contains(&checkpoint) {
                     return Some(format!("cancels {checkpoint} after its barrier"));
                 }
@@ -129,11 +130,12 @@ impl Known {
                 again.then(|| format!("cancels {checkpoint} a second time"))
             }
             Event::AbortReceived { checkpoint, .. } => {
-                let silent = self.silent();
                 self.aborted.insert(checkpoint);
                 let due = checkpoint >= self.newest && !self.emitted.contains(&checkpoint);
-                self.owed = Some(checkpoint).filter(|_| due && !self.cancelled.contains(&checkpoint));
-                silent
+                if due && !self.cancelled.contains(&checkpoint) {
+                    self.owed.insert(checkpoint);
+                }
+                None
             }
             _ => self.silent(),
         }
@@ -145,7 +147,7 @@ impl Known {
 
     /// Another step begins although a marker is due.
     fn silent(&mut self) -> Option<String> {
-        let owed = self.owed.take()?;
+        let owed = self.owed.pop_first()?;
         Some(format!("goes on without telling downstream that {owed} is aborted"))
     }
 }
@@ -185,8 +187,14 @@ mod tests {
 
     #[test]
     fn an_abort_that_nobody_downstream_hears_of_convicts() {
-        let trigger = |attempt, subtask| vec![Event::TriggerReceived { attempt, subtask, checkpoint: CheckpointId(2) }];
-        assert!(message(trigger).contains("without telling downstream that chk-1 is aborted"));
+        let records = |attempt, subtask| vec![Event::SourceEmitted { attempt, subtask, records: 1 }];
+        assert!(message(records).contains("without telling downstream that chk-1 is aborted"));
+        let both = |attempt, subtask| {
+            let abort = Event::AbortReceived { attempt, subtask, checkpoint: CheckpointId(2) };
+            let cancelled = Event::CancelEmitted { attempt, subtask, checkpoint: CheckpointId(2) };
+            vec![abort, cancelled, Event::SourceEmitted { attempt, subtask, records: 1 }]
+        };
+        assert!(message(both).contains("without telling downstream that chk-1 is aborted"));
     }
 
     #[test]
@@ -198,6 +206,9 @@ mod tests {
         assert_eq!(then(started), "begins to align chk-1 after it heard of the abort");
         let taken = Event::SnapshotTaken { attempt, subtask, checkpoint, ended: false };
         assert_eq!(then(taken), "takes a snapshot for chk-1 after it heard of the abort");
+        let path = "checkpoints/chk-1/blob".to_owned();
+        let uploads = Event::UploadStarted { attempt, subtask, checkpoint, path, bytes: 1 };
+        assert_eq!(then(uploads), "begins to upload chk-1 after it heard of the abort");
         let acked = Event::AckSent { attempt, subtask, checkpoint, digest: 0 };
         assert_eq!(then(acked), "acknowledges chk-1 after it heard of the abort");
         let emitted = Event::BarrierEmitted { attempt, subtask, checkpoint };

@@ -56,6 +56,9 @@ impl Task {
         assert!(checkpoint > self.newest, "{checkpoint} is snapshotted behind {}", self.newest);
         self.newest = checkpoint;
         let begun = self.aligning.remove(&checkpoint);
+        if self.is_aborted(checkpoint) {
+            return self.cancel(checkpoint, begun.is_some(), out);
+        }
         if begun.is_some() {
             announce(Event::AlignmentEnded { attempt, subtask, checkpoint }, out);
         }
@@ -95,10 +98,26 @@ impl Task {
         self.advance(now, out);
     }
 
+    /// Whether the abort of the checkpoint is queued.
+    fn is_aborted(&self, checkpoint: CheckpointId) -> bool {
+        self.queued.contains(&Control::Aborted(checkpoint))
+    }
+
+    /// The abort is queued and the barrier was not sent: downstream must not wait for it. Alignment cannot say so any more,
+    /// because for it the checkpoint has been snapshotted.
+    fn cancel(&mut self, checkpoint: CheckpointId, aligned: bool, out: &mut Vec<Effect>) {
+        let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        if aligned {
+            announce(Event::AlignmentAborted { attempt, subtask, checkpoint }, out);
+        }
+        out.push(Effect::Broadcast(Marker::Cancel(checkpoint)));
+        announce(Event::CancelEmitted { attempt, subtask, checkpoint }, out);
+    }
+
     /// Views the state, unless the abort of the checkpoint is queued. What a sink has staged then belongs to the next
     /// checkpoint that completes.
     fn view(&mut self, watch: Watch, out: &mut Vec<Effect>) {
-        if self.queued.contains(&Control::Aborted(watch.checkpoint)) {
+        if self.is_aborted(watch.checkpoint) {
             return;
         }
         self.stage = Stage::Viewing(watch);

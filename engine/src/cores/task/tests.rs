@@ -68,8 +68,8 @@ fn a_sink_that_no_restart_can_help_fails() {
 #[test]
 fn no_snapshot_is_stored_for_a_checkpoint_that_is_aborted_while_its_sink_stages() {
     let mut sink = Subtask::preparing(1);
-    assert_eq!(sink.aborted(1), [""; 0], "it is queued: the sink is still staging");
-    assert_eq!(sink.prepared(Ok(Some(vec![1]))), ["announce Prepared", "announce AbortReceived"]);
+    assert_eq!(sink.aborted(1), ["announce AbortReceived"], "the sink is still staging");
+    assert_eq!(sink.prepared(Ok(Some(vec![1]))), ["announce Prepared"]);
     assert_eq!(pending(&sink.core), [1], "what was staged belongs to the next checkpoint that completes");
     sink.snapshot(2);
     let told = sink.control(Control::Completed(completed(2)));
@@ -82,10 +82,10 @@ fn an_abort_during_a_step_stops_an_earlier_store_at_once_and_is_handled_behind_t
     sink.snapshot(1);
     sink.barrier(0, 2);
     sink.barrier(1, 2);
-    assert_eq!(sink.aborted(1), ["discard 1"]);
+    assert_eq!(sink.aborted(1), ["announce AbortReceived", "discard 1"]);
     let told = sink.prepared(Ok(None));
     assert_eq!(told, ["announce Prepared", "view the state"]);
-    assert_eq!(sink.viewed(), ["announce SnapshotTaken", "upload 2", "announce AbortReceived"]);
+    assert_eq!(sink.viewed(), ["announce SnapshotTaken", "upload 2"]);
 }
 
 #[test]
@@ -95,10 +95,61 @@ fn what_the_worker_says_during_a_step_is_answered_in_its_order() {
     sink.barrier(0, 2);
     sink.barrier(1, 2);
     assert_eq!(sink.control(Control::Completed(completed(1))), [""; 0]);
-    assert_eq!(sink.aborted(2), [""; 0]);
+    assert_eq!(sink.aborted(2), ["announce AbortReceived"]);
     let told = sink.prepared(Ok(Some(vec![2])));
     assert_eq!(told, ["announce Prepared", "announce NotifyReceived", "announce CommitStarted", "commit [1]"]);
-    assert_eq!(sink.committed(Ok(())), ["announce CommitEnded", "forget 1", "announce AbortReceived"]);
+    assert_eq!(sink.committed(Ok(())), ["announce CommitEnded", "forget 1"]);
+}
+
+#[test]
+fn a_trigger_whose_abort_is_queued_sends_a_marker_instead_of_a_barrier() {
+    let mut source = Subtask::running(Role::Source);
+    source.step(|core, now, out| core.on_exhausted(now, out));
+    assert_eq!(source.control(Control::Trigger(barrier(1))), [""; 0]);
+    assert_eq!(source.aborted(1), ["announce AbortReceived"]);
+    let expected = [
+        "broadcast end",
+        "report InputEnded",
+        "announce TriggerReceived",
+        "broadcast cancel 1",
+        "announce CancelEmitted",
+    ];
+    assert_eq!(source.drained(), expected);
+}
+
+#[test]
+fn an_alignment_that_ends_behind_a_queued_abort_sends_a_marker_instead_of_a_barrier() {
+    let mut sink = Subtask::running(Role::Sink);
+    for checkpoint in [1, 2] {
+        sink.counted(0, checkpoint);
+    }
+    sink.end(1);
+    let told = sink.closed(1);
+    assert_eq!(told.last().map(String::as_str), Some("prepare 1"));
+    assert_eq!(sink.aborted(2), ["announce AbortReceived"]);
+    sink.prepared(Ok(None));
+    let expected = [
+        "announce SnapshotTaken",
+        "upload 1",
+        "announce AlignmentAborted",
+        "broadcast cancel 2",
+        "announce CancelEmitted",
+    ];
+    assert_eq!(sink.viewed(), expected);
+}
+
+#[test]
+fn a_subtask_that_exits_drops_what_is_queued() {
+    let mut sink = Subtask::running(Role::Sink);
+    sink.end(0);
+    sink.end(1);
+    sink.drained();
+    sink.snapshot(1);
+    sink.control(Control::Completed(completed(1)));
+    sink.control(Control::Trigger(barrier(2)));
+    let told = sink.committed(Ok(()));
+    assert_eq!(told.last().map(String::as_str), Some("report Finished"));
+    assert!(sink.core.is_over());
 }
 
 #[test]
@@ -107,8 +158,8 @@ fn a_synchronous_snapshot_keeps_the_subtask_until_it_is_stored_or_aborted() {
     subtask.barrier(0, 1);
     subtask.barrier(1, 1);
     assert_eq!(subtask.viewed(), ["announce SnapshotTaken", "upload 1 and wait"]);
-    assert_eq!(subtask.aborted(1), ["discard 1"], "its store need not go on");
-    assert_eq!(subtask.uploaded(), ["announce AbortReceived"]);
+    assert_eq!(subtask.aborted(1), ["announce AbortReceived", "discard 1"], "its upload need not go on");
+    assert_eq!(subtask.uploaded(), [""; 0]);
 }
 
 #[test]

@@ -53,8 +53,11 @@ impl Driver {
             let (now, mut out) = (self.now(), Vec::new());
             self.core.on_control(now, said, &mut out);
             for effect in out {
-                let Effect::Discard(checkpoint) = effect else { panic!("a step that waits asks for nothing else") };
-                self.discard(checkpoint);
+                match effect {
+                    Effect::Announce(event) => self.env.emit(event),
+                    Effect::Discard(checkpoint) => self.discard(checkpoint),
+                    effect => panic!("a step that waits does not ask for {effect:?}"),
+                }
             }
         }
     }

@@ -138,6 +138,10 @@ impl Subtask {
         self.marker(channel, Marker::EndOfInput)
     }
 
+    pub fn closed(&mut self, channel: usize) -> Vec<String> {
+        self.marker(channel, Marker::Closed)
+    }
+
     pub fn control(&mut self, control: Control) -> Vec<String> {
         self.step(|core, now, out| core.on_control(now, control, out))
     }
