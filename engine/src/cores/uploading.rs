@@ -229,18 +229,14 @@ impl Uploading {
     }
 
     fn stored(&mut self, out: &mut Vec<Effect>) {
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::StoringRest(_, handle) => {
-                self.tries = 0;
-                out.push(Effect::Complete { delay: Duration::ZERO });
-                Stage::Completing(handle)
-            }
-            Stage::Storing(_) => {
-                out.push(Effect::NextPage);
-                Stage::Encoding
-            }
-            _ => panic!("no part is being stored"),
-        };
+        self.tries = 0;
+        if let Stage::StoringRest(_, handle) = &self.stage {
+            self.stage = Stage::Completing(handle.clone());
+            out.push(Effect::Complete { delay: Duration::ZERO });
+        } else {
+            self.stage = Stage::Encoding;
+            out.push(Effect::NextPage);
+        }
         self.validate();
     }
 
@@ -311,10 +307,11 @@ impl Uploading {
 
     /// The upload in parts is aborted, as far as that is known.
     pub fn on_upload_aborted(&mut self, out: &mut Vec<Effect>) {
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Aborting(Ok(())) => {}
-            Stage::Aborting(Err(error)) => self.decide(Err(error), out),
-            _ => panic!("nothing is aborted"),
+        let Stage::Aborting(ended) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            panic!("nothing is aborted")
+        };
+        if let Err(error) = ended {
+            self.decide(Err(error), out);
         }
         self.validate();
     }
