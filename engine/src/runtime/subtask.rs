@@ -1,7 +1,7 @@
 //! The shell of a subtask: one task that owns one chain (or source reader, or sink writer) and its input and output
 //! channels. It takes an element, records or a message of the worker, steps the core ([`crate::cores::task`]), and
 //! performs the effects in their order. It decides nothing; which element comes first is chosen in
-//! [`steps`], and which end an upload has by [`Decision`](super::decision::Decision).
+//! `steps`, and which end an upload has by [`Decision`](super::decision::Decision).
 //!
 //! The data path, in order: channel → alignment → operator → outbox → channel. Records never pass through the core: it is
 //! asked which channel may be taken from. Which of the ready channels comes first is the door's choice (`steps`).
