@@ -118,6 +118,7 @@ impl Uploading {
     /// An upload that was not begun. `uid` is the operator's; a blob larger than `part_bytes` is uploaded in parts.
     pub fn new((attempt, subtask): (Attempt, SubtaskId), uid: &str, snapshot: Snapshot, part_bytes: usize) -> Self {
         let path = blob::path(snapshot.checkpoint, uid, subtask.index, attempt);
+        assert!(part_bytes > 0, "a part holds something");
         let (started, blob) = (Time(0), BlobBuilder::default());
         Self {
             attempt,
@@ -181,6 +182,7 @@ impl Uploading {
 
     fn encoded(&mut self, over: bool, out: &mut Vec<Effect>) {
         let Finished { rest, bytes, checksum, digest } = std::mem::take(&mut self.blob).finish();
+        assert!(bytes >= rest.len() as u64, "the rest is part of the whole");
         if over {
             return self.stop(out);
         }
@@ -271,6 +273,7 @@ impl Uploading {
     }
 
     fn complete_again(&mut self, error: StorageError, out: &mut Vec<Effect>) {
+        assert!(matches!(self.stage, Stage::Completing(_)), "nothing is being completed");
         self.tries += 1;
         if self.tries == TRIES {
             return self.give_up(error, out);
@@ -290,6 +293,7 @@ impl Uploading {
     }
 
     fn stop(&mut self, out: &mut Vec<Effect>) {
+        assert!(matches!(self.stage, Stage::Encoding), "an upload stops between two pages");
         if self.in_parts {
             self.stage = Stage::Aborting(Ok(()));
             out.push(Effect::AbortUpload);
@@ -337,6 +341,7 @@ impl Uploading {
         }
         match uploaded {
             Ok(snapshot) => {
+                assert_eq!(snapshot.ended, self.snapshot.ended, "the handle says how the subtask stood");
                 let (path, bytes, digest) = (self.path.clone(), snapshot.bytes, snapshot.digest);
                 out.push(Effect::Announce(Event::UploadEnded { attempt, subtask, checkpoint, path, digest }));
                 out.push(Effect::Announce(Event::AckSent { attempt, subtask, checkpoint, digest }));

@@ -5,6 +5,7 @@ use crate::cores::transactions::Completion;
 use crate::door::StorageError;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::ids::CheckpointId;
 use crate::messages::{SnapshotHandle, ToCoordinator};
 use crate::persist::blob;
 use crate::state::Section;
@@ -53,6 +54,7 @@ impl Task {
             let named = error.while_doing(format_args!("{}[{}]", self.is.uid, self.is.subtask.index));
             return self.fail(named, out);
         }
+        assert!(!self.ended, "it has processed nothing in this attempt");
         self.ended = handle.ended;
         self.digest(Some(*completion), out);
         self.validate();
@@ -100,6 +102,7 @@ impl Task {
 
     fn restored(&mut self, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
+        assert!(self.newest == CheckpointId(0) && !self.end_announced, "a restore comes before everything else");
         self.stage = Stage::Running;
         out.push(Effect::Report(ToCoordinator::Restored { attempt, subtask }));
         if self.is.role == Role::Source && self.ended {

@@ -81,6 +81,7 @@ impl Task {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         let Stage::Preparing(watch) = self.stage else { panic!("nothing is prepared") };
         let checkpoint = watch.checkpoint;
+        assert_eq!(checkpoint, self.newest, "a sink stages for its newest checkpoint");
         self.stage = Stage::Running;
         match prepared {
             Ok(committable) => {
@@ -129,6 +130,8 @@ impl Task {
         let (attempt, subtask, ended) = (self.is.attempt, self.is.subtask, self.ended);
         let Stage::Viewing(watch) = self.stage else { panic!("no view was asked for") };
         let checkpoint = watch.checkpoint;
+        assert_eq!(checkpoint, self.newest, "a view is of the newest checkpoint");
+        assert!(now.time >= watch.aligned && watch.aligned >= watch.begun.at, "a clock does not go back");
         announce(Event::SnapshotTaken { attempt, subtask, checkpoint, ended }, out);
         if self.end_announced {
             self.end_held_by.get_or_insert(checkpoint);
@@ -176,6 +179,7 @@ impl Task {
         }
         let (mut due, then) = (std::mem::take(due), *then);
         let (checkpoint, _) = due.pop_front().expect("a commit was asked for");
+        assert!(due.front().is_none_or(|(next, _)| *next > checkpoint), "the oldest is committed first");
         announce(Event::CommitEnded { attempt, subtask, checkpoint }, out);
         self.transactions.on_committed(checkpoint);
         self.commit_next(due, then, out);
@@ -198,6 +202,7 @@ impl Task {
 
     /// A checkpoint is durable, and everything that it holds is committed.
     fn completed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        assert!(self.rest.is_empty(), "a completion is handled between two steps");
         self.stage = Stage::Running;
         // An older checkpoint was acknowledged, or it has been or will be aborted.
         if self.uploading.remove(&checkpoint) {
