@@ -197,6 +197,10 @@ async fn taken_down(env: Env, over: Arc<AtomicBool>) {
 mod tests {
     use super::*;
     use crate::plan::JobKind;
+    use crate::strategy::sweep;
+    use crate::world::{CheckpointAt, Fault, FaultKind, Forgery, Point, Target, Trigger};
+    use cofferdam_engine::event::Event;
+    use cofferdam_properties::history::What;
 
     #[test]
     fn every_plan_can_be_staged() {
@@ -207,6 +211,32 @@ mod tests {
             assert_eq!(staging.job.graph.subtasks().len() as u32, plan.input.subtasks(plan.parallelism));
             let outputs = staging.reference.expect("every job has one").outputs;
             assert!(plan.job == JobKind::Graph || !outputs.is_empty(), "{plan}");
+        }
+    }
+
+    /// A small job in which one worker says this once, at this event.
+    fn struck(forgery: Forgery, event: &str, instead: bool) -> (bool, u32, usize) {
+        let mut plan = sweep::tiny(false);
+        let checkpoint = (event == "upload_ended").then_some(CheckpointAt::Ordinal(1));
+        let at = Trigger::Point(Point { event: event.to_owned(), checkpoint, ..Point::default() });
+        plan.faults = vec![Fault { at, what: FaultKind::Rogue { process: Target::Announcer, forgery, instead } }];
+        let outcome = runner().run_plan(Seed(7), plan);
+        let is_rejection = |what: &What| matches!(what, What::Claim(Event::ReportRejected { .. }));
+        let rejections = outcome.history.entries.iter().filter(|entry| is_rejection(&entry.what)).count();
+        assert!(outcome.verdict.passed(), "{forgery} at {event}: {:?}", outcome.verdict);
+        (outcome.tally.history.finished == 1, outcome.faults[0].struck, rejections)
+    }
+
+    #[test]
+    fn every_forgery_costs_the_connection_and_the_job_finishes() {
+        for instead in [false, true] {
+            for forgery in Forgery::ALL {
+                assert_eq!(struck(forgery, "upload_ended", instead), (true, 1, 1), "{forgery}");
+            }
+            for forgery in [Forgery::ForeignSubtask, Forgery::OtherAttempt, Forgery::Repeated, Forgery::Early] {
+                assert_eq!(struck(forgery, "restored", instead), (true, 1, 1), "{forgery}");
+                assert_eq!(struck(forgery, "input_ended", instead), (true, 1, 1), "{forgery}");
+            }
         }
     }
 }

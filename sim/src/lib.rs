@@ -38,15 +38,6 @@
 //!
 //! *Invariant:* real time, processes and threads exist in [`hunt`], [`bugs`], [`mod@check`] and [`stopwatch`] only, never inside a run.
 
-#[cfg(not(madsim))]
-compile_error!(
-    "cofferdam-sim needs madsim's simulator. Paste this into .cargo/config.toml at the root of your workspace, and leave \
-     the RUSTFLAGS environment variable unset (it replaces these lines):\n\n\
-     [build]\n\
-     rustflags = [\"--cfg\", \"madsim\"]\n\
-     rustdocflags = [\"--cfg\", \"madsim\"]\n"
-);
-
 pub mod bugs;
 pub mod builtin;
 pub mod capsule;
@@ -76,9 +67,9 @@ pub mod story;
 pub mod strategy;
 pub mod tally;
 pub mod verdict;
-pub mod world;
 
 pub use check::check;
+pub use cofferdam_world as world;
 
 /// The whole of a binary that hunts the built-in jobs and runs `jobs` for real.
 pub fn main(jobs: &[cofferdam_engine::jobs::BuiltIn]) -> std::process::ExitCode {

@@ -51,7 +51,8 @@ fn everything(folder: &str) -> Vec<Source> {
 }
 
 fn shipped() -> Vec<Source> {
-    ["engine/src", "properties/src", "sim/src", "sim/planting/src"].into_iter().flat_map(sources).collect()
+    let crates = ["engine/src", "properties/src", "sim/src", "sim/planting/src", "sim/world/src"];
+    crates.into_iter().flat_map(sources).collect()
 }
 
 fn name(source: &Source) -> String {
@@ -78,6 +79,10 @@ fn imports_go_one_way() {
     expect_none(engine, "the engine depends on nobody in the workspace, and never on a simulator");
     let properties = sources("properties/src").iter().flat_map(|s| offences(s, &["cofferdam_sim", "madsim"])).collect();
     expect_none(properties, "judges know nothing of the world that recorded the history");
+    let world = sources("sim/world/src").iter().flat_map(|s| offences(s, &["cofferdam_sim", "proptest"])).collect();
+    expect_none(world, "the world runs what it is given, and draws no plan");
+    let sim = sources("sim/src").iter().flat_map(|s| offences(s, &["madsim::"])).collect();
+    expect_none(sim, "only the world knows madsim");
 }
 
 #[test]

@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 
 /// The crates, each with its head.
-const CRATES: [(&str, &str); 3] =
-    [("engine", "engine/src/lib.rs"), ("properties", "properties/src/lib.rs"), ("sim", "sim/src/lib.rs")];
+const CRATES: [(&str, &str); 4] = [
+    ("engine", "engine/src/lib.rs"),
+    ("properties", "properties/src/lib.rs"),
+    ("world", "sim/world/src/lib.rs"),
+    ("sim", "sim/src/lib.rs"),
+];
 
 /// All source that can be edited.
 #[derive(Debug, Default)]

@@ -1,8 +1,6 @@
 //! Readers that move committed parts away while the job runs, is killed and starts again.
 
-mod binary;
-
-use binary::{Ended, pause};
+use crate::binary::{self, Ended, pause};
 use cofferdam_engine::jobs::{self, JobParameters};
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,12 +2,9 @@
 //!
 //! `COFFERDAM_STARTS=200` starts all processes of a cluster at once so often.
 
-mod binary;
-mod ends;
-
-use binary::{Ended, lines, pause};
+use crate::binary::{self, Ended, lines, pause};
+use crate::ends::assert_ends;
 use cofferdam_engine::jobs::{self, JobParameters};
-use ends::assert_ends;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;

@@ -21,6 +21,15 @@
 //!
 //! Not modelled: CPU time other than `Clock::work`, torn writes, garbled frames.
 
+#[cfg(not(madsim))]
+compile_error!(
+    "cofferdam-sim needs madsim's simulator. Paste this into .cargo/config.toml at the root of your workspace, and leave \
+     the RUSTFLAGS environment variable unset (it replaces these lines):\n\n\
+     [build]\n\
+     rustflags = [\"--cfg\", \"madsim\"]\n\
+     rustdocflags = [\"--cfg\", \"madsim\"]\n"
+);
+
 mod bell;
 mod connection;
 mod driver;
@@ -58,7 +67,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use fault::{CheckpointAt, Fault, FaultKind, FaultRecord, InputChange, Point, Requests, Target, Trigger};
 pub use picks::{Offer, Pick, Picks};
 pub use rogue::Forgery;
-pub(crate) use task::quietly;
+pub use task::quietly;
 pub use tuning::{Budget, Delay, Tuning};
 
 /// A world to run: everything that decides a run.

@@ -1,9 +1,7 @@
 //! Input that changes under a job, for real: files on a disk, a process that is killed while it reads them, and another one
 //! that goes on.
 
-mod binary;
-
-use binary::{Ended, lines, pause};
+use crate::binary::{self, Ended, lines, pause};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};

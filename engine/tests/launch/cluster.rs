@@ -1,11 +1,8 @@
 //! What `coordinator` and `worker` say to bad input: one clear line and the documented exit code; to a worker that does not
 //! fit, a line at both ends.
 
-mod binary;
-mod ends;
-
-use binary::{Ended, lines};
-use ends::assert_ends;
+use crate::binary::{self, Ended, lines};
+use crate::ends::assert_ends;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -1,21 +1,12 @@
-//! The engine-only example binary as a child process, for tests that kill it.
+//! The engine's own binary as a child process, for tests that kill it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-/// Builds the binary (cargo builds examples only for some ways of running tests) and says where it is.
+/// Where the binary is. Cargo builds it before the tests of its package.
 pub fn engine() -> PathBuf {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "cofferdam-engine", "--example", "cofferdam_engine"]);
-    // This test lies in TARGET/PROFILE/deps.
-    let profile = std::env::current_exe().expect("a test has a path");
-    let profile = profile.ancestors().nth(2).expect("a profile's folder");
-    let name = profile.file_name().expect("a profile's folder has a name");
-    build.arg("--profile").arg(if name == "debug" { "dev".as_ref() } else { name });
-    build.arg("--target-dir").arg(profile.parent().expect("a target folder"));
-    assert!(build.status().expect("cargo runs").success(), "the example binary does not build");
-    profile.join("examples").join(format!("cofferdam_engine{}", std::env::consts::EXE_SUFFIX))
+    PathBuf::from(env!("CARGO_BIN_EXE_cofferdam_alone"))
 }
 
 /// What a child said and how it ended.

@@ -258,12 +258,6 @@ mod tests {
     use cofferdam_engine::messages::SnapshotHandle;
     use cofferdam_engine::statistics::SnapshotStatistics;
 
-    use super::super::fault::{CheckpointAt, Fault, FaultKind, Point, Target, Trigger};
-    use crate::builtin;
-    use crate::seed::Seed;
-    use crate::strategy::sweep;
-    use cofferdam_engine::event::Event;
-
     const ATTEMPT: Attempt = Attempt { generation: Generation(2), number: 1 };
     const SUBTASK: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
 
@@ -298,31 +292,5 @@ mod tests {
         let restored = ToCoordinator::Restored { attempt: ATTEMPT, subtask: SUBTASK };
         let early = Some(ToCoordinator::Finished { attempt: ATTEMPT, subtask: SUBTASK });
         assert_eq!(forged(Forgery::Early, restored, 2), early);
-    }
-
-    /// A small job in which one worker says this once, at this event.
-    fn struck(forgery: Forgery, event: &str, instead: bool) -> (bool, u32, usize) {
-        let mut plan = sweep::tiny(false);
-        let checkpoint = (event == "upload_ended").then_some(CheckpointAt::Ordinal(1));
-        let at = Trigger::Point(Point { event: event.to_owned(), checkpoint, ..Point::default() });
-        plan.faults = vec![Fault { at, what: FaultKind::Rogue { process: Target::Announcer, forgery, instead } }];
-        let outcome = builtin::runner().run_plan(Seed(7), plan);
-        let is_rejection = |what: &What| matches!(what, What::Claim(Event::ReportRejected { .. }));
-        let rejections = outcome.history.entries.iter().filter(|entry| is_rejection(&entry.what)).count();
-        assert!(outcome.verdict.passed(), "{forgery} at {event}: {:?}", outcome.verdict);
-        (outcome.tally.history.finished == 1, outcome.faults[0].struck, rejections)
-    }
-
-    #[test]
-    fn every_forgery_costs_the_connection_and_the_job_finishes() {
-        for instead in [false, true] {
-            for forgery in Forgery::ALL {
-                assert_eq!(struck(forgery, "upload_ended", instead), (true, 1, 1), "{forgery}");
-            }
-            for forgery in [Forgery::ForeignSubtask, Forgery::OtherAttempt, Forgery::Repeated, Forgery::Early] {
-                assert_eq!(struck(forgery, "restored", instead), (true, 1, 1), "{forgery}");
-                assert_eq!(struck(forgery, "input_ended", instead), (true, 1, 1), "{forgery}");
-            }
-        }
     }
 }

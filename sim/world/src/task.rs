@@ -147,7 +147,7 @@ fn catch_engine_panic<T>(code: AssertUnwindSafe<impl FnOnce() -> T>) -> Result<T
 }
 
 /// Runs code whose panics the caller catches and reports; none is printed.
-pub(crate) fn quietly<T>(code: impl FnOnce() -> T) -> T {
+pub fn quietly<T>(code: impl FnOnce() -> T) -> T {
     QUIET.set(true);
     let result = code();
     QUIET.set(false);

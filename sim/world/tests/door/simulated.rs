@@ -7,7 +7,7 @@ use cofferdam_engine::door::Env;
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_properties::external::{Model, Models};
 use cofferdam_properties::history::{Fact, Process, What};
-use cofferdam_sim::world::{self, Budget, OnError, ProcessSpec, Tuning, WorldSpec};
+use cofferdam_world::{self as world, Budget, OnError, ProcessSpec, Tuning, WorldSpec};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ where
             faults: Vec::new(),
             heal_at_ms: u64::MAX,
             tuning: Tuning::default(),
-            picks: cofferdam_sim::world::Picks::Seed,
+            picks: cofferdam_world::Picks::Seed,
             record_picks: false,
             budget: Budget { events: 10_000_000, virtual_ms: 100_000_000 },
         });

@@ -6,7 +6,7 @@ use cofferdam_engine::conformance::trace;
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{Process, What};
-use cofferdam_sim::world::{self, Budget, OnError, ProcessSpec, Recording, RunEnd, Tuning, WorldSpec};
+use cofferdam_world::{self as world, Budget, OnError, ProcessSpec, Recording, RunEnd, Tuning, WorldSpec};
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn run(sabotage: &Sabotage) -> Recording {
         faults: Vec::new(),
         heal_at_ms: u64::MAX,
         tuning: Tuning::default(),
-        picks: cofferdam_sim::world::Picks::Seed,
+        picks: cofferdam_world::Picks::Seed,
         record_picks: false,
         budget: Budget { events: 10_000_000, virtual_ms: 100_000_000 },
     })

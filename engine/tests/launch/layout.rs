@@ -159,7 +159,7 @@ impl Bench {
         let arguments = ["program", "run", "orders", "--output", &out, "--checkpoints", &chk];
         let arguments = [&arguments[..], &["--interval", "20ms", "--parallelism", parallelism]].concat();
         let mut child = std::process::Command::new(std::env::current_exe().expect("a test has a path"));
-        child.args(["--exact", "as_a_job", "--nocapture"]).env("LAYOUT_BUILD", build);
+        child.args(["--exact", "layout::as_a_job", "--nocapture"]).env("LAYOUT_BUILD", build);
         child.env("LAYOUT_ARGUMENTS", arguments.join("\n")).env_remove("COFFERDAM_LOG");
         if dies {
             child.env("LAYOUT_DIES_AFTER", self.path("chk/log"));

@@ -2,12 +2,9 @@
 //!
 //! `COFFERDAM_KILL_SEED` chooses text and moments of the kills.
 
-mod binary;
-mod random;
-
-use binary::{lines, pause};
+use crate::binary::{self, lines, pause};
+use crate::random::Random;
 use cofferdam_engine::jobs::{self, JobParameters};
-use random::Random;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! Bad input gets one clear line that names the thing, and exit code 2; nothing is started and nothing is harmed.
 
-mod binary;
-
-use binary::Ended;
+use crate::binary::{self, Ended};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

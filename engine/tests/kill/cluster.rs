@@ -5,22 +5,17 @@
 //! as precise as the machine. `COFFERDAM_KILLS=100` asks for more of them: as many jobs as that takes, one after the other.
 //!
 //! Nothing here asserts a time. A cluster that does not finish in ten minutes after the last kill hangs.
-#![cfg(unix)]
 
-mod binary;
-mod leftovers;
-mod random;
-mod text;
-
-use binary::{lines, pause};
-use random::Random;
+use crate::binary::{self, lines, pause};
+use crate::leftovers;
+use crate::random::Random;
+use crate::text::Text;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
-use text::Text;
 
 const WORKERS: usize = 3;
 /// Kills of one job.

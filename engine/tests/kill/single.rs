@@ -4,19 +4,14 @@
 //! The choices (options, moments of `kill -9`) come from `COFFERDAM_KILL_SEED`. `COFFERDAM_TRIALS=300` asks for more trials.
 //!
 //! Nothing here asserts a time. A run that does not finish in ten minutes hangs.
-#![cfg(unix)]
 
-mod binary;
-mod leftovers;
-mod random;
-mod text;
-
-use binary::{Ended, lines, pause};
-use random::Random;
+use crate::binary::{self, Ended, lines, pause};
+use crate::leftovers;
+use crate::random::Random;
+use crate::text::Text;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
-use text::Text;
 
 /// So much text takes about two seconds at the pace below.
 const LINES: u64 = 20_000;

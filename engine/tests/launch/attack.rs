@@ -2,11 +2,8 @@
 //! frames, floods, a wrong secret, recorded and reflected handshakes, another user.
 //!
 //! What a process spends on strangers is measured on Linux, as memory and open files.
-#![cfg(unix)]
 
-mod binary;
-
-use binary::{Ended, lines, pause};
+use crate::binary::{self, Ended, lines, pause};
 use cofferdam_engine::ids::WorkerId;
 use cofferdam_engine::messages::client::Wish;
 use cofferdam_engine::messages::handshake::{self, Challenge, Claim, Nonce, Opening, Response};

@@ -1,10 +1,7 @@
 //! What `checkpoint`, `cancel` and `status` do to a job in processes of its own, and what they say where there is none.
 
-mod binary;
-mod ends;
-
-use binary::{Ended, lines};
-use ends::assert_ends;
+use crate::binary::{self, Ended, lines};
+use crate::ends::assert_ends;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
