@@ -121,10 +121,11 @@ pub fn open<'a>(kind: Kind, version: u8, path: &str, bytes: &'a [u8]) -> Result<
     if *trailer != sealing.end().0 {
         let length = u64::from_le_bytes(trailer[..8].try_into().expect("eight bytes"));
         let whole = length.saturating_add((HEADER + TRAILER) as u64);
+        // A length that does not fit is of no file: it was read where a whole one ends.
         return Err(damaged(&if whole == bytes.len() as u64 {
             "the checksum does not match".to_owned()
         } else {
-            format!("{} bytes instead of {whole}", bytes.len())
+            format!("{} bytes long, and not as long as it was written", bytes.len())
         }));
     }
     Ok(payload)
@@ -151,5 +152,14 @@ mod tests {
             let keep = keep.index(bytes.len());
             prop_assert!(open(Kind::Blob, 1, "x", &bytes[..keep]).is_err());
         }
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_named_with_the_length_that_it_has() {
+        let longer = [&seal(Kind::Mark, 1, b"mine")[..], b"and more"].concat();
+        let error = open(Kind::Mark, 1, "out/completed-1", &longer).expect_err("it is longer than it was");
+        let expected =
+            format!("out/completed-1 is damaged: {} bytes long, and not as long as it was written", longer.len());
+        assert_eq!(error.message, expected);
     }
 }

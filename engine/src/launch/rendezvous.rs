@@ -89,9 +89,10 @@ impl Rendezvous {
         self.remove(|name| is_of_log(name, &log) && is_remainder(&self.folder.join(name)));
     }
 
-    /// Removes the sockets of the leadership that listened at `address`: it is over.
+    /// Removes the sockets of the leadership that listened at `address`: it is over, and none of its processes listens any
+    /// more. One on which a process listens belongs to the leader of a copy of the log, which came to the name since.
     pub fn close(&self, address: &str) {
-        self.remove(|name| is_of(name, name_of(address)));
+        self.remove(|name| is_of(name, name_of(address)) && is_remainder(&self.folder.join(name)));
     }
 
     /// What cannot be removed stays, to be swept by the next leadership.
@@ -205,7 +206,7 @@ mod tests {
         for dead in ["aa-g1", "aa-g1.w0", "aa-g10", "ab-g1", "aaa-g1"] {
             drop(bind(dead));
         }
-        let _alive = (bind("aa-g2"), bind("aa-g3"), bind("aa-g3.w1"));
+        let (_others, own) = ((bind("aa-g2"), bind("aa-g3.w2")), (bind("aa-g3"), bind("aa-g3.w1")));
         meeting.sweep(&format!("{}/aa-g3", meeting.address()));
         let left = || {
             let entries = fs::read_dir(&meeting.folder).expect("a folder");
@@ -214,8 +215,9 @@ mod tests {
             names.sort_unstable();
             names
         };
-        assert_eq!(left(), ["aa-g2", "aa-g3", "aa-g3.w1", "aaa-g1", "ab-g1"]);
+        assert_eq!(left(), ["aa-g2", "aa-g3", "aa-g3.w1", "aa-g3.w2", "aaa-g1", "ab-g1"]);
+        drop(own);
         meeting.close(&format!("{}/aa-g3", meeting.address()));
-        assert_eq!(left(), ["aa-g2", "aaa-g1", "ab-g1"]);
+        assert_eq!(left(), ["aa-g2", "aa-g3.w2", "aaa-g1", "ab-g1"], "a process listens on aa-g3.w2: it is another's");
     }
 }
