@@ -166,9 +166,9 @@ pub enum Event {
     AckSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, digest: u64 },
     /// A decline is about to be sent.
     DeclineSent { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId, reason: FailureReason },
-    /// A completion reached the subtask.
+    /// The subtask handles a completion.
     NotifyReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
-    /// An abort reached the subtask.
+    /// An abort reached the subtask, which may be waiting in the midst of a step.
     AbortReceived { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
     /// The sink is about to make what it staged for `checkpoint` visible.
     CommitStarted { attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },

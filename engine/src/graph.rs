@@ -6,6 +6,9 @@
 //!
 //! Invariant: edges go from lower to higher operator numbers, so operator order is a topological order.
 
+#[cfg(test)]
+pub mod fixture;
+
 use crate::config::JobConfig;
 use crate::door::{BoxFuture, Env};
 use crate::element::{Batch, RecordCodec};

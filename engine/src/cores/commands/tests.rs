@@ -1,33 +1,15 @@
 //! What a coordinator may say to a worker.
 
 use super::*;
-use crate::element::{Alignment, Barrier, RecordCodec};
-use crate::graph::{Edge, Exchange, Instance, OperatorKind, OperatorNode};
-use crate::ids::{EdgeId, OperatorId};
+use crate::element::{Alignment, Barrier};
+use crate::graph::fixture::pass;
+use crate::ids::OperatorId;
 use crate::messages::{RestoreFrom, SnapshotHandle};
-use std::sync::Arc;
 
 const SOURCE: SubtaskId = SubtaskId { operator: OperatorId(0), index: 0 };
 const SINK: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
 const ME: WorkerId = WorkerId(1);
 const OTHER: WorkerId = WorkerId(2);
-
-fn graph() -> JobGraph {
-    let operator = |id, uid: &str, kind| OperatorNode {
-        id: OperatorId(id),
-        uid: uid.into(),
-        parallelism: 1,
-        kind,
-        states: vec![],
-        staging: None,
-        reads: None,
-        factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
-    };
-    let (from, to, exchange) = (OperatorId(0), OperatorId(1), Exchange::Forward);
-    let edge = Edge { id: EdgeId(0), from, to, input: 0, exchange, codec: RecordCodec::of::<u64>() };
-    let operators = vec![operator(0, "numbers", OperatorKind::Source), operator(1, "out", OperatorKind::Sink)];
-    JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![edge] }
-}
 
 fn attempt(number: u32) -> Attempt {
     Attempt { generation: Generation(3), number }
@@ -64,7 +46,7 @@ fn reject(core: &mut Commands, command: &ToWorker) -> Violation {
 }
 
 fn welcome() -> Commands {
-    let mut core = Commands::new(ME, &graph());
+    let mut core = Commands::new(ME, &pass());
     core.on_session();
     accept(&mut core, &ToWorker::Welcome { generation: Generation(3) });
     core
@@ -79,7 +61,7 @@ fn deployed() -> Commands {
 
 #[test]
 fn only_the_leadership_that_welcomed_a_worker_deploys() {
-    let mut core = Commands::new(ME, &graph());
+    let mut core = Commands::new(ME, &pass());
     let deploy = ToWorker::Deploy(deployment(1));
     assert_eq!(reject(&mut core, &deploy), Violation::NotWelcomedBy(Generation(3)));
     accept(&mut core, &ToWorker::Welcome { generation: Generation(2) });

@@ -1,12 +1,10 @@
 //! What a worker may say, and what costs its connection.
 
 use super::*;
-use crate::element::RecordCodec;
 use crate::error::Error;
-use crate::graph::{Edge, Exchange, Instance, OperatorKind, OperatorNode};
-use crate::ids::{EdgeId, OperatorId};
+use crate::graph::fixture::pass;
+use crate::ids::OperatorId;
 use proptest::prelude::*;
-use std::sync::Arc;
 
 const SOURCE: SubtaskId = SubtaskId { operator: OperatorId(0), index: 0 };
 const SINK: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
@@ -14,23 +12,6 @@ const SINK: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
 const ONE: WorkerId = WorkerId(1);
 /// Hosts the sink.
 const TWO: WorkerId = WorkerId(2);
-
-fn graph() -> JobGraph {
-    let operator = |id, uid: &str, kind| OperatorNode {
-        id: OperatorId(id),
-        uid: uid.into(),
-        parallelism: 1,
-        kind,
-        states: vec![],
-        staging: None,
-        reads: None,
-        factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
-    };
-    let (from, to, exchange) = (OperatorId(0), OperatorId(1), Exchange::Forward);
-    let edge = Edge { id: EdgeId(0), from, to, input: 0, exchange, codec: RecordCodec::of::<u64>() };
-    let operators = vec![operator(0, "numbers", OperatorKind::Source), operator(1, "out", OperatorKind::Sink)];
-    JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![edge] }
-}
 
 fn attempt(number: u32) -> Attempt {
     Attempt { generation: Generation(3), number }
@@ -41,7 +22,7 @@ fn id(checkpoint: u64) -> CheckpointId {
 }
 
 fn snapshot(number: u32, checkpoint: u64, subtask: SubtaskId, ended: bool) -> SnapshotHandle {
-    let uid = graph().operator(subtask.operator).uid.clone();
+    let uid = pass().operator(subtask.operator).uid.clone();
     let path = blob::path(id(checkpoint), &uid, subtask.index, attempt(number));
     SnapshotHandle { path, bytes: 5, checksum: 1, digest: 2, ended }
 }
@@ -79,7 +60,7 @@ struct Bench {
 
 impl Bench {
     fn deployed() -> Self {
-        let mut core = Reports::new(Generation(3), &graph());
+        let mut core = Reports::new(Generation(3), &pass());
         core.on_deployed(attempt(1), &[(SOURCE, ONE), (SINK, TWO)], None);
         Self { core }
     }
@@ -180,7 +161,7 @@ fn older_attempts_are_left_to_the_other_cores_and_newer_ones_are_rejected() {
 
 #[test]
 fn before_anything_is_deployed_every_report_of_this_leadership_is_rejected() {
-    let mut core = Reports::new(Generation(3), &graph());
+    let mut core = Reports::new(Generation(3), &pass());
     let verdict = core.on_report(ONE, &restored(1, SOURCE));
     assert_eq!(verdict, Verdict::Reject(Violation::NeverDeployed(attempt(1))));
 }
@@ -322,7 +303,7 @@ fn snapshots_end_behind_the_end_and_stay_ended() {
 
 #[test]
 fn what_is_restored_behind_its_end_acknowledges_ended_snapshots_at_once() {
-    let mut core = Reports::new(Generation(3), &graph());
+    let mut core = Reports::new(Generation(3), &pass());
     let snapshots = vec![(SOURCE, snapshot(9, 4, SOURCE, true)), (SINK, snapshot(9, 4, SINK, false))];
     let restore = RestoreFrom { checkpoint: id(4), snapshots };
     core.on_deployed(attempt(1), &[(SOURCE, ONE), (SINK, TWO)], Some(&restore));

@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::error::Reaction;
-use crate::graph::{Instance, OperatorKind};
-use crate::ids::{Generation, OperatorId};
+use crate::graph::{OperatorKind, fixture};
+use crate::ids::Generation;
 use crate::state::{CODEC, SectionKind};
-use std::sync::Arc;
 
 fn layout<T: serde::de::DeserializeOwned>() -> Layout {
     Layout::of::<T>().expect("a layout")
@@ -25,16 +24,8 @@ fn state(name: &str) -> StateDescriptor {
 }
 
 fn operator(id: u16, uid: &str, parallelism: u16, kind: OperatorKind, states: &[&str]) -> OperatorNode {
-    OperatorNode {
-        id: OperatorId(id),
-        uid: uid.into(),
-        parallelism,
-        kind,
-        states: states.iter().map(|name| state(name)).collect(),
-        staging: None,
-        reads: None,
-        factory: Arc::new(|_| -> Instance { panic!("nothing is run here") }),
-    }
+    let states = states.iter().map(|name| state(name)).collect();
+    OperatorNode { states, ..fixture::operator(id, uid, parallelism, kind) }
 }
 
 fn graph() -> JobGraph {

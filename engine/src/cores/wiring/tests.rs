@@ -1,11 +1,10 @@
 //! What one worker of a small job makes of a deployment: a union and a second input in front of a join, on two workers.
 
 use super::*;
-use crate::element::RecordCodec;
-use crate::graph::{Exchange, Instance, OperatorKind, OperatorNode};
+use crate::graph::fixture::{edge, operator};
+use crate::graph::{Exchange, OperatorKind};
 use crate::ids::{Generation, OperatorId};
 use crate::messages::RestoreFrom;
-use std::sync::Arc;
 
 const FIRST: WorkerId = WorkerId(0);
 const SECOND: WorkerId = WorkerId(1);
@@ -20,24 +19,6 @@ fn channel(edge: u16, from: u16, to: u16) -> ChannelId {
 
 /// `left` and `more` are united into the first input of the join, `right` is its second. Two subtasks each, but for `more`.
 fn graph() -> JobGraph {
-    let operator = |id, uid: &str, parallelism, kind| OperatorNode {
-        id: OperatorId(id),
-        uid: uid.into(),
-        parallelism,
-        kind,
-        states: vec![],
-        staging: None,
-        reads: None,
-        factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
-    };
-    let edge = |id, from, input, exchange| Edge {
-        id: EdgeId(id),
-        from: OperatorId(from),
-        to: OperatorId(3),
-        input,
-        exchange,
-        codec: RecordCodec::of::<u64>(),
-    };
     JobGraph {
         name: "join".into(),
         max_parallelism: 8,
@@ -47,7 +28,11 @@ fn graph() -> JobGraph {
             operator(2, "right", 2, OperatorKind::Source),
             operator(3, "join", 2, OperatorKind::Sink),
         ],
-        edges: vec![edge(0, 0, 0, Exchange::Forward), edge(1, 1, 0, Exchange::Hash), edge(2, 2, 1, Exchange::Hash)],
+        edges: vec![
+            edge(0, 0, 3, Exchange::Forward),
+            edge(1, 1, 3, Exchange::Hash),
+            Edge { input: 1, ..edge(2, 2, 3, Exchange::Hash) },
+        ],
     }
 }
 

@@ -11,10 +11,10 @@ use crate::config::{JobConfig, RestartStrategy};
 use crate::cores::handshake::Distrust;
 use crate::cores::retention::ROOT;
 use crate::door::{Connection, Time};
-use crate::element::RecordCodec;
 use crate::error::Reaction;
-use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNode};
-use crate::ids::{EdgeId, Generation, OperatorId, SubtaskId, WorkerId};
+use crate::graph::fixture::{edge, operator};
+use crate::graph::{Exchange, JobGraph, OperatorKind};
+use crate::ids::{Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::client::{Answer, Wish};
 use crate::messages::handshake::{self, Challenge, Claim, HANDSHAKE_BYTES_MAX, Nonce, Opening};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, Sight, SnapshotHandle, ToWorker};
@@ -38,25 +38,10 @@ const SINK_1: SubtaskId = SubtaskId { operator: OperatorId(1), index: 1 };
 const TEST: u32 = 0;
 
 fn job() -> Job {
-    let operator = |id, uid: &str, parallelism, kind| OperatorNode {
-        id: OperatorId(id),
-        uid: uid.into(),
-        parallelism,
-        kind,
-        states: vec![],
-        staging: (kind == OperatorKind::Sink).then(|| format!("output/{uid}/.staging")),
-        reads: None,
-        factory: Arc::new(|_| -> Instance { panic!("scripted workers run nothing") }),
-    };
-    let operators = vec![operator(0, "numbers", 1, OperatorKind::Source), operator(1, "out", 2, OperatorKind::Sink)];
-    let edge = Edge {
-        id: EdgeId(0),
-        from: OperatorId(0),
-        to: OperatorId(1),
-        input: 0,
-        exchange: Exchange::Rebalance,
-        codec: RecordCodec::of::<u64>(),
-    };
+    let mut operators =
+        vec![operator(0, "numbers", 1, OperatorKind::Source), operator(1, "out", 2, OperatorKind::Sink)];
+    operators[1].staging = Some("output/out/.staging".into());
+    let edge = edge(0, 0, 1, Exchange::Rebalance);
     let graph = JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![edge] };
     let mut config = JobConfig::default();
     config.checkpoints.timeout = Duration::from_secs(5);

@@ -5,9 +5,10 @@ use super::*;
 use crate::config::JobConfig;
 use crate::cores::early_links::LinkId;
 use crate::cores::links::Violation;
-use crate::element::{Alignment, RecordCodec};
-use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNode};
-use crate::ids::{Attempt, CheckpointId, EdgeId, OperatorId};
+use crate::element::Alignment;
+use crate::graph::fixture::{edge, operator};
+use crate::graph::{Exchange, JobGraph, OperatorKind};
+use crate::ids::{Attempt, CheckpointId, OperatorId};
 use crate::messages::Deployment;
 use std::sync::Arc;
 
@@ -32,30 +33,13 @@ pub struct Worker {
 
 /// Two sources with two parallel sinks behind each.
 pub fn job() -> Job {
-    let operator = |id, uid: &str, parallelism, kind| OperatorNode {
-        id: OperatorId(id),
-        uid: uid.into(),
-        parallelism,
-        kind,
-        states: vec![],
-        staging: None,
-        reads: None,
-        factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
-    };
-    let edge = |id, from| Edge {
-        id: EdgeId(id),
-        from: OperatorId(from),
-        to: OperatorId(2),
-        input: 0,
-        exchange: Exchange::Rebalance,
-        codec: RecordCodec::of::<u64>(),
-    };
     let operators = vec![
         operator(0, "numbers", 2, OperatorKind::Source),
         operator(1, "letters", 1, OperatorKind::Source),
         operator(2, "out", 2, OperatorKind::Sink),
     ];
-    let graph = JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![edge(0, 0), edge(1, 1)] };
+    let edges = vec![edge(0, 0, 2, Exchange::Rebalance), edge(1, 1, 2, Exchange::Rebalance)];
+    let graph = JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges };
     let config = JobConfig {
         heartbeat_interval: Duration::from_secs(1),
         heartbeat_timeout: Duration::from_secs(3),

@@ -5,9 +5,8 @@ use super::*;
 use crate::config::{CheckpointConfig, JobConfig, RestartStrategy, RetentionPolicy};
 use crate::cores::completed::Start;
 use crate::door::StorageError;
-use crate::element::RecordCodec;
-use crate::graph::{Edge, Exchange, Instance, JobGraph, OperatorKind, OperatorNode};
-use crate::ids::{EdgeId, LogId, OperatorId, SubtaskId};
+use crate::graph::fixture::pass;
+use crate::ids::{LogId, OperatorId, SubtaskId};
 use crate::messages::client::Wish;
 use crate::messages::handshake::Claim;
 use crate::messages::{PROTOCOL_VERSION, Sight, SnapshotHandle, ToCoordinator};
@@ -32,20 +31,6 @@ pub struct Coordinator {
 }
 
 fn job() -> Job {
-    let operator = |id, uid: &str, kind| OperatorNode {
-        id: OperatorId(id),
-        uid: uid.into(),
-        parallelism: 1,
-        kind,
-        states: vec![],
-        staging: None,
-        reads: None,
-        factory: Arc::new(|_| -> Instance { panic!("nothing runs") }),
-    };
-    let (from, to, exchange) = (OperatorId(0), OperatorId(1), Exchange::Forward);
-    let edge = Edge { id: EdgeId(0), from, to, input: 0, exchange, codec: RecordCodec::of::<u64>() };
-    let operators = vec![operator(0, "numbers", OperatorKind::Source), operator(1, "out", OperatorKind::Sink)];
-    let graph = JobGraph { name: "pass".into(), max_parallelism: 8, operators, edges: vec![edge] };
     // No time passes but what a test lets pass.
     let (long, checkpoints) = (Duration::from_secs(3600), JobConfig::default().checkpoints);
     let config = JobConfig {
@@ -60,7 +45,7 @@ fn job() -> Job {
         restart: RestartStrategy::FixedDelay { attempts: 9, delay: Duration::from_secs(1) },
         ..JobConfig::default()
     };
-    Job { graph: Arc::new(graph), config }
+    Job { graph: Arc::new(pass()), config }
 }
 
 pub fn attempt(number: u32) -> Attempt {
