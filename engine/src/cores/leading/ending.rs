@@ -81,8 +81,16 @@ pub(super) enum Ending {
     /// How the job ended is being recorded, which has failed `tries` times.
     Recording { end: End, tries: u32 },
     /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. Workers
-    /// of the last attempt that were not connected when the job ended are `absent` until they come back.
-    Lingering { end: Result<JobEnd>, over: Over, until: Time, absent: BTreeSet<WorkerId>, sweep: LastSweep },
+    /// of the last attempt that were not connected when the job ended are `absent` until they come back. Workers of
+    /// which nothing was heard since are `unheard`: they may be draining what they have under way.
+    Lingering {
+        end: Result<JobEnd>,
+        over: Over,
+        until: Time,
+        absent: BTreeSet<WorkerId>,
+        unheard: BTreeSet<WorkerId>,
+        sweep: LastSweep,
+    },
     /// Nothing more to do.
     Now(Result<JobEnd>),
 }
@@ -152,12 +160,13 @@ impl Leading {
     }
 
     /// Whether workers and clients know that the job is over, as far as they can be told, and workers have left: those
-    /// that stay have something under way, for as long as a request may take.
+    /// that stay, or are silent, have something under way, for as long as a request may take.
     fn is_told(&self, now: Time) -> bool {
         match &self.ending {
-            Ending::Lingering { until, absent, .. } => {
-                (self.connections.is_empty() && absent.is_empty())
-                    || (now >= *until && !self.connections.has_workers())
+            Ending::Lingering { until, absent, unheard, .. } => {
+                let gone = unheard.is_empty() && !self.connections.has_workers();
+                (gone && self.connections.is_empty() && absent.is_empty())
+                    || (gone && now >= *until)
                     || now >= *until + self.job.config.storage_timeout
             }
             Ending::No | Ending::Recording { .. } | Ending::Now(_) => false,
@@ -262,14 +271,24 @@ impl Leading {
         // A worker whose connection has just been lost dials again, and would dial without end if it were not told.
         let present = |host: &WorkerId| self.connections.has(*host);
         let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
-        self.ending = Ending::Lingering { end, over, until, absent, sweep: LastSweep::Waiting };
+        let (unheard, sweep) = (BTreeSet::new(), LastSweep::Waiting);
+        self.ending = Ending::Lingering { end, over, until, absent, unheard, sweep };
     }
 
     /// A worker that comes after the end of the job is told.
     pub(super) fn dismiss_if_over(&mut self, connection: ConnectionId, worker: WorkerId, out: &mut Vec<Effect>) {
-        if let Ending::Lingering { absent, .. } = &mut self.ending {
+        if let Ending::Lingering { absent, unheard, .. } = &mut self.ending {
             absent.remove(&worker);
+            unheard.remove(&worker);
             self.connect(out, |connections, effects| connections.send(connection, ToWorker::JobDone, effects));
+        }
+    }
+
+    /// Nothing is heard of a connection. A worker that was told of the end lives on, perhaps, and drains.
+    pub(super) fn miss_if_over(&mut self, connection: ConnectionId) {
+        let worker = self.failover.workers().iter().find(|(_, at)| **at == connection).map(|(worker, _)| *worker);
+        if let (Ending::Lingering { unheard, .. }, Some(worker)) = (&mut self.ending, worker) {
+            unheard.insert(worker);
         }
     }
 

@@ -212,6 +212,23 @@ fn storage_is_swept_for_good_once_workers_and_clients_have_left() {
 }
 
 #[test]
+fn a_worker_that_is_silent_behind_the_end_may_be_draining_so_storage_is_not_swept_for_good_yet() {
+    let mut coordinator = Coordinator::running();
+    coordinator.step(|core, now, out| core.on_sweep_listed(now, Some(&[]), out));
+    coordinator.ask(Wish::Cancel);
+    coordinator.slot_created(2, Ok(()));
+    coordinator.slot_read(1);
+    coordinator.step(|core, now, out| core.on_sweep_listed(now, Some(&[]), out));
+    coordinator.step(|core, now, out| core.on_freed(now, true, out));
+    coordinator.broken(2);
+    let told = coordinator.alarm(3601);
+    assert!(told.contains(&"announce WorkerLost".to_owned()), "{told:?}");
+    assert_eq!(coordinator.idle().0, Vec::<String>::new(), "its writes may take as long as a request may");
+    coordinator.alarm(3661);
+    assert_eq!(coordinator.idle().0, ["clean: List", "sweep staging"]);
+}
+
+#[test]
 fn a_deposed_leader_notifies_nothing_and_deletes_nothing() {
     let mut coordinator = Coordinator::completing();
     let exists = Err(crate::door::StorageError::Exists("slot 2".into()));

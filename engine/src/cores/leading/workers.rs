@@ -163,6 +163,7 @@ impl Leading {
 
     pub(super) fn lose_silent(&mut self, connection: ConnectionId, out: &mut Vec<Effect>) {
         let cause = format!("silent for {:?}", self.connections.timeout());
+        self.miss_if_over(connection);
         self.lose(connection, &cause, out);
     }
 
