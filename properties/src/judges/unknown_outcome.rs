@@ -70,6 +70,12 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
                 doubts.adding.remove(&entry.by);
                 convicted?
             }
+            What::Claim(event @ Event::CheckpointAborted { checkpoint, .. }) => {
+                let convicted = doubts.convict(entry.by, event);
+                // Given up with nothing in doubt: whatever is proposed for that slot later is not this checkpoint.
+                doubts.adding.retain(|by, (_, adding)| *by != entry.by || adding != checkpoint);
+                convicted?
+            }
             What::Claim(_) if doubts.paths.is_empty() => return None,
             What::Claim(Event::CommitEnded { subtask, checkpoint, .. }) => {
                 let of_it = |shown: &Shown| (shown.subtask, shown.checkpoint) == (*subtask, *checkpoint);
@@ -213,6 +219,20 @@ mod tests {
         let path = "checkpoints/chk-1/manifest-a1.1".to_owned();
         story.claim(Process::COORDINATOR, Event::DeleteStarted { path: path.clone() });
         convicts(&story, &path, "is about to be deleted although slot 2 may need it");
+    }
+
+    /// Found by a hunt: the slot could not be created for certain, and was proposed again for the end of the job.
+    #[test]
+    fn a_checkpoint_that_was_given_up_for_certain_is_not_in_doubt_with_the_next_proposal_of_its_slot() {
+        let mut story = Story::begun();
+        let (checkpoint, slot) = (CheckpointId(1), 2);
+        story.claim(Process::COORDINATOR, Event::CompletionStarted { checkpoint, slot });
+        let reason = FailureReason::FinalizeFailed("storage is unavailable".into());
+        story.claim(Process::COORDINATOR, Event::CheckpointAborted { checkpoint, reason });
+        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: slot::path(2) });
+        let path = "checkpoints/chk-1/manifest-a1.1".to_owned();
+        story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
+        assert_eq!(story.judge_by(NAME), None);
     }
 
     /// Found by a guided hunt: `Never` retained, the replies to deletes lost, and the manifest deleted again.
