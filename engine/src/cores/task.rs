@@ -319,10 +319,7 @@ impl Task {
                 announce(Event::AlignmentAborted { attempt, subtask, checkpoint }, out);
             }
             alignment::Effect::Decline(checkpoint, reason) => self.decline(checkpoint, reason, out),
-            alignment::Effect::Cancel(checkpoint) => {
-                out.push(Effect::Broadcast(Marker::Cancel(checkpoint)));
-                announce(Event::CancelEmitted { attempt, subtask, checkpoint }, out);
-            }
+            alignment::Effect::Cancel(checkpoint) => self.cancel(checkpoint, false, out),
             alignment::Effect::EndOfInput => self.end_input(out),
         }
     }

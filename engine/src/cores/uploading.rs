@@ -52,7 +52,7 @@ pub enum Effect {
     Report(ToCoordinator),
     /// Take the next page of the view; then [`on_page`](Uploading::on_page), at once.
     NextPage,
-    /// A page of so many bytes was encoded: let others run; then [`on_yielded`](Uploading::on_yielded).
+    /// A page of this length in bytes was encoded: let other tasks run; then [`on_yielded`](Uploading::on_yielded).
     Yield(usize),
     /// Begin an upload in parts. Nothing answers.
     Begin,
@@ -214,7 +214,7 @@ impl Uploading {
         out.push(Effect::StorePart { bytes, delay: Duration::ZERO });
     }
 
-    /// What became of a part. The same part may be given again, whatever became of a try.
+    /// The reply about a part. Storing a part twice is harmless.
     pub fn on_part(&mut self, stored: Result<(), StorageError>, out: &mut Vec<Effect>) {
         let (Stage::Storing(bytes) | Stage::StoringRest(bytes, _)) = &self.stage else {
             panic!("no part is being stored")

@@ -87,7 +87,6 @@ impl AsyncPart {
             }
             Effect::AbortUpload => {
                 let _ = self.parts().abort().await;
-                self.parts = None;
                 self.core.on_upload_aborted(out);
             }
             Effect::Decide => {

@@ -138,6 +138,16 @@ fn a_trigger_where_every_producer_has_gone_blocks_and_opens_nothing() {
 }
 
 #[test]
+fn a_trigger_of_what_has_barriers_under_way_changes_nothing() {
+    let mut alignment = Alignment::new(2);
+    alignment.on_end(0, &mut Vec::new());
+    alignment.on_end(1, &mut Vec::new());
+    assert_eq!(step(|out| alignment.on_barrier(0, barrier(N), out)), [Effect::Begin(barrier(N))]);
+    assert_eq!(step(|out| alignment.on_trigger(barrier(N), out)), [], "only a leader that lies sends it");
+    assert_eq!(step(|out| alignment.on_barrier(1, barrier(N), out)), [Effect::Snapshot(barrier(N))]);
+}
+
+#[test]
 fn at_least_once_counts_several_checkpoints_and_blocks_nothing() {
     let mut alignment = Alignment::new(2);
     assert_eq!(step(|out| alignment.on_barrier(0, counted(N), out)), [Effect::Begin(counted(N))]);

@@ -14,8 +14,8 @@ impl Task {
         self.advance(now, out);
     }
 
-    /// All input has been processed. The operator's own end happens once in the life of its state; downstream and the
-    /// coordinator are told in every attempt.
+    /// All input has been processed. The operator's own end happens once in the life of its state; each attempt reports
+    /// it downstream and to the coordinator.
     ///
     /// Control messages wait until the output is drained. Reason: a barrier must not overtake output. This cannot
     /// deadlock: a consumer blocks this channel only behind a barrier of this very subtask.

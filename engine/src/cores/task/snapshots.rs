@@ -1,4 +1,4 @@
-//! One checkpoint at one subtask: output, barrier, staging, view, and which asynchronous parts may still answer.
+//! One checkpoint at one subtask: output, barrier, staging, view, commits, and which uploads may still be discarded.
 
 use super::{AfterCommit, Control, Effect, Marker, Now, Role, Snapshot, Stage, Task, announce};
 use crate::config::SnapshotMode;
@@ -56,6 +56,7 @@ impl Task {
         assert!(checkpoint > self.newest, "{checkpoint} is snapshotted behind {}", self.newest);
         self.newest = checkpoint;
         let begun = self.aligning.remove(&checkpoint);
+        // For alignment the checkpoint is snapshotted, so the queued abort will send no marker.
         if self.is_aborted(checkpoint) {
             return self.cancel(checkpoint, begun.is_some(), out);
         }
@@ -104,9 +105,8 @@ impl Task {
         self.queued.contains(&Control::Aborted(checkpoint))
     }
 
-    /// The abort is queued and the barrier was not sent: downstream must not wait for it. Alignment cannot say so any more,
-    /// because for it the checkpoint has been snapshotted.
-    fn cancel(&mut self, checkpoint: CheckpointId, aligned: bool, out: &mut Vec<Effect>) {
+    /// Sends a cancellation marker: downstream must not wait for the barrier. `aligned`: an alignment ends with that.
+    pub(super) fn cancel(&mut self, checkpoint: CheckpointId, aligned: bool, out: &mut Vec<Effect>) {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         if aligned {
             announce(Event::AlignmentAborted { attempt, subtask, checkpoint }, out);
