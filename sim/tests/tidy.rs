@@ -221,6 +221,15 @@ fn lints_are_silenced_with_a_reason_or_not_at_all() {
 }
 
 #[test]
+fn the_top_level_holds_the_pages_that_a_reader_expects() {
+    const PAGES: [&str; 4] = ["ARCHITECTURE.md", "BENCHMARKS.md", "CONTRIBUTING.md", "README.md"];
+    let names = fs::read_dir(root()).expect("a readable workspace").map(|entry| entry.expect("an entry").file_name());
+    let pages = names.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".md"));
+    let others = pages.filter(|name| !PAGES.contains(&name.as_str())).collect();
+    expect_none(others, "pages for users belong into guide/, those for contributors into CONTRIBUTING.md");
+}
+
+#[test]
 fn the_readme_fits_on_two_screens() {
     let lines = fs::read_to_string(root().join("README.md")).expect("a README").lines().count();
     assert!(lines <= README_LINES_MAX, "README.md has {lines} lines, {README_LINES_MAX} is the limit");
