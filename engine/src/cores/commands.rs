@@ -228,12 +228,10 @@ impl Commands {
     }
 
     fn validate(&self) {
-        assert!(self.sources.iter().all(|source| self.subtasks.binary_search(source).is_ok()), "sources are subtasks");
         let Some(running) = &self.running else { return };
         assert_eq!(self.generation, Some(self.newest.generation), "only this session's leader lets something run");
-        let exists = |subtask: &SubtaskId| self.subtasks.binary_search(subtask).is_ok();
-        assert!(running.hosted.iter().all(exists), "what runs here is of the job");
-        assert!(running.ended.is_subset(&running.hosted), "only what runs here ends here");
+        // Each is asserted to run here when it ends; this is checked at every message.
+        assert!(running.ended.len() <= running.hosted.len(), "only what runs here ends here");
         assert!(running.triggered <= CheckpointId::MAX && running.completed <= CheckpointId::MAX, "ids can be counted");
     }
 }

@@ -418,6 +418,11 @@ impl Failover {
         self.live().map(|live| live.placement.iter().map(|(_, worker)| *worker).collect()).unwrap_or_default()
     }
 
+    /// Whether only these workers host subtasks of the live attempt.
+    pub fn is_hosted_by(&self, workers: &BTreeSet<WorkerId>) -> bool {
+        self.live().is_none_or(|live| live.placement.iter().all(|(_, worker)| workers.contains(worker)))
+    }
+
     /// The subtasks of the live attempt on `worker`, in order.
     pub fn hosted(&self, worker: WorkerId) -> Vec<SubtaskId> {
         let placement = self.live().map(|live| live.placement.as_slice()).unwrap_or_default();

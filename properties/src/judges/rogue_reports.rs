@@ -44,6 +44,8 @@ struct Said {
     counted: BTreeSet<(Incarnation, Answer)>,
     /// Rogue reports of each worker to each coordinator since it registered there: where, by whom and beside which attempt.
     rogues: BTreeMap<(Incarnation, WorkerId), Vec<Rogue>>,
+    /// Of the workers the one that was seen last.
+    last: Option<Incarnation>,
     /// The newest incarnation of every worker.
     newest: BTreeMap<WorkerId, Incarnation>,
     /// By coordinator.
@@ -72,10 +74,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut said = Said::default();
     case.ledger().protocol.iter().find_map(|&at| {
         let entry = &case.history.entries[at];
-        if let Process::Worker(worker) = entry.by.process {
-            let newest = said.newest.entry(worker).or_insert(entry.by);
-            *newest = (*newest).max(entry.by);
-        }
+        said.on_seen(entry.by);
         let message = match &entry.what {
             What::Claim(event) => {
                 said.on_leader(entry.by, event);
@@ -96,6 +95,17 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
 }
 
 impl Said {
+    /// An incarnation is there. Most entries are by the same one as the entry before.
+    fn on_seen(&mut self, by: Incarnation) {
+        if let Process::Worker(worker) = by.process
+            && self.last != Some(by)
+        {
+            self.last = Some(by);
+            let newest = self.newest.entry(worker).or_insert(by);
+            *newest = (*newest).max(by);
+        }
+    }
+
     fn on_rogue(&mut self, at: usize, by: Incarnation, to: Incarnation, attempt: Attempt) {
         if let Process::Worker(worker) = by.process {
             self.rogues.entry((to, worker)).or_default().push(Rogue { at, by, attempt });
@@ -116,6 +126,17 @@ impl Said {
     /// A coordinator does what it owes, or needs no more.
     fn on_leader(&mut self, by: Incarnation, event: &Event) {
         let Process::Coordinator(_) = by.process else { return };
+        // Nearly all events concern none of this, and a look at the map costs more than this question.
+        if !matches!(
+            event,
+            Event::AttemptDeployed { .. }
+                | Event::AttemptFailed { .. }
+                | Event::WorkerRegistered { .. }
+                | Event::WorkerLost { .. }
+                | Event::ReportRejected { .. }
+        ) {
+            return;
+        }
         let leader = self.leaders.entry(by).or_default();
         match *event {
             Event::AttemptDeployed { attempt, .. } => (leader.live, leader.due) = (Some(attempt), BTreeMap::new()),

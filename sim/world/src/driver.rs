@@ -3,8 +3,8 @@
 //! 1. Everything is quiet: no task can run.
 //! 2. The nodes of incarnations that were fenced since are killed; madsim's `sleep` returns once their futures are
 //!    dropped.
-//! 3. The world steps to the next delivery that wakes a task. The driver is woken when that task has been polled.
-//!    Back to 1.
+//! 3. The world steps to the next delivery that wakes a task. When that task has been polled, the world steps on from there
+//!    ([`step_on`]): the driver is woken only for what no task may do, such as spawning and killing. Back to 1.
 //!
 //! So madsim's random scheduler always has exactly one task to choose from, and its clock and random numbers show
 //! nowhere. A task that is woken by anything but its delivery is a bug, and ends the run as a panic does.
@@ -33,7 +33,7 @@ pub(crate) async fn drive(world: Arc<Shared>) -> RunEnd {
     })
     .await;
     loop {
-        let step = world.lock().step(&world);
+        let step = world.lock().next_step(&world);
         match step {
             Step::Wake(waker) => {
                 world.turn.deliver();
@@ -78,6 +78,27 @@ pub(crate) async fn drive(world: Arc<Shared>) -> RunEnd {
     let remains = world.lock().take_remains();
     drop(remains);
     ended
+}
+
+/// Steps on behind a turn that has ended, as long as deliveries wake tasks and do nothing else. Polling the driver between two of
+/// them would cost as much as the delivery.
+pub(crate) fn step_on(world: &Arc<Shared>) {
+    while world.turn.is_quiet() && world.turn.trespasser().is_none() {
+        let step = world.lock().step(world);
+        match step {
+            Step::Wake(waker) => {
+                world.turn.deliver();
+                waker.wake();
+            }
+            step => {
+                world.lock().hand_over(step);
+                break;
+            }
+        }
+    }
+    if world.turn.is_quiet() {
+        world.turn.wake_driver();
+    }
 }
 
 fn run_main(door: Arc<Door>, main: super::Main) -> BoxFuture<'static, ()> {

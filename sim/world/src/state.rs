@@ -54,6 +54,8 @@ pub(crate) struct State {
     paused: bool,
     budget: Budget,
     events: u64,
+    /// A step that only the driver can take.
+    handed_over: Option<Step>,
     ended: Option<RunEnd>,
 }
 
@@ -134,6 +136,7 @@ impl State {
             paused: false,
             budget: spec.budget,
             events: 0,
+            handed_over: None,
             ended: None,
         }
     }
@@ -360,7 +363,18 @@ impl State {
         self.end_if_all_are_over();
     }
 
-    /// Makes deliveries up to the first that the driver has a part in.
+    /// A task has met a step that only the driver can take.
+    pub fn hand_over(&mut self, step: Step) {
+        assert!(self.handed_over.is_none(), "the driver takes one step at a time");
+        self.handed_over = Some(step);
+    }
+
+    /// The driver's next step: what was handed over to it, or the next delivery's.
+    pub fn next_step(&mut self, world: &Arc<Shared>) -> Step {
+        self.handed_over.take().unwrap_or_else(|| self.step(world))
+    }
+
+    /// Makes deliveries up to the first that wakes a task or that the driver has a part in.
     pub fn step(&mut self, world: &Arc<Shared>) -> Step {
         loop {
             if !self.to_kill.is_empty() {

@@ -1,5 +1,6 @@
 //! A task of the engine on its madsim node, and the waker that the engine sees of it.
 
+use super::driver::step_on;
 use super::incarnation::Door;
 use cofferdam_engine::door::BoxFuture;
 use std::cell::{Cell, RefCell};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A task: keeps its panics from madsim, drops it when it is aborted, and ends its turn.
+/// A task: keeps its panics from madsim, drops it when it is aborted, and steps on when its turn has ended.
 pub(crate) struct Running {
     bed: Arc<Bed>,
     /// Of the bed; made once.
@@ -93,6 +94,7 @@ impl Future for Running {
         }
         if polled.is_ready() || !bed.woke_itself.swap(false, Ordering::Relaxed) {
             world.turn.end();
+            step_on(world);
         }
         polled
     }

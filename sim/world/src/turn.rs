@@ -49,7 +49,7 @@ impl Turn {
         self.current.load(Ordering::Relaxed)
     }
 
-    /// The driver is woken after each turn.
+    /// The driver is woken when there is something for it to do.
     pub fn driven_by(&self, driver: &Waker) {
         self.driver.set(driver.clone()).expect("a world has one driver");
     }
@@ -97,17 +97,26 @@ impl Turn {
     /// The task whose turn it was has been polled.
     pub fn end(&self) {
         self.busy.store(false, Ordering::Relaxed);
+    }
+
+    /// The driver is to go on.
+    pub fn wake_driver(&self) {
         self.driver.get().expect("the driver is the first to be polled").wake_by_ref();
+    }
+
+    /// Whether no task's turn is under way. Then what the last delivery allowed is over.
+    pub fn is_quiet(&self) -> bool {
+        if self.busy.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.delivering.store(false, Ordering::Relaxed);
+        self.yields.store(0, Ordering::Relaxed);
+        true
     }
 
     /// Ready when no task's turn is under way.
     pub fn poll_quiet(&self) -> Poll<()> {
-        if self.busy.load(Ordering::Relaxed) {
-            return Poll::Pending;
-        }
-        self.delivering.store(false, Ordering::Relaxed);
-        self.yields.store(0, Ordering::Relaxed);
-        Poll::Ready(())
+        if self.is_quiet() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Whoever was woken out of turn.

@@ -184,7 +184,7 @@ impl Leading {
                 assert!(!counts || self.owns_output(), "no worker counts before the output is owned");
                 let deployed = matches!(self.failover.standing(), Standing::Restores | Standing::Runs);
                 assert!(!deployed || self.owns_output(), "nothing is deployed before the output is owned");
-                assert!(self.failover.hosts().is_subset(&self.hosts), "an attempt is hosted by its workers");
+                assert!(self.failover.is_hosted_by(&self.hosts), "an attempt is hosted by its workers");
             }
             Ending::Lingering { .. } | Ending::Now(_) => {}
         }
