@@ -7,8 +7,11 @@
 //! The output has marks at its root. Judged on what the world saw of them:
 //! 1. Whenever an object becomes visible, the output bears the mark of this log, and of no other log but the one that this one
 //!    started from; and the newest checkpoint marked as completed is one that this log holds, at or above the object's own.
-//! 2. An attempt is deployed by a leadership that has marked the output, and what it restores is marked as completed.
-//! 3. A checkpoint is notified once it is marked as completed, and only if no newer leadership had marked the output by then.
+//! 2. An attempt is deployed by a leadership that has marked the output, with no number missing directly below its mark, and what
+//!    the attempt restores is marked as completed.
+//! 3. A checkpoint is notified once it is marked as completed, and only if the mark of the next leadership did not exist by then.
+//!    A mark further up, with a number missing between, forbids nothing yet: its leader closes that gap and then reads
+//!    what is completed, before it deploys.
 //! 4. Marks are written once. Of log and leaderships they stay; that of a checkpoint goes once a newer one is there.
 //!
 //! *Newest* is by leadership first: a copy of the log may have used higher ids under an older one. Does not check systems outside
@@ -63,8 +66,8 @@ struct Output {
     /// Checkpoints that it held before the run began.
     held: BTreeSet<(Generation, CheckpointId)>,
     marks: BTreeMap<Name, Mark>,
-    /// The newest leadership that had marked the output when a checkpoint was first marked.
-    marked: BTreeMap<CheckpointId, Option<Generation>>,
+    /// The leaderships that had marked the output when a checkpoint was first marked.
+    marked: BTreeMap<CheckpointId, BTreeSet<Generation>>,
 }
 
 impl Output {
@@ -87,9 +90,11 @@ impl Output {
         output
     }
 
-    fn newest(&self) -> Option<Generation> {
-        let generation = |name: &Name| if let Name::Generation(generation) = name { Some(*generation) } else { None };
-        self.marks.keys().filter_map(generation).max()
+    /// The leaderships that have marked the output, oldest first.
+    fn leaderships(&self) -> impl DoubleEndedIterator<Item = Generation> {
+        self.marks
+            .keys()
+            .filter_map(|name| if let Name::Generation(generation) = name { Some(*generation) } else { None })
     }
 
     /// The newest checkpoint that is marked as completed.
@@ -104,8 +109,8 @@ impl Output {
     fn on_marked(&mut self, name: Name, bytes: &Bytes) -> Option<String> {
         let mark = Mark::decode(name, bytes).ok()?;
         if let Name::Completed(checkpoint) = name {
-            let newest = self.newest();
-            self.marked.entry(checkpoint).or_insert(newest);
+            let leaderships = self.leaderships().collect();
+            self.marked.entry(checkpoint).or_insert(leaderships);
         }
         self.marks.insert(name, mark).map(|_| "is a mark and is written a second time".to_owned())
     }
@@ -153,18 +158,26 @@ impl Output {
         if !self.marks.contains_key(&Name::Generation(generation)) {
             return Some(format!("is deployed before {generation} has marked the output"));
         }
+        let older = self.leaderships().rfind(|older| *older < generation);
+        if let Some(older) = older.filter(|older| older.0 + 1 < generation.0) {
+            let missing = Generation(older.0 + 1);
+            return Some(format!(
+                "is deployed by {generation} although the output has no mark of {missing}, but of {older}"
+            ));
+        }
         let restore = restore?;
         let marked = self.committed().is_some_and(|(_, committed)| committed >= restore);
         (!marked).then(|| format!("is deployed from {restore}, which is not marked as completed"))
     }
 
     fn on_notified(&self, attempt: Attempt, checkpoint: CheckpointId) -> Option<String> {
-        let Some(newest) = self.marked.get(&checkpoint) else {
+        let Some(leaderships) = self.marked.get(&checkpoint) else {
             return Some("is notified before it is marked as completed".to_owned());
         };
-        let newer = newest.filter(|newest| *newest > attempt.generation)?;
-        let own = attempt.generation;
-        Some(format!("is notified by {own} although {newer} had marked the output before it was marked as completed"))
+        let (own, next) = (attempt.generation, Generation(attempt.generation.0 + 1));
+        leaderships.contains(&next).then(|| {
+            format!("is notified by {own} although {next} had marked the output before it was marked as completed")
+        })
     }
 }
 
@@ -234,6 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_is_deployed_above_a_missing_mark_convicts() {
+        let mut story = Story::begun();
+        story.lead();
+        story.lead();
+        story.deploy();
+        assert_eq!(story.judge_by(NAME), None);
+        story.drop_first(|what| is_mark(what, Name::Generation(Generation(2))));
+        assert_eq!(message(&story), "is deployed by g3 although the output has no mark of g2, but of g1");
+    }
+
+    #[test]
     fn a_notification_before_its_mark_and_one_behind_a_newer_leadership_convict() {
         let notified = |story: &mut Story, checkpoint: u64| {
             let (attempt, checkpoint) = (story.attempt(), CheckpointId(checkpoint));
@@ -252,6 +276,15 @@ mod tests {
         notified(&mut story, 1);
         let expected = "is notified by g1 although g2 had marked the output before it was marked as completed";
         assert_eq!(message(&story), expected);
+        let at = story.find(|what| is_mark(what, newer.name()));
+        story.history.entries.remove(at);
+        let above = Mark::Generation { log: LOG, generation: Generation(3), token: 9 };
+        story.insert_before(
+            at,
+            worker(0),
+            What::Fact(Fact::Written { path: above.name().path(), bytes: above.encode() }),
+        );
+        assert_eq!(story.judge_by(NAME), None, "its leader reads what is completed once it has marked g2 as well");
     }
 
     #[test]
