@@ -294,6 +294,10 @@ impl fmt::Display for Plan {
 mod tests {
     use super::*;
     use cofferdam_engine::messages::client::Wish;
+    use std::sync::LazyLock;
+
+    /// Plans of the first seeds. Drawing them costs more than what most tests do with them, so they are drawn once for all.
+    pub(super) static SAMPLE: LazyLock<Vec<Plan>> = LazyLock::new(|| (0..2_000).map(Seed).map(Plan::of).collect());
 
     #[test]
     fn a_plan_is_a_pure_function_of_its_seed() {
@@ -314,7 +318,7 @@ mod tests {
 
     #[test]
     fn drawn_faults_make_sense() {
-        for plan in (0..2_000).map(Seed).map(Plan::of) {
+        for plan in &*SAMPLE {
             for fault in &plan.faults {
                 assert_eq!(fault.validate(), Ok(()), "{fault}");
             }
@@ -323,7 +327,7 @@ mod tests {
 
     #[test]
     fn enough_plans_ask_for_checkpoints_and_some_cancel() {
-        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let plans = &*SAMPLE;
         let members = |plan: &Plan| {
             let members = plan.clients.iter().filter(|client| client.stranger.is_none());
             members.flat_map(|client| client.asks.clone()).collect::<Vec<_>>()
@@ -349,15 +353,14 @@ mod tests {
             };
             plan.faults.iter().any(|fault| of_upload(&fault.what))
         };
-        let plans = (0..2_000).map(Seed).map(Plan::of);
-        let (parts, whole): (Vec<Plan>, Vec<Plan>) = plans.partition(|plan| plan.policy.uploads_in_parts());
+        let (parts, whole): (Vec<&Plan>, Vec<&Plan>) = SAMPLE.iter().partition(|plan| plan.policy.uploads_in_parts());
         assert_eq!(whole.iter().filter(|plan| doubts(plan)).count(), 0);
         assert!(parts.iter().filter(|plan| doubts(plan)).count() * 3 > parts.len());
     }
 
     #[test]
     fn every_third_plan_or_so_has_a_second_coordinator() {
-        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let plans = &*SAMPLE;
         let leases: Vec<u64> = plans.iter().filter_map(|plan| plan.standby_lease_ms).collect();
         assert!((plans.len() / 4..plans.len() / 2).contains(&leases.len()), "{}", leases.len());
         assert!(leases.iter().all(|lease| *lease >= 300), "{leases:?}");
@@ -365,7 +368,7 @@ mod tests {
 
     #[test]
     fn enough_plans_are_started_once_more_and_none_that_writes_outside() {
-        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let plans = &*SAMPLE;
         let again = || plans.iter().filter(|plan| plan.second_start.is_some());
         assert!(again().count() * 30 > plans.len() && again().count() * 8 < plans.len(), "{}", again().count());
         assert!(again().all(|plan| !plan.input.writes_outside()));
@@ -374,7 +377,7 @@ mod tests {
 
     #[test]
     fn most_plans_crash_and_every_kind_of_fault_is_drawn() {
-        let plans: Vec<Plan> = (0..2_000).map(Seed).map(Plan::of).collect();
+        let plans = &*SAMPLE;
         let crashing = plans.iter().filter(|plan| plan.faults.iter().any(|fault| is_crash(&fault.what))).count();
         assert!(crashing * 10 > plans.len() * 7, "{crashing} of {}", plans.len());
         let kinds: std::collections::BTreeSet<&str> =

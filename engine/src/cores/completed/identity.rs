@@ -3,12 +3,16 @@
 
 use super::{Completed, Retained};
 use crate::ids::{CheckpointId, Generation, LogId};
-use crate::persist::slot::Lineage;
+use crate::persist::slot::{Lineage, SlotRecord};
 
 impl Completed {
     /// The newest completed checkpoint: the one to restore.
     pub fn latest(&self) -> Option<Retained> {
-        self.retained().pop()
+        self.newest().map(|(number, _, checkpoint, manifest)| Retained {
+            number,
+            checkpoint,
+            manifest: manifest.clone(),
+        })
     }
 
     /// The writer's token of the claim: what it leads by.
@@ -28,7 +32,16 @@ impl Completed {
 
     /// The newest completed checkpoint, and the leadership that completed it.
     pub fn held(&self) -> Option<(Generation, CheckpointId)> {
-        let latest = self.latest()?;
-        Some((self.log[&latest.number].generation, latest.checkpoint))
+        self.newest().map(|(_, generation, checkpoint, _)| (generation, checkpoint))
+    }
+
+    /// Where the newest completed checkpoint is recorded, by which leadership, and its manifest. Asked at every step of a leader.
+    fn newest(&self) -> Option<(u64, Generation, CheckpointId, &String)> {
+        self.log.range(self.floor()..).rev().find_map(|(number, slot)| match &slot.record {
+            SlotRecord::Completed { checkpoint, manifest, .. } => {
+                Some((*number, slot.generation, *checkpoint, manifest))
+            }
+            SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
+        })
     }
 }
