@@ -6,19 +6,10 @@
 //!
 //! The length comes last, so that an object can be sent on its way before its end is known.
 //!
-//! The layout of a checkpoint directory:
-//!
-//! ```text
-//! checkpoints/log/0000000001           a slot of the completed store      [slot]
-//! checkpoints/leader                   the leader's sign of life          [sign]
-//! checkpoints/chk-7/manifest-g1        names the snapshots of a checkpoint [manifest]
-//! checkpoints/chk-7/count-0-a1.2       one subtask's snapshot             [blob]
-//! checkpoints/chk-0/listing-a1.1       the input of a run                 [listing]
-//! ```
-//!
-//! At the root of the output lie the marks of its owner ([`mark`]).
+//! Where each of them lies is said in [`layout`].
 
 pub mod blob;
+pub mod layout;
 pub mod listing;
 pub mod manifest;
 pub mod mark;

@@ -19,6 +19,7 @@ use cofferdam_engine::messages::{
     self, Deployment, ListingHandle, RestoreFrom, SnapshotHandle, ToCoordinator, ToWorker,
 };
 use cofferdam_engine::persist::blob::{self, BlobBuilder};
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::listing::Listing;
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
 use cofferdam_engine::persist::sign::Sign;
@@ -56,7 +57,7 @@ struct Subject {
 }
 
 fn handle(index: u16) -> SnapshotHandle {
-    let path = blob::path(CheckpointId(7), "count", index, ATTEMPT);
+    let path = layout::snapshot(CheckpointId(7), "count", index, ATTEMPT);
     SnapshotHandle { path, bytes: 100, checksum: 7, digest: 8, ended: false }
 }
 

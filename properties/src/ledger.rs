@@ -12,11 +12,12 @@ use cofferdam_engine::error::{Error, Result};
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
 use cofferdam_engine::messages::SnapshotHandle;
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::listing::Listing;
 use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::mark;
 use cofferdam_engine::persist::reader;
-use cofferdam_engine::persist::slot::{self, Ended, Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -156,7 +157,7 @@ impl<'a> Ledger<'a> {
 
     fn on_written(&mut self, at: usize, path: &'a str, bytes: &'a Bytes) {
         self.objects.entry(path).or_default().push(Version::new(Some(bytes), Some(at)));
-        let Some(number) = slot::number(path) else { return };
+        let Some(number) = layout::log_entry_number(path) else { return };
         if self.floor_at(at).is_some_and(|floor| number < floor) {
             // A create whose first try was taken for lost can land when its slot has long been deleted. Readers ignore
             // slots below the floor, so it says nothing.

@@ -20,10 +20,10 @@ use cofferdam_engine::graph::{Job, OperatorKind, SubtaskContext};
 use cofferdam_engine::ids::{Attempt, CheckpointId, ClientId, Generation, LogId, SubtaskId, WorkerId};
 use cofferdam_engine::messages::client::{Answer, Wish};
 use cofferdam_engine::messages::{ListingHandle, SnapshotHandle};
-use cofferdam_engine::persist::blob::{self, BlobBuilder, Finished};
+use cofferdam_engine::persist::blob::{BlobBuilder, Finished};
 use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
-use cofferdam_engine::persist::mark::Mark;
-use cofferdam_engine::persist::slot::{self, Ended, SlotRecord};
+use cofferdam_engine::persist::slot::{Ended, SlotRecord};
+use cofferdam_engine::persist::{layout, mark::Mark};
 use cofferdam_engine::reason::FailureReason;
 use cofferdam_engine::statistics::SnapshotStatistics;
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ impl Story {
     pub fn write_slot(&mut self, record: SlotRecord) -> u64 {
         self.slots += 1;
         let slot = self.slot(self.generation, record);
-        self.wrote(Process::COORDINATOR, &slot::path(self.slots), slot.encode());
+        self.wrote(Process::COORDINATOR, &layout::log_entry(self.slots), slot.encode());
         self.slots
     }
 
@@ -374,7 +374,8 @@ impl Story {
             builder.add(section);
         });
         let Finished { rest: bytes, digest, .. } = builder.finish();
-        let path = blob::path(checkpoint, &self.topology.graph.operator(subtask.operator).uid, subtask.index, attempt);
+        let path =
+            layout::snapshot(checkpoint, &self.topology.graph.operator(subtask.operator).uid, subtask.index, attempt);
         let (at, size) = (place(subtask), bytes.len() as u64);
         let handle = SnapshotHandle {
             path: path.clone(),
@@ -412,7 +413,7 @@ impl Story {
             operators: self.topology.graph.operators.iter().map(operator).collect(),
             listing: self.listing.clone(),
         };
-        let (path, last) = (Manifest::path(checkpoint, self.attempt), manifest.last());
+        let (path, last) = (layout::manifest(checkpoint, self.attempt), manifest.last());
         self.claim(Process::COORDINATOR, Event::ManifestStarted { checkpoint, path: path.clone() });
         self.wrote(Process::COORDINATOR, &path, manifest.encode());
         self.claim(Process::COORDINATOR, Event::ManifestWritten { checkpoint, path: path.clone() });
@@ -506,8 +507,8 @@ impl Story {
     fn sweep(&mut self) {
         let completed = self.completed.as_ref().expect("the final checkpoint");
         let mut keep: Vec<String> = completed.handles.iter().map(|handle| handle.path.clone()).collect();
-        keep.push(Manifest::path(completed.id, self.attempt));
-        keep.extend([slot::path(self.slots - 1), slot::path(self.slots)]);
+        keep.push(layout::manifest(completed.id, self.attempt));
+        keep.extend([layout::log_entry(self.slots - 1), layout::log_entry(self.slots)]);
         keep.extend(self.spared.iter().chain(self.listing.iter().map(|listing| &listing.path)).cloned());
         let mut stored = std::collections::BTreeSet::new();
         for entry in &self.history.entries {

@@ -48,6 +48,7 @@ use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::{Job, SubtaskContext};
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, SubtaskId};
 use cofferdam_engine::persist::blob;
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::state;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -570,7 +571,7 @@ impl<'a> Witness<'a> {
         let uid = &self.topology.graph.operator(subtask.operator).uid;
         let handle = ledger::handle(manifest, (uid, subtask.index))?;
         let names = |&(checkpoint, taker): &(CheckpointId, Attempt)| {
-            blob::path(checkpoint, uid, subtask.index, taker) == handle.path
+            layout::snapshot(checkpoint, uid, subtask.index, taker) == handle.path
         };
         let (_, taken) = self.snapshots.iter().rev().find(|(key, _)| names(key))?;
         taken[number].clone().filter(|taken| taken.ended)

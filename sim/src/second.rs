@@ -16,8 +16,8 @@ use crate::signature::{Phase, Place};
 use crate::verdict::{Outcome, Verdict};
 use crate::world::{Picks, Recording, RunEnd, WorldSpec};
 use bytes::Bytes;
-use cofferdam_engine::cores::retention;
 use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::mark::Name;
 use cofferdam_properties::Case;
 use cofferdam_properties::history::{Fact, History, What};
@@ -44,7 +44,7 @@ pub fn storage(history: &History, start: SecondStart) -> Option<BTreeMap<String,
     };
     let copied_at = copied.map(|copied| copied.at);
     ledger.completed.first()?;
-    let is_checkpoint = |path: &String| path.split('/').next() == Some(retention::ROOT);
+    let is_checkpoint = |path: &String| path.split('/').next() == Some(layout::CHECKPOINTS);
     let mut objects = history.initial.clone();
     let mut copy = BTreeMap::new();
     for (at, entry) in history.entries.iter().enumerate() {

@@ -120,6 +120,17 @@ fn the_vocabulary_imports_neither_cores_nor_shells() {
 }
 
 #[test]
+fn one_file_spells_paths() {
+    let elsewhere = sources("engine/src").into_iter().filter(|source| !source.path.ends_with("persist/layout.rs"));
+    let spelled = ["\"checkpoints/", "\"{CHECKPOINTS}", "\"/chk-", "\"manifest-", "\".staging", "\".checksums"];
+    let found = elsewhere.flat_map(|source| offences(&source, &spelled)).collect();
+    expect_none(
+        found,
+        "where checkpoints, records and staged objects lie is spelled in engine/src/persist/layout.rs alone",
+    );
+}
+
+#[test]
 fn protocol_cores_match_exhaustively() {
     let offences = sources("engine/src/cores").iter().flat_map(|s| offences(s, &[" _ => "])).collect();
     expect_none(offences, "a new variant must make the compiler ask every core: no wildcard arm");

@@ -30,12 +30,10 @@ use crate::error::{Error, Result};
 use crate::graph::SubtaskContext;
 use crate::ids::{Attempt, CheckpointId, Generation};
 use crate::job::{Sink, SinkWriter};
+use crate::persist::layout;
 use crate::persist::part::{PartRecord, StagedPart};
 use bytes::Bytes;
 use records::{Records, path_of};
-
-/// The folder of staged objects, in that of the output.
-const STAGING: &str = ".staging";
 
 /// Appends the text of a record, without a newline.
 pub type Format<T> = fn(&T, &mut Vec<u8>);
@@ -60,7 +58,7 @@ impl<T: Record> Sink<T> for FileSink<T> {
         let index = context.subtask.index;
         FileWriter {
             env: context.env.clone(),
-            staging: format!("{}/{STAGING}/{}-{index}", self.directory, context.uid),
+            staging: format!("{}/{}-{index}", layout::staging(&self.directory), context.uid),
             part: format!("{}/part-{index:05}", self.directory),
             attempt: context.attempt,
             format: self.format,
@@ -75,7 +73,7 @@ impl<T: Record> Sink<T> for FileSink<T> {
     }
 
     fn staging(&self) -> Option<String> {
-        Some(format!("{}/{STAGING}", self.directory))
+        Some(layout::staging(&self.directory))
     }
 }
 
@@ -164,7 +162,7 @@ impl<T: Record> FileWriter<T> {
             Found::Object(content) => return Err(foreign(part, &content)),
             Found::Nothing => {}
         }
-        let path = PartRecord::path(&part.shown);
+        let path = layout::part_record(&part.shown);
         match objects::read(&self.env, &path, 0..u64::MAX).await? {
             Found::Object(stored) if PartRecord::decode(&path, &stored)? == part.record() => Ok(true),
             Found::Object(_) => {
@@ -178,7 +176,7 @@ impl<T: Record> FileWriter<T> {
     async fn show(&self, part: &StagedPart) -> Result<()> {
         let StagedPart { staged, shown, .. } = part;
         // A record that is there already is of the same part.
-        objects::put_once(&self.env, &PartRecord::path(shown), &part.record().encode()).await?;
+        objects::put_once(&self.env, &layout::part_record(shown), &part.record().encode()).await?;
         match objects::rename(&self.env, staged, shown).await? {
             // Nothing is left there of a request whose reply was lost.
             Renamed::Done | Renamed::Nothing => Ok(()),

@@ -7,8 +7,9 @@ use crate::door::{
 };
 use crate::event::Event;
 use crate::graph::SubtaskContext;
-use crate::ids::{Attempt, Generation, OperatorId, SubtaskId};
+use crate::ids::{Attempt, CheckpointId, Generation, OperatorId, SubtaskId};
 use crate::messages::ListingHandle;
+use crate::persist::layout;
 use crate::persist::listing::Listing;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,7 +119,7 @@ impl World {
         };
         let inputs = inputs.iter().map(|input| (input.clone(), under(input))).collect();
         let encoded = Listing { inputs }.encode();
-        let handle = Listing::handle("checkpoints/chk-0/listing-a1.1".to_owned(), &encoded);
+        let handle = Listing::handle(layout::listing(CheckpointId(1), Attempt::default()), &encoded);
         self.put(&handle.path, &encoded);
         handle
     }

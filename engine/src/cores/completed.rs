@@ -50,7 +50,8 @@ use crate::cores::backoff::backoff;
 use crate::door::StorageError;
 use crate::error::Error;
 use crate::ids::{CheckpointId, Generation};
-use crate::persist::slot::{self, Ended, JobMark, Slot, SlotRecord};
+use crate::persist::layout;
+use crate::persist::slot::{Ended, JobMark, Slot, SlotRecord};
 use bytes::Bytes;
 use confirming::Question;
 use proposal::{Below, Decision, Proposal};
@@ -520,7 +521,7 @@ impl Completed {
                 self.stage = Stage::Claiming(claim);
             }
             Decision::NotAdded(cause) => {
-                let path = slot::path(claim.number);
+                let path = layout::log_entry(claim.number);
                 out.push(Effect::Fail {
                     error: Error::restart(format!("cannot take leadership with {path}: {cause}")),
                 });

@@ -42,7 +42,8 @@ use crate::cores::backoff::backoff;
 use crate::door::{LISTING_AGE_MAX, StorageError};
 use crate::error::Error;
 use crate::ids::{CheckpointId, Generation};
-use crate::persist::mark::{Mark, Name, ROOT};
+use crate::persist::layout;
+use crate::persist::mark::{Mark, Name};
 use acceptance::{Marks, Verdict};
 use bytes::Bytes;
 use std::time::Duration;
@@ -213,7 +214,9 @@ impl Ownership {
                 self.marks.on_listed(&names);
                 self.read_on(when, out);
             }
-            Err(error) => self.again(ROOT, error, |delay| Effect::List { delay: LISTING_AGE_MAX + delay }, out),
+            Err(error) => {
+                self.again(layout::OUTPUT, error, |delay| Effect::List { delay: LISTING_AGE_MAX + delay }, out)
+            }
         }
         self.validate();
     }

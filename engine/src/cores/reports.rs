@@ -27,7 +27,7 @@ pub use violation::{Said, Violation};
 use crate::graph::JobGraph;
 use crate::ids::{Attempt, CheckpointId, Generation, SubtaskId, WorkerId};
 use crate::messages::{RestoreFrom, SnapshotHandle, TEXT_BYTES_MAX, ToCoordinator};
-use crate::persist::blob;
+use crate::persist::layout;
 use crate::reason::FailureReason;
 use crate::statistics::SnapshotStatistics;
 use std::collections::{BTreeMap, BTreeSet};
@@ -278,7 +278,7 @@ impl Reports {
         let Some((uid, _)) = operator.filter(|_| self.exists(subtask)) else {
             return Err(Violation::NoSuchSubtask(subtask));
         };
-        let expected = blob::path(checkpoint, uid, subtask.index, attempt);
+        let expected = layout::snapshot(checkpoint, uid, subtask.index, attempt);
         if snapshot.path != expected {
             return Err(Violation::ForeignPath { expected });
         }

@@ -32,7 +32,7 @@ use crate::cores::backoff::backoff;
 use crate::cores::completed::Retained;
 use crate::door::LISTING_AGE_MAX;
 use crate::ids::CheckpointId;
-use crate::persist::slot;
+use crate::persist::layout;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -41,9 +41,6 @@ const SWEEP_TRIES: u32 = 8;
 
 /// Checkpoints whose files are being deleted at a time.
 const PARALLEL: usize = 4;
-
-/// The folder of everything.
-pub const ROOT: &str = "checkpoints";
 
 /// What retention asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,7 +66,7 @@ pub enum Effect {
         /// How long to wait first.
         delay: Duration,
     },
-    /// List everything below [`ROOT`], after `delay`; then [`Retention::on_listed`].
+    /// List everything below [`layout::CHECKPOINTS`], after `delay`; then [`Retention::on_listed`].
     List {
         /// How long to wait first.
         delay: Duration,
@@ -376,7 +373,7 @@ impl Retention {
         let mut blobs: BTreeMap<CheckpointId, BTreeSet<&String>> =
             self.fallen.keys().map(|checkpoint| (*checkpoint, BTreeSet::new())).collect();
         for (id, path) in listed.chain(known).filter(|(id, path)| !counts(*id, path)) {
-            let group = if is_manifest(path) { &mut manifests } else { &mut blobs };
+            let group = if layout::is_manifest(path) { &mut manifests } else { &mut blobs };
             group.entry(id).or_default().insert(path);
         }
         let groups = |of: BTreeMap<CheckpointId, BTreeSet<&String>>| {
@@ -397,7 +394,7 @@ impl Retention {
     fn free_slots(&self, paths: &[String]) -> Vec<u64> {
         let freed = self.freed.expect("the lowest slot is known before anything is listed");
         assert!(freed <= self.floor, "what counts is not freed");
-        let back = paths.iter().filter_map(|path| slot::number(path)).filter(|number| *number < freed);
+        let back = paths.iter().filter_map(|path| layout::log_entry_number(path)).filter(|number| *number < freed);
         let slots: Vec<u64> = back.chain(freed..self.floor).collect::<BTreeSet<_>>().into_iter().collect();
         assert!(slots.iter().all(|number| *number < self.floor), "what counts is not freed");
         slots
@@ -434,7 +431,7 @@ impl Retention {
         assert!(self.fallen.keys().all(|id| !self.retained.contains_key(id)), "retained or fallen, not both");
         let own = |(id, naming): (&CheckpointId, &Naming)| match naming {
             Naming::Unread { path } => belongs(path, *id),
-            Naming::Known(named) => named.iter().any(|path| is_manifest(path) && belongs(path, *id)),
+            Naming::Known(named) => named.iter().any(|path| layout::is_manifest(path) && belongs(path, *id)),
         };
         assert!(self.retained.iter().all(own), "what is retained is known by its own manifest");
         if let Stage::Deleting(deleting) = &self.stage {
@@ -462,10 +459,6 @@ impl Deleting {
     }
 }
 
-fn is_manifest(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| name.starts_with("manifest-"))
-}
-
 /// Whether `path` lies in the folder of `checkpoint`.
 pub fn belongs(path: &str, checkpoint: CheckpointId) -> bool {
     place(path) == Place::Checkpoint(checkpoint)
@@ -479,15 +472,10 @@ enum Place {
 }
 
 fn place(path: &str) -> Place {
-    if let Some(number) = slot::number(path) {
+    if let Some(number) = layout::log_entry_number(path) {
         return Place::Slot(number);
     }
-    let folder =
-        path.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix("/chk-")).and_then(|rest| rest.split_once('/'));
-    match folder.and_then(|(id, _)| id.parse().ok()) {
-        Some(id) => Place::Checkpoint(CheckpointId(id)),
-        None => Place::Elsewhere,
-    }
+    layout::checkpoint_of(path).map_or(Place::Elsewhere, Place::Checkpoint)
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ use crate::door::{StorageError, Time};
 use crate::event::Event;
 use crate::ids::{Attempt, SubtaskId};
 use crate::messages::{SnapshotHandle, ToCoordinator};
-use crate::persist::blob::{self, BlobBuilder, Finished};
+use crate::persist::blob::{BlobBuilder, Finished};
+use crate::persist::layout;
 use crate::reason::FailureReason;
 use crate::state::Section;
 use crate::statistics::{SnapshotStatistics, ms};
@@ -117,7 +118,7 @@ enum Stage {
 impl Uploading {
     /// An upload that was not begun. `uid` is the operator's; a blob larger than `part_bytes` is uploaded in parts.
     pub fn new((attempt, subtask): (Attempt, SubtaskId), uid: &str, snapshot: Snapshot, part_bytes: usize) -> Self {
-        let path = blob::path(snapshot.checkpoint, uid, subtask.index, attempt);
+        let path = layout::snapshot(snapshot.checkpoint, uid, subtask.index, attempt);
         assert!(part_bytes > 0, "a part holds something");
         let (started, blob) = (Time(0), BlobBuilder::default());
         Self {

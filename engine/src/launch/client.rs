@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::messages::client::{Answer, JobState, JobStatus, Wish};
 use crate::os::mount::{Mounts, Names};
 use crate::os::trace::TracingTrace;
-use crate::persist::sign::{self, Sign};
+use crate::persist::layout;
+use crate::persist::sign::Sign;
 use crate::persist::slot::Ended;
 use crate::runtime::client::{ClientOptions, NoReply, Reply, ask};
 use crate::secret::Secret;
@@ -122,9 +123,9 @@ fn leader(checkpoints: &Path) -> Result<String> {
     if let Some(address) = newest(checkpoints).and_then(|(log, generation)| rendezvous::find(log, generation)) {
         return Ok(address);
     }
-    let bytes = fetch(checkpoints, sign::PATH)?;
+    let bytes = fetch(checkpoints, layout::LEADER)?;
     let sign = bytes.ok_or_else(|| Error::give_up(format!("no coordinator has shown a sign of life in {folder}")))?;
-    let names = Names::of([("checkpoints", checkpoints)]);
+    let names = Names::of([(layout::CHECKPOINTS, checkpoints)]);
     let sign = Sign::decode(&sign).map_err(|error| Error { message: names.as_typed(&error.message), ..error })?;
     match sign.standing {
         Standing::Leads => Ok(sign.address),

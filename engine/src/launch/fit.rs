@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::graph::JobGraph;
 use crate::ids::Generation;
 use crate::os::mount::Names;
-use crate::persist::mark::{self, Mark, Name};
+use crate::persist::layout;
+use crate::persist::mark::{Mark, Name};
 use crate::persist::reader;
 use crate::persist::slot::{Ended, Slot, SlotRecord};
 use std::fs;
@@ -32,7 +33,7 @@ pub fn check(checkpoints: &Path, output: &Path, graph: &JobGraph) -> Result<()> 
         return Ok(());
     }
     let fits = check_state(&fetch, &log, graph).and_then(|()| check_output(marks.as_deref(), &log, last));
-    let names = Names::of([("checkpoints", checkpoints), (mark::ROOT, output)]);
+    let names = Names::of([(layout::CHECKPOINTS, checkpoints), (layout::OUTPUT, output)]);
     fits.map_err(|error| Error { message: names.as_typed(&error.message), ..error })
 }
 
@@ -66,7 +67,7 @@ fn marks(output: &Path) -> Option<Vec<Mark>> {
     };
     let mut marks = Vec::new();
     for entry in entries {
-        let path = format!("{}/{}", mark::ROOT, entry.ok()?.file_name().to_string_lossy());
+        let path = layout::at_output(entry.ok()?.file_name().to_string_lossy());
         if let Some(name) = Name::of(&path) {
             marks.push(Mark::decode(name, &fs::read(output.join(name.to_string())).ok()?).ok()?);
         }

@@ -11,7 +11,8 @@
 use crate::error::{Error, Result};
 use crate::ids::LogId;
 use crate::os::mount::{Mount, Mounts, STAGING};
-use crate::persist::mark::{self, Name};
+use crate::persist::layout;
+use crate::persist::mark::Name;
 use crate::persist::reader;
 use crate::persist::slot::{Ended, SlotRecord};
 use bytes::Bytes;
@@ -45,10 +46,10 @@ impl Folders {
         check_folder("checkpoints", &self.checkpoints)?;
         let checkpoints = || Mount::folder("checkpoint folder", &self.checkpoints);
         if let Stand::Finished(log) = self.stand(job)? {
-            let mounts = Mounts::default().with("checkpoints", checkpoints()?);
+            let mounts = Mounts::default().with(layout::CHECKPOINTS, checkpoints()?);
             // What sinks staged in its own output is cleared away, if that can be done. Any other output does not matter.
             return Ok(match self.is_owned_by(log).then(|| Mount::folder("output folder", &self.output)) {
-                Some(Ok(output)) => mounts.with("output", output),
+                Some(Ok(output)) => mounts.with(layout::OUTPUT, output),
                 Some(Err(_)) | None => mounts,
             });
         }
@@ -57,10 +58,10 @@ impl Folders {
         self.check_apart()?;
         self.check_output()?;
         let mut mounts = Mounts::default()
-            .with("checkpoints", checkpoints()?)
-            .with("output", Mount::folder("output folder", &self.output)?);
+            .with(layout::CHECKPOINTS, checkpoints()?)
+            .with(layout::OUTPUT, Mount::folder("output folder", &self.output)?);
         if let Some(input) = input {
-            mounts = mounts.with("input", input);
+            mounts = mounts.with(layout::INPUT, input);
         }
         Ok(mounts)
     }
@@ -118,7 +119,7 @@ impl Folders {
     fn is_owned_by(&self, log: LogId) -> bool {
         let Ok(entries) = fs::read_dir(&self.output) else { return false };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let marks = names.filter_map(|name| Name::of(&format!("{}/{name}", mark::ROOT)));
+        let marks = names.filter_map(|name| Name::of(&layout::at_output(name)));
         let owners: Vec<Name> = marks.filter(|mark| matches!(mark, Name::Log(_))).collect();
         owners == [Name::Log(log)]
     }
@@ -149,7 +150,7 @@ fn check_folder(name: &str, folder: &Path) -> Result<()> {
 
 /// Reads an object of a checkpoint folder, by its path in storage.
 pub fn fetch(folder: &Path, path: &str) -> Result<Option<Bytes>> {
-    let Some(name) = path.strip_prefix("checkpoints/") else {
+    let Some(name) = layout::below_checkpoints(path) else {
         return Err(Error::corrupt(format!("{path} does not lie among the checkpoints")));
     };
     if name.split('/').any(|part| part == "..") {
@@ -174,8 +175,8 @@ pub fn slots(folder: &Path) -> Result<Vec<String>> {
     };
     let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let names = entries.map(name).collect::<io::Result<Vec<String>>>().map_err(cannot)?;
-    let paths = names.into_iter().map(|name| format!("{}/{name}", crate::persist::slot::LOG));
-    Ok(paths.filter(|path| crate::persist::slot::number(path).is_some()).collect())
+    let paths = names.into_iter().map(|name| format!("{}/{name}", layout::LOG));
+    Ok(paths.filter(|path| layout::log_entry_number(path).is_some()).collect())
 }
 
 /// The path without links, also if its last parts do not exist yet.

@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::folders::slots;
 use super::out;
 use crate::error::{Error, Reaction, Result};
+use crate::persist::layout;
 use clap::Args;
 use output::OutputReport;
 use report::Report;
@@ -135,7 +136,7 @@ fn target(path: &Path) -> Result<Target> {
     }
     let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(cannot)?;
     let mut manifests: Vec<String> = entries.iter().map(|entry| name(&entry.path())).collect();
-    manifests.retain(|name| name.starts_with("manifest-"));
+    manifests.retain(|name| layout::is_manifest(name));
     manifests.sort_unstable();
     if manifests.is_empty() {
         return Err(Error::give_up(format!("{shown} is no checkpoint folder: it has neither a log nor a manifest")));
@@ -147,7 +148,7 @@ fn target(path: &Path) -> Result<Target> {
 fn in_checkpoint(checkpoint: &Path, manifests: Vec<String>) -> Target {
     let folder = checkpoint.parent().unwrap_or(checkpoint);
     let checkpoint = name(checkpoint);
-    let paths = manifests.iter().map(|manifest| format!("checkpoints/{checkpoint}/{manifest}")).collect();
+    let paths = manifests.iter().map(|manifest| layout::in_folder(&checkpoint, manifest)).collect();
     Target::Manifests(folder.to_owned(), paths)
 }
 

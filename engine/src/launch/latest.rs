@@ -4,6 +4,7 @@ use super::folders::{fetch, slots};
 use crate::error::{Error, Result};
 use crate::ids::{CheckpointId, Generation, LogId};
 use crate::os::mount::Names;
+use crate::persist::layout;
 use crate::persist::reader;
 use std::fs;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub fn latest(folder: &Path) -> Result<Option<CheckpointId>> {
             looked = look(folder);
         }
     }
-    let names = Names::of([("checkpoints", folder)]);
+    let names = Names::of([(layout::CHECKPOINTS, folder)]);
     looked.map_err(|error| Error { message: names.as_typed(&error.message), ..error })
 }
 
@@ -36,7 +37,7 @@ fn look(folder: &Path) -> Result<Option<CheckpointId>> {
     let Some(path) = reader::retained(&log).pop() else { return Ok(None) };
     let manifest = reader::read_manifest(&fetch, &path)?;
     for handle in manifest.snapshots() {
-        let file = folder.join(handle.path.strip_prefix("checkpoints/").unwrap_or(&handle.path));
+        let file = folder.join(layout::below_checkpoints(&handle.path).unwrap_or(&handle.path));
         let found = fs::metadata(&file).map_err(|e| Error::corrupt(format!("{}: {e}", file.display())))?.len();
         if found != handle.bytes {
             let (file, bytes) = (file.display(), handle.bytes);

@@ -4,7 +4,6 @@
 use super::{Kind, Sealing, open};
 use crate::codec;
 use crate::error::{Error, Result};
-use crate::ids::{Attempt, CheckpointId};
 use crate::state::{Digest, Section};
 use bytes::Bytes;
 
@@ -75,10 +74,4 @@ pub fn decode(path: &str, bytes: &[u8]) -> Result<Vec<Section>> {
         sections.push(section);
     }
     Ok(sections)
-}
-
-/// Where a subtask's snapshot goes. The attempt is part of the name: a zombie of an older attempt can never
-/// overwrite a newer one's blob (SPARK-51714).
-pub fn path(checkpoint: CheckpointId, uid: &str, index: u16, attempt: Attempt) -> String {
-    format!("checkpoints/{checkpoint}/{uid}-{index}-{attempt}")
 }

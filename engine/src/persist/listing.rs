@@ -11,7 +11,6 @@ use super::{Kind, open, seal};
 use crate::codec;
 use crate::door::ObjectMeta;
 use crate::error::{Error, Result};
-use crate::ids::{Attempt, CheckpointId};
 use crate::messages::ListingHandle;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -62,13 +61,6 @@ impl Listing {
     }
 }
 
-/// Where the listing of an attempt lies whose checkpoints have the id `next` or higher ones: in the folder of a lower id,
-/// which no sweep mistakes for that of a pending checkpoint.
-pub fn path(next: CheckpointId, attempt: Attempt) -> String {
-    let below = CheckpointId(next.0.saturating_sub(1));
-    format!("checkpoints/{below}/listing-{attempt}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,12 +90,5 @@ mod tests {
         let mut unsorted = listing();
         unsorted.inputs[0].1.reverse();
         assert_eq!(Listing::decode("x", &unsorted.encode()).expect_err("unsorted").reaction, Reaction::Corrupt);
-    }
-
-    #[test]
-    fn a_listing_lies_below_the_ids_of_its_run() {
-        let attempt = Attempt { generation: crate::ids::Generation(2), number: 3 };
-        assert_eq!(path(CheckpointId(101), attempt), "checkpoints/chk-100/listing-a2.3");
-        assert_eq!(path(CheckpointId(1), attempt), "checkpoints/chk-0/listing-a2.3");
     }
 }

@@ -89,9 +89,4 @@ impl Manifest {
             }
         }
     }
-
-    /// Where the manifest of a checkpoint goes. The attempt is part of the name, as for blobs.
-    pub fn path(checkpoint: CheckpointId, attempt: Attempt) -> String {
-        format!("checkpoints/{checkpoint}/manifest-{attempt}")
-    }
 }

@@ -9,7 +9,7 @@
 //!
 //! Invariant: a mark is created, never overwritten. Log and generation marks stay for as long as the output does.
 
-use super::{Kind, open, seal};
+use super::{Kind, layout, open, seal};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::ids::{CheckpointId, Generation, LogId};
@@ -18,9 +18,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 const VERSION: u8 = 1;
-
-/// Where all output lies.
-pub const ROOT: &str = "output";
 
 /// A mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -100,12 +97,12 @@ impl Mark {
 impl Name {
     /// Where the mark lies.
     pub fn path(self) -> String {
-        format!("{ROOT}/{self}")
+        layout::at_output(self)
     }
 
     /// The mark that lies at `path`, if it is the path of one.
     pub fn of(path: &str) -> Option<Self> {
-        let name = path.strip_prefix(ROOT)?.strip_prefix('/')?;
+        let name = layout::below_output(path)?;
         let (kind, value) = name.split_once('-')?;
         let found = match kind {
             "log" => Self::Log(LogId(u64::from_str_radix(value, 16).ok()?)),

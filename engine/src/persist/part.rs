@@ -20,9 +20,6 @@ use serde::{Deserialize, Serialize};
 /// 2: with the name of the staged part.
 const VERSION: u8 = 2;
 
-/// The folder of the records.
-pub const CHECKSUMS: &str = ".checksums";
-
 /// A part that a sink has staged, as a checkpoint remembers it until it is committed: the sink's committable.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StagedPart {
@@ -84,12 +81,6 @@ impl PartRecord {
         let payload = open(Kind::Part, VERSION, path, bytes)?;
         codec::decode(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
     }
-
-    /// Where the record of a part goes.
-    pub fn path(part: &str) -> String {
-        let (folder, name) = part.rsplit_once('/').unwrap_or(("", part));
-        format!("{folder}/{CHECKSUMS}/{name}")
-    }
 }
 
 #[cfg(test)]
@@ -98,7 +89,6 @@ mod tests {
 
     #[test]
     fn a_record_lies_beside_its_part_and_is_read_back() {
-        assert_eq!(PartRecord::path("output/x/part-1"), "output/x/.checksums/part-1");
         let record = PartRecord { name: "part-1".to_owned(), bytes: 7, checksum: 9, staged: ".staging/a".to_owned() };
         assert_eq!(PartRecord::decode("here", &record.encode()), Ok(record.clone()));
         assert!(PartRecord::decode("here", &record.encode()[1..]).is_err());

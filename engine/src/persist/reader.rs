@@ -6,6 +6,7 @@ use super::{blob, slot};
 use crate::error::{Error, Result};
 use crate::ids::{CheckpointId, Generation};
 use crate::messages::SnapshotHandle;
+use crate::persist::layout;
 use crate::state::{self, Section};
 use bytes::Bytes;
 use slot::{Slot, SlotRecord};
@@ -15,10 +16,10 @@ pub type Fetch<'a> = &'a dyn Fn(&str) -> Result<Option<Bytes>>;
 
 /// The slots that exist among `paths`, in order, read and checked.
 pub fn read_log(fetch: Fetch<'_>, paths: &[String]) -> Result<Vec<(u64, Slot)>> {
-    let mut numbers: Vec<u64> = paths.iter().filter_map(|path| slot::number(path)).collect();
+    let mut numbers: Vec<u64> = paths.iter().filter_map(|path| layout::log_entry_number(path)).collect();
     numbers.sort_unstable();
     let read = |number| {
-        let path = slot::path(number);
+        let path = layout::log_entry(number);
         let bytes = fetch(&path)?.ok_or_else(|| Error::corrupt(format!("{path} was listed but is missing")))?;
         Ok((number, Slot::decode(&path, &bytes)?))
     };

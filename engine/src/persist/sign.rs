@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided by it but when a standby tries to lead; the log decides whether it does.
 
+use super::layout::LEADER;
 use super::{Kind, open, seal};
 use crate::error::{Error, Result};
 use crate::ids::Generation;
@@ -9,9 +10,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
-
-/// Where it lies.
-pub const PATH: &str = "checkpoints/leader";
 
 /// What the writer of a sign is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -43,7 +41,7 @@ impl Sign {
 
     /// A sign from its stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let payload = open(Kind::Sign, VERSION, PATH, bytes)?;
-        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{PATH} cannot be decoded: {e}")))
+        let payload = open(Kind::Sign, VERSION, LEADER, bytes)?;
+        bincode::deserialize(payload).map_err(|e| Error::corrupt(format!("{LEADER} cannot be decoded: {e}")))
     }
 }

@@ -138,16 +138,3 @@ impl Slot {
         codec::decode(payload).map_err(|e| Error::corrupt(format!("{path} cannot be decoded: {e}")))
     }
 }
-
-/// The folder of the log.
-pub const LOG: &str = "checkpoints/log";
-
-/// Where slot `number` lies. Slots count from 1.
-pub fn path(number: u64) -> String {
-    format!("{LOG}/{number:010}")
-}
-
-/// The number of the slot at `path`.
-pub fn number(path: &str) -> Option<u64> {
-    path.strip_prefix(LOG)?.strip_prefix('/')?.parse().ok()
-}

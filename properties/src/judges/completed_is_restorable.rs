@@ -16,9 +16,9 @@ use crate::ledger::{Completed, Ledger};
 use cofferdam_engine::error::Error;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::listing::Listing;
 use cofferdam_engine::persist::manifest::Manifest;
-use cofferdam_engine::persist::slot;
 use std::collections::BTreeMap;
 
 const NAME: &str = "completed-is-restorable";
@@ -64,7 +64,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             protected.insert(path, (written.number, None));
             let floor = written.slot.as_ref().ok().and_then(|slot| slot.record.floor());
             if let Some(floor) = floor {
-                protected.retain(|path, (needed_by, _)| slot::number(path).unwrap_or(*needed_by) >= floor);
+                protected.retain(|path, (needed_by, _)| layout::log_entry_number(path).unwrap_or(*needed_by) >= floor);
             }
         }
         if let Some(completed) = completed.next_if(|completed| completed.at == at) {
@@ -126,8 +126,8 @@ mod tests {
     use crate::story::{Story, worker};
     use bytes::Bytes;
     use cofferdam_engine::ids::CheckpointId;
+    use cofferdam_engine::persist::layout;
     use cofferdam_engine::persist::listing::Listing;
-    use cofferdam_engine::persist::slot;
     use cofferdam_engine::persist::slot::SlotRecord;
 
     fn completed() -> Story {
@@ -143,7 +143,7 @@ mod tests {
         let subsumed = story.blobs();
         story.checkpoint();
         subsumed.into_iter().for_each(|path| story.fact(worker(0), Fact::Deleted { path }));
-        story.fact(worker(0), Fact::Deleted { path: slot::path(1) });
+        story.fact(worker(0), Fact::Deleted { path: layout::log_entry(1) });
         assert_eq!(story.judge_by(NAME), None);
     }
 
@@ -205,20 +205,21 @@ mod tests {
     fn a_slot_that_a_late_create_puts_back_below_the_floor_says_nothing() {
         let mut story = completed();
         let subsumed = story.blobs();
-        let slot = story.find(|what| matches!(what, What::Fact(Fact::Written { path, .. }) if *path == slot::path(2)));
+        let slot =
+            story.find(|what| matches!(what, What::Fact(Fact::Written { path, .. }) if *path == layout::log_entry(2)));
         let late = story.history.entries[slot].clone();
         story.checkpoint();
         subsumed.into_iter().for_each(|path| story.fact(worker(0), Fact::Deleted { path }));
-        story.fact(worker(0), Fact::Deleted { path: slot::path(2) });
+        story.fact(worker(0), Fact::Deleted { path: layout::log_entry(2) });
         story.history.entries.push(late);
-        story.fact(worker(0), Fact::Deleted { path: slot::path(2) });
+        story.fact(worker(0), Fact::Deleted { path: layout::log_entry(2) });
         assert_eq!(story.judge_by(NAME), None);
     }
 
     #[test]
     fn a_slot_that_vanishes_convicts() {
         let mut story = completed();
-        story.fact(worker(0), Fact::Deleted { path: slot::path(2) });
-        assert_eq!(story.judge_by(NAME).expect("a conviction").subject, slot::path(2));
+        story.fact(worker(0), Fact::Deleted { path: layout::log_entry(2) });
+        assert_eq!(story.judge_by(NAME).expect("a conviction").subject, layout::log_entry(2));
     }
 }

@@ -115,7 +115,8 @@ mod tests {
     use crate::story::Story;
     use cofferdam_engine::event::Event;
     use cofferdam_engine::ids::{Attempt, CheckpointId, Generation};
-    use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+    use cofferdam_engine::persist::layout;
+    use cofferdam_engine::persist::slot::{Slot, SlotRecord};
 
     fn message(story: &Story) -> String {
         story.judge_by(NAME).expect("a conviction").message
@@ -130,7 +131,7 @@ mod tests {
     fn write(story: &mut Story, number: u64, generation: u64, ids_reserved: u64, record: SlotRecord) {
         let (generation, ids_reserved) = (Generation(generation), CheckpointId(ids_reserved));
         let slot = Slot { token: 0, ids_reserved, ..story.slot(generation, record) };
-        story.wrote(Process::COORDINATOR, &slot::path(number), slot.encode());
+        story.wrote(Process::COORDINATOR, &layout::log_entry(number), slot.encode());
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Process, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::persist::part::CHECKSUMS;
-use cofferdam_engine::persist::{sign, slot};
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::layout::CHECKSUMS;
 use std::collections::BTreeSet;
 
 const NAME: &str = "no-orphans";
@@ -60,12 +60,12 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
     let floor = ledger.floor();
     let reachable = reachable(ledger, floor);
     let stored = ledger.objects_under("checkpoints").chain(ledger.objects_under("output"));
-    let mut orphans = stored.map(|(path, _)| path).filter(|path| match slot::number(path) {
+    let mut orphans = stored.map(|(path, _)| path).filter(|path| match layout::log_entry_number(path) {
         Some(number) => number < floor,
         None if path.starts_with("output/") => {
             finished.is_some() && path.split('/').any(|segment| segment.starts_with('.') && segment != CHECKSUMS)
         }
-        None => *path != sign::PATH && !reachable.contains(path),
+        None => *path != layout::LEADER && !reachable.contains(path),
     });
     orphans
         .find(|path| !cleaning.may_miss(history, ledger, path) && !resists(history, ledger, path, end))

@@ -28,9 +28,10 @@ use crate::ledger::{SlotFact, is_visible};
 use cofferdam_engine::cores::lease::Standing;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation, SubtaskId};
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::mark;
-use cofferdam_engine::persist::sign::{self, Sign};
-use cofferdam_engine::persist::slot::{self, SlotRecord};
+use cofferdam_engine::persist::sign::Sign;
+use cofferdam_engine::persist::slot::SlotRecord;
 use std::collections::BTreeMap;
 
 const NAME: &str = "one-live-owner";
@@ -250,7 +251,8 @@ fn longest_quiet(case: &Case<'_>, at: usize, generation: Generation) -> Option<u
     let (mut newest, mut since, mut longest) = ((generation, 0), started, 0);
     for entry in entries {
         let What::Fact(Fact::Written { path, bytes }) = &entry.what else { continue };
-        let Some(sign) = Some(bytes).filter(|_| path == sign::PATH).and_then(|bytes| Sign::decode(bytes).ok()) else {
+        let Some(sign) = Some(bytes).filter(|_| path == layout::LEADER).and_then(|bytes| Sign::decode(bytes).ok())
+        else {
             continue;
         };
         if sign.standing == Standing::Resigned {
@@ -271,7 +273,9 @@ fn longest_quiet(case: &Case<'_>, at: usize, generation: Generation) -> Option<u
 
 fn judge_writers(case: &Case<'_>) -> Option<Violation> {
     // Of marks another property knows who writes them: what a leader has committed its successor marks as well.
-    let shared = |path: &str| *path == *sign::PATH || slot::number(path).is_some() || mark::Name::of(path).is_some();
+    let shared = |path: &str| {
+        *path == *layout::LEADER || layout::log_entry_number(path).is_some() || mark::Name::of(path).is_some()
+    };
     let rewritten = case.ledger().rewritten().filter(|(path, _)| !is_visible(path) && !shared(path));
     let second = rewritten.filter_map(|(path, writes)| {
         let writer = |at: &usize| case.history.entries[*at].by;
@@ -309,8 +313,9 @@ mod tests {
     use cofferdam_engine::cores::lease::Standing;
     use cofferdam_engine::event::Event;
     use cofferdam_engine::ids::{Attempt, CheckpointId, CoordinatorId, Generation, OperatorId, SubtaskId, WorkerId};
-    use cofferdam_engine::persist::sign::{self, Sign};
-    use cofferdam_engine::persist::slot::{self, Slot, SlotRecord};
+    use cofferdam_engine::persist::layout;
+    use cofferdam_engine::persist::sign::Sign;
+    use cofferdam_engine::persist::slot::{Slot, SlotRecord};
 
     const STANDBY: Process = Process::Coordinator(CoordinatorId(1));
 
@@ -337,7 +342,7 @@ mod tests {
         let record = SlotRecord::IdsReserved;
         let ids_reserved = CheckpointId(2000);
         let slot = Slot { token: 9, ids_reserved, ..story.slot(Generation(1), record) };
-        story.wrote(Process::COORDINATOR, &slot::path(3), slot.encode());
+        story.wrote(Process::COORDINATOR, &layout::log_entry(3), slot.encode());
         assert_eq!(message(&story), "is written by g1, which g2 has deposed");
     }
 
@@ -437,7 +442,7 @@ mod tests {
         for (&ms, beat) in signs.iter().zip(1..) {
             let (generation, standing) = (Generation(1), Standing::Leads);
             let sign = Sign { generation, beat, standing, address: String::new() };
-            story.wrote(Process::COORDINATOR, sign::PATH, sign.encode());
+            story.wrote(Process::COORDINATOR, layout::LEADER, sign.encode());
             at(&mut story, ms);
         }
         story.claim(STANDBY, Event::LeaseExpired { generation: Some(Generation(1)), lease_ms: 300 });
@@ -456,7 +461,7 @@ mod tests {
         let mut story = expires_after(&[100, 200, 300], 310);
         let expired = story.history.entries.pop().expect("it expires last");
         let old = Sign { generation: Generation(1), beat: 1, standing: Standing::Leads, address: String::new() };
-        story.wrote(Process::COORDINATOR, sign::PATH, old.encode());
+        story.wrote(Process::COORDINATOR, layout::LEADER, old.encode());
         story.history.entries.last_mut().expect("just recorded").time = expired.time;
         story.history.entries.push(expired);
         assert_eq!(story.judge_by(NAME), None);

@@ -13,8 +13,9 @@
 use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, What};
 use crate::ledger::SlotFact;
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::manifest::Manifest;
-use cofferdam_engine::persist::slot::{self, SlotRecord};
+use cofferdam_engine::persist::slot::SlotRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "retention";
@@ -90,7 +91,7 @@ impl<'a> Kept<'a> {
         if let Some((manifest, _)) = self.manifests.iter().find(|(_, manifest)| names_it(manifest)) {
             return Some(format!("is deleted before the manifest {manifest}, which names it"));
         }
-        let number = slot::number(path)?;
+        let number = layout::log_entry_number(path)?;
         let lowest = self.slots.first().copied();
         self.slots.remove(&number);
         let lower = lowest.filter(|lowest| *lowest < number)?;
@@ -127,7 +128,7 @@ mod tests {
         let (mut story, blobs) = story();
         delete(&mut story, MANIFEST);
         blobs.iter().for_each(|path| delete(&mut story, path));
-        (1..3).for_each(|number| delete(&mut story, &slot::path(number)));
+        (1..3).for_each(|number| delete(&mut story, &layout::log_entry(number)));
         assert_eq!(story.judge_by(NAME), None);
     }
 
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn a_slot_before_a_lower_one_convicts() {
         let (mut story, _) = story();
-        delete(&mut story, &slot::path(2));
+        delete(&mut story, &layout::log_entry(2));
         assert!(story.judge_by(NAME).expect("a conviction").message.contains("before slot 1"));
     }
 

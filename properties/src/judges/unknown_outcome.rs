@@ -18,7 +18,7 @@ use crate::history::{Fact, Incarnation, What};
 use crate::witness::Shown;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{CheckpointId, SubtaskId};
-use cofferdam_engine::persist::slot;
+use cofferdam_engine::persist::layout;
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "unknown-outcome";
@@ -102,7 +102,7 @@ impl Doubts<'_> {
     fn convict(&self, by: Incarnation, event: &Event) -> Option<(String, String)> {
         let announced = match event {
             Event::UploadEnded { path, .. } | Event::ManifestWritten { path, .. } => path.clone(),
-            Event::LeadershipTaken { slot, .. } | Event::CompletionDurable { slot, .. } => slot::path(*slot),
+            Event::LeadershipTaken { slot, .. } | Event::CompletionDurable { slot, .. } => layout::log_entry(*slot),
             Event::CheckpointAborted { checkpoint, .. } => {
                 let slot = self.unsettled(by, |adding| adding == *checkpoint)?;
                 return Some((checkpoint.to_string(), format!("is given up although slot {slot} may complete it")));
@@ -120,7 +120,7 @@ impl Doubts<'_> {
     /// The slot that may have added a checkpoint, if nobody knows.
     fn unsettled(&self, by: Incarnation, is_it: impl Fn(CheckpointId) -> bool) -> Option<u64> {
         let (slot, checkpoint) = *self.adding.get(&by)?;
-        (self.has(by, &slot::path(slot)) && is_it(checkpoint)).then_some(slot)
+        (self.has(by, &layout::log_entry(slot)) && is_it(checkpoint)).then_some(slot)
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use crate::story::{Story, place};
     use cofferdam_engine::event::Event;
     use cofferdam_engine::ids::CheckpointId;
-    use cofferdam_engine::persist::slot;
+    use cofferdam_engine::persist::layout;
     use cofferdam_engine::reason::FailureReason;
 
     fn doubt(story: &mut Story, process: Process, path: &str, before: impl Fn(&What) -> bool) {
@@ -163,15 +163,15 @@ mod tests {
     #[test]
     fn what_was_read_back_may_be_announced() {
         let mut story = completed();
-        doubt(&mut story, Process::COORDINATOR, &slot::path(2), completes);
-        settle(&mut story, Process::COORDINATOR, &slot::path(2), completes);
+        doubt(&mut story, Process::COORDINATOR, &layout::log_entry(2), completes);
+        settle(&mut story, Process::COORDINATOR, &layout::log_entry(2), completes);
         assert_eq!(story.judge(), []);
     }
 
     #[test]
     fn a_completion_that_was_not_read_back_convicts_even_if_it_is_durable() {
         let mut story = completed();
-        doubt(&mut story, Process::COORDINATOR, &slot::path(2), completes);
+        doubt(&mut story, Process::COORDINATOR, &layout::log_entry(2), completes);
         let message = "is announced by coordinator-0 although it does not know whether it was written";
         convicts(&story, "checkpoints/log/0000000002", message);
     }
@@ -206,7 +206,7 @@ mod tests {
             _ => false,
         });
         let aborts = |what: &What| matches!(what, What::Claim(Event::CheckpointAborted { .. }));
-        doubt(&mut story, Process::COORDINATOR, &slot::path(2), aborts);
+        doubt(&mut story, Process::COORDINATOR, &layout::log_entry(2), aborts);
         convicts(&story, "chk-1", "is given up although slot 2 may complete it");
     }
 
@@ -215,7 +215,7 @@ mod tests {
         let mut story = Story::begun();
         let (checkpoint, slot) = (CheckpointId(1), 2);
         story.claim(Process::COORDINATOR, Event::CompletionStarted { checkpoint, slot });
-        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: slot::path(2) });
+        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: layout::log_entry(2) });
         let path = "checkpoints/chk-1/manifest-a1.1".to_owned();
         story.claim(Process::COORDINATOR, Event::DeleteStarted { path: path.clone() });
         convicts(&story, &path, "is about to be deleted although slot 2 may need it");
@@ -229,7 +229,7 @@ mod tests {
         story.claim(Process::COORDINATOR, Event::CompletionStarted { checkpoint, slot });
         let reason = FailureReason::FinalizeFailed("storage is unavailable".into());
         story.claim(Process::COORDINATOR, Event::CheckpointAborted { checkpoint, reason });
-        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: slot::path(2) });
+        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: layout::log_entry(2) });
         let path = "checkpoints/chk-1/manifest-a1.1".to_owned();
         story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
         assert_eq!(story.judge_by(NAME), None);
@@ -240,7 +240,7 @@ mod tests {
     fn a_deletion_may_be_repeated_while_that_of_its_slot_is_in_doubt() {
         let mut story = completed();
         let path = "checkpoints/chk-1/manifest-a1.1".to_owned();
-        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: slot::path(2) });
+        story.fact(Process::COORDINATOR, Fact::OutcomeUnknown { path: layout::log_entry(2) });
         story.claim(Process::COORDINATOR, Event::DeleteStarted { path });
         assert_eq!(story.judge_by(NAME), None);
     }

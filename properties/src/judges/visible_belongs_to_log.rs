@@ -23,8 +23,9 @@ use crate::ledger::is_visible;
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, LogId};
+use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::mark::{Mark, Name};
-use cofferdam_engine::persist::slot::{self, Lineage, Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{Lineage, Slot, SlotRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "visible-belongs-to-log";
@@ -73,7 +74,7 @@ struct Output {
 impl Output {
     fn at_the_beginning(case: &Case<'_>) -> Self {
         let initial = &case.history.initial;
-        let slots = || initial.iter().filter(|(path, _)| slot::number(path).is_some());
+        let slots = || initial.iter().filter(|(path, _)| layout::log_entry_number(path).is_some());
         let known = slots().filter_map(|(path, bytes)| Slot::decode(path, bytes).ok());
         let mut written = case.ledger().slots.iter().filter_map(|fact| fact.slot.as_ref().ok());
         let log = known.clone().next().or_else(|| written.next().cloned()).map(|slot| (slot.log, slot.lineage));

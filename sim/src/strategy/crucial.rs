@@ -12,7 +12,7 @@ use crate::check::faults;
 use crate::plan::Plan;
 use crate::plan::input::Draws;
 use crate::world::{CheckpointAt, Fault, FaultKind, Point, Requests, Target, Trigger};
-use cofferdam_engine::persist::slot;
+use cofferdam_engine::persist::layout;
 
 /// What a leader does when its crash leaves something to find for the next.
 const LEADING: [&str; 7] = [
@@ -56,10 +56,10 @@ fn succession(plan: &Plan, draws: &mut Draws) -> Vec<Fault> {
     let crash = FaultKind::Crash { process: Target::Announcer, restart_after_ms: 1 + draws.below(80) };
     // Whoever is refused tries again, so that one slot alone has to fail if another shall not take it.
     let prefix = match draws.below(3) {
-        0 => slot::path(slot_near(&at, draws)),
+        0 => layout::log_entry(slot_near(&at, draws)),
         // Listings ask for the folder, reads for what is in it.
-        1 => slot::LOG.to_owned(),
-        _ => format!("{}/", slot::LOG),
+        1 => layout::LOG.to_owned(),
+        _ => format!("{}/", layout::LOG),
     };
     let requests = if draws.below(3) == 0 { Requests::All } else { Requests::Reads };
     let what = match draws.below(4) {

@@ -17,7 +17,7 @@ use super::state::State;
 use bytes::Bytes;
 use cofferdam_engine::ids::{CheckpointId, SubtaskId};
 use cofferdam_engine::messages::{ToCoordinator, decode, encode};
-use cofferdam_engine::persist::{blob, slot};
+use cofferdam_engine::persist::layout;
 use cofferdam_properties::history::{Fact, Process, What};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -149,7 +149,7 @@ fn forged(forgery: Forgery, report: ToCoordinator, workers: u16) -> Option<ToCoo
             report => Some(report),
         },
         Forgery::Early => early(report),
-        Forgery::ForeignPath => with_snapshot(report, |path, _| *path = slot::path(1)),
+        Forgery::ForeignPath => with_snapshot(report, |path, _| *path = layout::log_entry(1)),
         Forgery::Figures => with_snapshot(report, |_, bytes| *bytes = u64::MAX),
     }
 }
@@ -160,7 +160,7 @@ fn elsewhere(mut report: ToCoordinator, other: impl Fn(SubtaskId) -> SubtaskId) 
         ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, .. } => {
             let uid = uid_in(&snapshot.path);
             *subtask = other(*subtask);
-            snapshot.path = blob::path(*checkpoint, &uid, subtask.index, *attempt);
+            snapshot.path = layout::snapshot(*checkpoint, &uid, subtask.index, *attempt);
         }
         ToCoordinator::Restored { subtask, .. }
         | ToCoordinator::Decline { subtask, .. }
@@ -181,7 +181,7 @@ fn of_another_attempt(mut report: ToCoordinator) -> ToCoordinator {
         ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, .. } => {
             let uid = uid_in(&snapshot.path);
             attempt.number += u32::from(FAR);
-            snapshot.path = blob::path(*checkpoint, &uid, subtask.index, *attempt);
+            snapshot.path = layout::snapshot(*checkpoint, &uid, subtask.index, *attempt);
         }
         ToCoordinator::Restored { attempt, .. }
         | ToCoordinator::Decline { attempt, .. }
@@ -204,7 +204,7 @@ fn early(report: ToCoordinator) -> Option<ToCoordinator> {
         }
         ToCoordinator::Ack { attempt, checkpoint, subtask, mut snapshot, statistics } => {
             let checkpoint = far(checkpoint);
-            snapshot.path = blob::path(checkpoint, &uid_in(&snapshot.path), subtask.index, attempt);
+            snapshot.path = layout::snapshot(checkpoint, &uid_in(&snapshot.path), subtask.index, attempt);
             Some(ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics })
         }
         ToCoordinator::Decline { attempt, checkpoint, subtask, reason } => {
@@ -262,7 +262,7 @@ mod tests {
     const SUBTASK: SubtaskId = SubtaskId { operator: OperatorId(1), index: 0 };
 
     fn ack() -> ToCoordinator {
-        let path = blob::path(CheckpointId(7), "my-sum", 0, ATTEMPT);
+        let path = layout::snapshot(CheckpointId(7), "my-sum", 0, ATTEMPT);
         let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended: false };
         let statistics = SnapshotStatistics { bytes: 5, ..SnapshotStatistics::default() };
         ToCoordinator::Ack { attempt: ATTEMPT, checkpoint: CheckpointId(7), subtask: SUBTASK, snapshot, statistics }

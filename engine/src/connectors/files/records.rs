@@ -19,7 +19,7 @@
 use crate::connectors::objects::{self, Found};
 use crate::door::Env;
 use crate::ids::CheckpointId;
-use crate::persist::part::PartRecord;
+use crate::persist::layout;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Records without a part that stay.
@@ -85,7 +85,7 @@ impl Records {
     /// after so many commits, if this attempt has released one of its own.
     async fn list(&mut self, env: &Env, part: &str) {
         let Some(first) = self.free.front().copied() else { return self.commits = 0 };
-        let folder = PartRecord::path(part);
+        let folder = layout::part_record(part);
         let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
         let Ok(listed) = objects::list(env, folder).await else { return };
         let names = listed.iter().filter_map(|object| object.path.rsplit('/').next());
@@ -101,7 +101,7 @@ impl Records {
 /// Deletes the record of a part that is gone. Whether that is done.
 async fn forget(env: &Env, shown: &str) -> bool {
     let gone = matches!(objects::piece(env, shown, 0..1).await, Ok(Found::Nothing));
-    gone && objects::delete(env, &PartRecord::path(shown)).await.is_ok()
+    gone && objects::delete(env, &layout::part_record(shown)).await.is_ok()
 }
 
 /// Where the part of a checkpoint lies.
@@ -117,6 +117,7 @@ fn number_of(part: &str, shown: &str) -> Option<CheckpointId> {
 mod tests {
     use super::*;
     use crate::connectors::world::World;
+    use crate::persist::part::PartRecord;
     use bytes::Bytes;
     use futures_util::FutureExt;
 
@@ -127,7 +128,7 @@ mod tests {
         let shown = path_of(PART, CheckpointId(checkpoint));
         records.on_prepared(CheckpointId(checkpoint));
         let record = PartRecord { name: shown.clone(), bytes: 1, checksum: 1, staged: String::new() };
-        world.put(&PartRecord::path(&shown), &record.encode());
+        world.put(&layout::part_record(&shown), &record.encode());
         if !taken {
             world.put(&shown, &Bytes::from_static(b"x"));
         }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     fn kept(world: &World) -> Vec<u64> {
-        let folder = PartRecord::path(PART);
+        let folder = layout::part_record(PART);
         let paths = world.under(folder.rsplit_once('/').expect("a folder").0).into_keys();
         paths.map(|path| path[path.len() - 10..].parse().expect("a checkpoint")).collect()
     }
@@ -175,7 +176,7 @@ mod tests {
         (1..=3 * most).for_each(|checkpoint| records.on_prepared(CheckpointId(checkpoint)));
         for checkpoint in 1..=3 * most {
             let shown = path_of(PART, CheckpointId(checkpoint));
-            world.put(&PartRecord::path(&shown), b"a record");
+            world.put(&layout::part_record(&shown), b"a record");
             records.on_committed(&world.env(), PART, &shown).now_or_never().expect("the world answers at once");
         }
         assert_eq!(kept(&world).len() as u64, 3 * most);

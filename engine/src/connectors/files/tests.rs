@@ -3,7 +3,7 @@
 use super::*;
 use crate::connectors::world::{Mood, World, attempt, context};
 use crate::error::Reaction;
-use crate::persist::part::CHECKSUMS;
+use crate::persist::layout::CHECKSUMS;
 use futures_util::FutureExt;
 
 const FINAL: &str = "output/x/part-00001-0000000003";

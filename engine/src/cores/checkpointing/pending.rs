@@ -6,7 +6,7 @@ use crate::cores::retention::belongs;
 use crate::door::Time;
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::SnapshotHandle;
-use crate::persist::manifest::Manifest;
+use crate::persist::layout;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl Pending {
 
     /// Path of its manifest.
     pub fn manifest(&self) -> String {
-        Manifest::path(self.checkpoint, self.attempt)
+        layout::manifest(self.checkpoint, self.attempt)
     }
 
     /// Begins the next try to write the manifest.

@@ -13,7 +13,7 @@ use crate::cores::backoff::backoff;
 use crate::element::{Alignment, Barrier};
 use crate::error::Error;
 use crate::ids::{Generation, OperatorId};
-use crate::persist::manifest::Manifest;
+use crate::persist::layout;
 use crate::statistics::SnapshotStatistics;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ fn path(checkpoint: u64, subtask: SubtaskId) -> String {
 }
 
 fn manifest(checkpoint: u64, number: u32) -> String {
-    Manifest::path(id(checkpoint), attempt(number))
+    layout::manifest(id(checkpoint), attempt(number))
 }
 
 fn config() -> CheckpointConfig {

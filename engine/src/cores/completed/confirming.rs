@@ -8,7 +8,8 @@ use super::{CONFIRM_TRIES, Completed, Effect, Stage};
 use crate::cores::backoff::backoff;
 use crate::door::{LISTING_AGE_MAX, StorageError};
 use crate::error::Error;
-use crate::persist::slot::{self, Slot, SlotRecord};
+use crate::persist::layout;
+use crate::persist::slot::{Slot, SlotRecord};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ impl Completed {
             (Question::Top, Err(StorageError::NotFound(_))) => Answer::Next(Question::Gone),
             (Question::Top, Ok(bytes)) => {
                 assert_eq!(number, *top, "the reply fits the request");
-                match Slot::decode(&slot::path(number), &bytes) {
+                match Slot::decode(&layout::log_entry(number), &bytes) {
                     Ok(found) if found.token == slot.token && self.doubtful => Answer::Next(Question::Listed),
                     Ok(found) if found.token == slot.token => Answer::Leading,
                     Ok(_) => Answer::Deposed,
@@ -119,6 +120,6 @@ impl Completed {
 
 /// A slot that counts is gone, and nothing above it says why: nobody who follows the rules has deleted it.
 pub(super) fn lost(number: u64) -> Error {
-    let path = slot::path(number);
+    let path = layout::log_entry(number);
     Error::corrupt(format!("{path} is gone, and the log holds nothing newer: it was deleted while the job ran"))
 }

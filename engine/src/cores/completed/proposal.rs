@@ -7,7 +7,8 @@ use super::Effect;
 use crate::cores::backoff::backoff;
 use crate::door::{LISTING_AGE_MAX, StorageError};
 use crate::error::Error;
-use crate::persist::slot::{self, Slot, SlotRecord};
+use crate::persist::layout;
+use crate::persist::slot::{Slot, SlotRecord};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ impl Proposal {
     ) -> Decision {
         assert_eq!(number, self.number, "the reply fits the request");
         match reply {
-            Ok(bytes) => match Slot::decode(&slot::path(number), &bytes) {
+            Ok(bytes) => match Slot::decode(&layout::log_entry(number), &bytes) {
                 Ok(found) if found.token == self.slot.token => {
                     assert_eq!(found, self.slot, "one token, one slot");
                     self.found = true;
@@ -155,7 +156,7 @@ impl Proposal {
         let below = self.below.expect("a slot below was read");
         assert_eq!(number, self.number - 1, "the reply fits the request");
         match reply {
-            Ok(bytes) => match Slot::decode(&slot::path(number), &bytes) {
+            Ok(bytes) => match Slot::decode(&layout::log_entry(number), &bytes) {
                 Ok(found) if found.token != below.token => Decision::Theirs,
                 Ok(_) if below.doubtful => self.list(out),
                 Ok(_) => Decision::Ours,
@@ -182,7 +183,7 @@ impl Proposal {
             Ok(_) if let Some(gone) = self.gone => return Decision::Broken(super::confirming::lost(gone)),
             Ok(numbers) if numbers.contains(&self.number) => return Decision::Ours,
             Ok(_) if self.tries >= LIST_TRIES => {
-                let path = slot::path(self.number);
+                let path = layout::log_entry(self.number);
                 return Decision::Broken(Error::corrupt(format!(
                     "{path} was created but is not listed: this storage cannot hold the log of completed checkpoints"
                 )));

@@ -22,7 +22,8 @@ use super::{Effect, READ_TRIES, floor};
 use crate::cores::backoff::backoff;
 use crate::door::{LISTING_AGE_MAX, StorageError};
 use crate::error::Error;
-use crate::persist::slot::{self, Ended, Slot, SlotRecord};
+use crate::persist::layout;
+use crate::persist::slot::{Ended, Slot, SlotRecord};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -90,7 +91,7 @@ impl Reading {
         };
         let top = match reply {
             Ok(numbers) => numbers.into_iter().max().unwrap_or(0),
-            Err(error) => return self.again(slot::LOG, error, |delay| Effect::List { delay: wait + delay }),
+            Err(error) => return self.again(layout::LOG, error, |delay| Effect::List { delay: wait + delay }),
         };
         if self.step == Step::Settling && top <= self.known_top() {
             self.settled = true;
@@ -103,7 +104,7 @@ impl Reading {
             if self.tries < MISSING_TRIES {
                 return Progress::Ask(Effect::List { delay: backoff(self.tries) });
             }
-            let path = slot::path(missing);
+            let path = layout::log_entry(missing);
             let floor = floor(&self.slots);
             return Progress::Broken(Error::corrupt(format!("{path} is missing; the log counts from slot {floor} on")));
         }
@@ -114,7 +115,7 @@ impl Reading {
     }
 
     pub fn on_read(&mut self, number: u64, reply: Result<Bytes, StorageError>) -> Progress {
-        let path = slot::path(number);
+        let path = layout::log_entry(number);
         let found = match reply {
             Ok(bytes) => match Slot::decode(&path, &bytes) {
                 Ok(slot) => Some(slot),
@@ -189,7 +190,7 @@ fn check(slots: &BTreeMap<u64, Slot>) -> Result<(), Error> {
     let mut newest_checkpoint = None;
     let mut before: Option<&Slot> = None;
     for (number, slot) in slots {
-        let path = slot::path(*number);
+        let path = layout::log_entry(*number);
         let broken = |what: String| Err(Error::corrupt(format!("{path} does not fit the slots before it: {what}")));
         if let Some(before) = before {
             if slot.generation < before.generation {

@@ -6,7 +6,7 @@ use super::proposal::CREATE_TRIES;
 use super::*;
 use crate::door::LISTING_AGE_MAX;
 use crate::ids::{Attempt, LogId};
-use crate::persist::manifest::Manifest;
+use crate::persist::layout;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -36,7 +36,7 @@ fn slot(generation: u64, token: u64, ids_reserved: u64, record: SlotRecord) -> S
 }
 
 fn manifest(checkpoint: u64) -> String {
-    Manifest::path(CheckpointId(checkpoint), Attempt { generation: Generation(1), number: 1 })
+    layout::manifest(CheckpointId(checkpoint), Attempt { generation: Generation(1), number: 1 })
 }
 
 fn completed(checkpoint: u64, floor: u64) -> SlotRecord {

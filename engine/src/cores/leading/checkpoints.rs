@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::ids::{Attempt, CheckpointId, SubtaskId};
 use crate::messages::{SnapshotHandle, ToWorker};
+use crate::persist::layout;
 use crate::persist::manifest::Manifest;
 use crate::reason::FailureReason;
 use crate::statistics::SnapshotStatistics;
@@ -193,7 +194,7 @@ impl Leading {
 
     fn write_manifest(&mut self, manifest: Manifest, delay: Duration, out: &mut Vec<Effect>) {
         let checkpoint = manifest.checkpoint;
-        let path = Manifest::path(checkpoint, manifest.attempt);
+        let path = layout::manifest(checkpoint, manifest.attempt);
         assert!(belongs(&path, checkpoint), "a manifest lies in the folder of its checkpoint");
         if delay.is_zero() {
             announce(Event::ManifestStarted { checkpoint, path: path.clone() }, out);

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::ids::Attempt;
 use crate::messages::ListingHandle;
-use crate::persist::listing;
+use crate::persist::layout;
 use std::collections::BTreeSet;
 
 /// What the run reads.
@@ -56,7 +56,7 @@ impl Leading {
         if inputs.is_empty() {
             return self.begin_attempt(attempt, Ok(Beginning { restore: None, listing: None }));
         }
-        let path = listing::path(self.store.next_id(), attempt);
+        let path = layout::listing(self.store.next_id(), attempt);
         self.run_input.written = Some(path.clone());
         self.run_input.asked += 1;
         out.push(Effect::ListInput { attempt, path, inputs });

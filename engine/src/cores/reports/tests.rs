@@ -4,6 +4,7 @@ use super::*;
 use crate::error::Error;
 use crate::graph::fixture::pass;
 use crate::ids::OperatorId;
+use crate::persist::layout;
 use proptest::prelude::*;
 
 const SOURCE: SubtaskId = SubtaskId { operator: OperatorId(0), index: 0 };
@@ -23,7 +24,7 @@ fn id(checkpoint: u64) -> CheckpointId {
 
 fn snapshot(number: u32, checkpoint: u64, subtask: SubtaskId, ended: bool) -> SnapshotHandle {
     let uid = pass().operator(subtask.operator).uid.clone();
-    let path = blob::path(id(checkpoint), &uid, subtask.index, attempt(number));
+    let path = layout::snapshot(id(checkpoint), &uid, subtask.index, attempt(number));
     SnapshotHandle { path, bytes: 5, checksum: 1, digest: 2, ended }
 }
 
@@ -340,7 +341,7 @@ fn reports() -> impl Strategy<Value = ToCoordinator> {
             0 => restored(number, subtask),
             1 | 2 => {
                 let uid = ["numbers", "out", "other"][usize::from(subtask.operator.0)];
-                let path = blob::path(id(checkpoint), uid, subtask.index, attempt(number));
+                let path = layout::snapshot(id(checkpoint), uid, subtask.index, attempt(number));
                 let snapshot = SnapshotHandle { path, bytes: figure, checksum: 0, digest: 0, ended };
                 let statistics = SnapshotStatistics { bytes: figure, ..SnapshotStatistics::default() };
                 let (attempt, checkpoint) = (attempt(number), id(checkpoint));

@@ -1,6 +1,7 @@
 //! Sentences about retention.
 
 use super::*;
+use crate::persist::layout;
 
 fn id(number: u64) -> CheckpointId {
     CheckpointId(number)
@@ -105,7 +106,16 @@ fn a_completion_subsumes_and_then_deletes_the_manifest_before_blobs_and_frees_sl
         "nothing is deleted before it has been announced and listed"
     );
     assert_eq!(keep.core.backlog(), 1);
-    let listed = [blob(1), manifest(1), blob(2), manifest(2), blob(3), slot::path(2), slot::path(3), slot::path(4)];
+    let listed = [
+        blob(1),
+        manifest(1),
+        blob(2),
+        manifest(2),
+        blob(3),
+        layout::log_entry(2),
+        layout::log_entry(3),
+        layout::log_entry(4),
+    ];
     assert_eq!(keep.listed(&listed, 3), [delete(1, &[manifest(1)])]);
     assert_eq!(keep.deleted(1), [delete(1, &[blob(1)])]);
     assert_eq!(keep.deleted(1), [Effect::Free { slots: vec![2, 3] }]);
@@ -200,7 +210,7 @@ fn a_slot_that_a_late_create_put_back_is_freed_again() {
     keep.sweep();
     keep.core.on_probed(2, Some(false), &mut keep.out);
     keep.effects();
-    assert_eq!(keep.listed(&[slot::path(1), slot::path(3)], 100), [Effect::Free { slots: vec![1] }]);
+    assert_eq!(keep.listed(&[layout::log_entry(1), layout::log_entry(3)], 100), [Effect::Free { slots: vec![1] }]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::{CheckpointId, Generation, OperatorId};
+use crate::persist::blob;
 use crate::state::SectionKind;
 
 /// A blob is uploaded in parts once so many bytes wait.

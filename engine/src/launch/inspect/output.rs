@@ -6,7 +6,8 @@
 
 use super::pending::Pending;
 use crate::error::{Error, Result};
-use crate::persist::part::{CHECKSUMS, PartRecord};
+use crate::persist::layout::CHECKSUMS;
+use crate::persist::part::PartRecord;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs::{self, File};

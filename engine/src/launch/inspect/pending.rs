@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::ids::CheckpointId;
 use crate::launch::folders::{fetch, slots};
 use crate::os::mount::Names;
-use crate::persist::mark::ROOT;
-use crate::persist::part::{PartRecord, StagedPart};
+use crate::persist::layout;
+use crate::persist::part::StagedPart;
 use crate::persist::reader;
 use crate::state::SectionKind;
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ fn look(checkpoints: &Path, output: &Path, slots: &[String]) -> Result<Pending> 
     let (mut found, log) = (Pending::default(), reader::read_log(&fetch, slots)?);
     let Some(newest) = reader::retained(&log).pop() else { return Ok(found) };
     let manifest = reader::read_manifest(&fetch, &newest)?;
-    let names = Names::of([(ROOT, output)]);
+    let names = Names::of([(layout::OUTPUT, output)]);
     for handle in manifest.snapshots() {
         for section in reader::read_snapshot(&fetch, handle)? {
             if section.kind != SectionKind::Sink {
@@ -80,8 +80,8 @@ enum Stand {
 
 /// `None`: this is no part below the output.
 fn stand(output: &Path, part: &StagedPart) -> Option<Stand> {
-    let file = |path: &str| -> Option<PathBuf> { Some(output.join(path.strip_prefix(ROOT)?.strip_prefix('/')?)) };
-    let (staged, shown, record) = (file(&part.staged)?, file(&part.shown)?, file(&PartRecord::path(&part.shown))?);
+    let file = |path: &str| -> Option<PathBuf> { Some(output.join(layout::below_output(path)?)) };
+    let (staged, shown, record) = (file(&part.staged)?, file(&part.shown)?, file(&layout::part_record(&part.shown))?);
     let is_right = |file: &Path| fs::read(file).is_ok_and(|content| part.describes(&content));
     Some(if is_right(&staged) {
         Stand::Staged

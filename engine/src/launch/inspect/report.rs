@@ -6,6 +6,7 @@ use crate::ids::CheckpointId;
 use crate::launch::folders::fetch;
 use crate::messages::SnapshotHandle;
 use crate::os::mount::Names;
+use crate::persist::layout;
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
 use crate::persist::reader;
 use crate::persist::slot::{Slot, SlotRecord};
@@ -210,11 +211,11 @@ impl SectionReport {
 
 /// The file on disk of a path in storage.
 fn file(folder: &Path, path: &str) -> String {
-    folder.join(path.strip_prefix("checkpoints/").unwrap_or(path)).display().to_string()
+    folder.join(layout::below_checkpoints(path).unwrap_or(path)).display().to_string()
 }
 
 /// The same error, naming files on disk.
 pub(super) fn in_folder(folder: &Path, error: Error) -> Error {
-    let names = Names::of([("checkpoints", folder)]);
+    let names = Names::of([(layout::CHECKPOINTS, folder)]);
     Error { message: names.as_typed(&error.message), ..error }
 }

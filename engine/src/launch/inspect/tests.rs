@@ -3,9 +3,10 @@
 use super::*;
 use crate::ids::{Attempt, CheckpointId, Generation, KeyGroup, LogId};
 use crate::messages::SnapshotHandle;
-use crate::persist::blob::{self, BlobBuilder, Finished};
+use crate::persist::blob::{BlobBuilder, Finished};
+use crate::persist::layout;
 use crate::persist::manifest::{Manifest, OperatorSnapshot};
-use crate::persist::slot::{self, JobMark, Slot, SlotRecord};
+use crate::persist::slot::{JobMark, Slot, SlotRecord};
 use crate::state::{Section, SectionKind, encode_entries};
 use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
@@ -31,7 +32,7 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
         builder.add(&Section { kind: SectionKind::Keyed, name: "count".into(), group: Some(KeyGroup(group)), bytes });
     }
     let Finished { rest: bytes, digest, .. } = builder.finish();
-    let path = blob::path(id, "counter", 0, ATTEMPT);
+    let path = layout::snapshot(id, "counter", 0, ATTEMPT);
     let handle = SnapshotHandle {
         path: path.clone(),
         bytes: bytes.len() as u64,
@@ -54,13 +55,13 @@ fn checkpoint() -> (TempDir, [PathBuf; 3]) {
         operators,
         listing: None,
     };
-    let path = Manifest::path(id, ATTEMPT);
+    let path = layout::manifest(id, ATTEMPT);
     let file = put(&folder, &path, &manifest.encode());
     let record = SlotRecord::Completed { checkpoint: id, manifest: path, floor: 2 };
     let job = JobMark { name: "count".into() };
     let (log, lineage, generation) = (LogId(5), None, Generation(1));
     let slot = Slot { log, lineage, generation, token: 1, ids_reserved: CheckpointId(100), job, record };
-    let slot = put(&folder, &slot::path(2), &slot.encode());
+    let slot = put(&folder, &layout::log_entry(2), &slot.encode());
     (folder, [slot, file, blob])
 }
 

@@ -17,10 +17,11 @@ use crate::event::Event;
 use crate::graph::JobGraph;
 use crate::ids::{Attempt, CheckpointId};
 use crate::messages::{ListingHandle, RestoreFrom, SnapshotHandle};
+use crate::persist::layout;
 use crate::persist::manifest::Manifest;
-use crate::persist::mark::{self, Mark, Name};
-use crate::persist::sign::{self, Sign};
-use crate::persist::slot::{self, Slot};
+use crate::persist::mark::{Mark, Name};
+use crate::persist::sign::Sign;
+use crate::persist::slot::Slot;
 use crate::runtime::changes::Changes;
 use crate::runtime::mailbox::{Postbox, race};
 use bytes::Bytes;
@@ -121,7 +122,7 @@ impl Requests {
         let bytes = sign.encode();
         self.start("coordinator.sign", Duration::ZERO, async move {
             // A lost sign is made up for by the next.
-            let _ = storage.write(sign::PATH, bytes, WriteMode::Overwrite).await;
+            let _ = storage.write(layout::LEADER, bytes, WriteMode::Overwrite).await;
             Input::SignWritten
         });
     }
@@ -129,9 +130,9 @@ impl Requests {
     pub fn list_log(&mut self, delay: Duration) {
         let listing = self.env.storage.clone();
         self.start("coordinator.log.list", delay, async move {
-            let listed = listing.list(slot::LOG, Depth::Tree).await;
-            let numbers =
-                listed.map(|objects| objects.iter().filter_map(|object| slot::number(&object.path)).collect());
+            let listed = listing.list(layout::LOG, Depth::Tree).await;
+            let numbers = listed
+                .map(|objects| objects.iter().filter_map(|object| layout::log_entry_number(&object.path)).collect());
             Input::LogListed(numbers)
         });
     }
@@ -139,7 +140,7 @@ impl Requests {
     pub fn read_slot(&mut self, number: u64, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.log.read", delay, async move {
-            Input::SlotRead(number, whole::read(&storage, &slot::path(number)).await)
+            Input::SlotRead(number, whole::read(&storage, &layout::log_entry(number)).await)
         });
     }
 
@@ -147,7 +148,7 @@ impl Requests {
         let storage = self.env.storage.clone();
         let bytes = slot.encode();
         self.start("coordinator.log.create", delay, async move {
-            Input::SlotCreated(number, storage.write(&slot::path(number), bytes, WriteMode::Create).await)
+            Input::SlotCreated(number, storage.write(&layout::log_entry(number), bytes, WriteMode::Create).await)
         });
     }
 
@@ -185,7 +186,7 @@ impl Requests {
     fn list_all(&mut self, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep", delay, async move {
-            let listed = storage.list(retention::ROOT, Depth::Tree).await.ok();
+            let listed = storage.list(layout::CHECKPOINTS, Depth::Tree).await.ok();
             Input::SweepListed(listed.map(|objects| objects.into_iter().map(|object| object.path).collect()))
         });
     }
@@ -205,7 +206,7 @@ impl Requests {
     fn probe(&mut self, number: u64, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.sweep.probe", delay, async move {
-            let exists = match whole::read(&storage, &slot::path(number)).await {
+            let exists = match whole::read(&storage, &layout::log_entry(number)).await {
                 Ok(_) => Some(true),
                 Err(StorageError::NotFound(_)) => Some(false),
                 Err(_) => None,
@@ -225,7 +226,7 @@ impl Requests {
     pub fn list_marks(&mut self, delay: Duration) {
         let storage = self.env.storage.clone();
         self.start("coordinator.marks.list", delay, async move {
-            let listed = storage.list(mark::ROOT, Depth::Folder).await;
+            let listed = storage.list(layout::OUTPUT, Depth::Folder).await;
             Input::MarksListed(listed.map(|objects| objects.iter().filter_map(|o| Name::of(&o.path)).collect()))
         });
     }
@@ -262,7 +263,7 @@ impl Requests {
     /// Deletes slots, in order, and posts whether all are gone for certain.
     fn free(&mut self, slots: Vec<u64>) {
         let (env, ceased) = (self.env.clone(), self.ceased.clone());
-        let paths = slots.into_iter().map(slot::path).collect();
+        let paths = slots.into_iter().map(layout::log_entry).collect();
         self.start("coordinator.free", Duration::ZERO, async move { Input::Freed(delete(&env, paths, &ceased).await) });
     }
 

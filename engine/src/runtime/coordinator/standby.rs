@@ -15,7 +15,8 @@ use crate::hash::stable_hash;
 use crate::ids::Generation;
 use crate::messages::client::ToClient;
 use crate::messages::{self, ToCoordinator, ToWorker};
-use crate::persist::sign::{PATH, Sign};
+use crate::persist::layout::LEADER;
+use crate::persist::sign::Sign;
 use crate::runtime::mailbox::{Mailbox, race};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -62,7 +63,7 @@ pub(super) async fn watch(
             }
         }
         let asked = env.clock.now();
-        let reply = whole::read(&env.storage, PATH).await;
+        let reply = whole::read(&env.storage, LEADER).await;
         let seen = match reply {
             Ok(bytes) => Ok(Sign::decode(&bytes).map_or_else(|_| garbled(&bytes), seen)),
             Err(StorageError::NotFound(_)) => Ok(Seen::Nothing),

@@ -9,7 +9,7 @@ mod storm;
 use super::*;
 use crate::config::{JobConfig, RestartStrategy};
 use crate::cores::handshake::Distrust;
-use crate::cores::retention::ROOT;
+
 use crate::door::{Connection, Time};
 use crate::error::Reaction;
 use crate::graph::fixture::{edge, operator};
@@ -18,8 +18,8 @@ use crate::ids::{Generation, OperatorId, SubtaskId, WorkerId};
 use crate::messages::client::{Answer, Wish};
 use crate::messages::handshake::{self, Challenge, Claim, HANDSHAKE_BYTES_MAX, Nonce, Opening};
 use crate::messages::{self, Deployment, PROTOCOL_VERSION, Sight, SnapshotHandle, ToWorker};
+use crate::persist::layout;
 use crate::persist::mark::{Mark, Name};
-use crate::persist::{blob, slot};
 use crate::runtime::client::Reply;
 use crate::runtime::dial::{DialError, dial};
 use crate::runtime::gate::STRANGERS_MAX;
@@ -199,7 +199,7 @@ impl Worker {
         let attempt = self.attempt;
         for subtask in self.hosted() {
             let uid = job().graph.operator(subtask.operator).uid.clone();
-            let path = blob::path(checkpoint, &uid, subtask.index, attempt);
+            let path = layout::snapshot(checkpoint, &uid, subtask.index, attempt);
             self.room.write(&path);
             let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended };
             self.say(ToCoordinator::Ack {
@@ -408,7 +408,7 @@ fn a_checkpoint_whose_slot_was_created_but_the_reply_lost_completes() {
     play(async |room| {
         let _coordinator = Coordinator::start(&room, 1);
         let mut crew = Crew::running(&room, 1).await;
-        room.expect(Op::Write, slot::LOG, Fate::LoseReply);
+        room.expect(Op::Write, layout::LOG, Fate::LoseReply);
         assert_eq!(crew.checkpoint().await, CheckpointId(1));
         assert_eq!(crew.checkpoint().await, CheckpointId(2));
     });
@@ -419,7 +419,7 @@ fn a_checkpoint_whose_slot_certainly_failed_is_aborted_and_its_files_are_deleted
     play(async |room| {
         let _coordinator = Coordinator::start(&room, 1);
         let mut crew = Crew::running(&room, 1).await;
-        (0..5).for_each(|_| room.expect(Op::Write, slot::LOG, Fate::Fail));
+        (0..5).for_each(|_| room.expect(Op::Write, layout::LOG, Fate::Fail));
         let checkpoint = crew.triggered().await;
         crew.ack(checkpoint, false).await;
         for worker in [&mut crew.first, &mut crew.second] {
@@ -929,7 +929,7 @@ fn a_deletion_that_fails_is_made_up_for() {
         crew.checkpoint().await;
         pause(&room, 500).await;
         assert!(
-            room.paths().iter().all(|path| path.starts_with(ROOT) && !path.contains("chk-1/")),
+            room.paths().iter().all(|path| path.starts_with(layout::CHECKPOINTS) && !path.contains("chk-1/")),
             "{:?}",
             room.paths()
         );

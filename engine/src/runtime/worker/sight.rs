@@ -7,8 +7,9 @@ use crate::door::{Depth, Env, LISTING_AGE_MAX, StorageError, retry, whole};
 use crate::error::Result;
 use crate::ids::Generation;
 use crate::messages::Sight;
+use crate::persist::layout;
 use crate::persist::mark::{Mark, Name};
-use crate::persist::slot::{self, Slot};
+use crate::persist::slot::Slot;
 
 /// Looks at the log before it counts as another one. An entry may be freed between the listing and the read.
 const TRIES: u32 = 5;
@@ -32,10 +33,10 @@ async fn token(env: &Env, generation: Generation) -> Result<Option<u64>> {
 async fn newest(env: &Env, generation: Generation) -> Result<Option<Generation>> {
     let mut found = None;
     for tries in 1..=TRIES {
-        let listed = retry::storage(env, || env.storage.list(slot::LOG, Depth::Folder)).await?;
-        let newest = listed.iter().filter_map(|object| slot::number(&object.path)).max();
+        let listed = retry::storage(env, || env.storage.list(layout::LOG, Depth::Folder)).await?;
+        let newest = listed.iter().filter_map(|object| layout::log_entry_number(&object.path)).max();
         if let Some(number) = newest {
-            let path = slot::path(number);
+            let path = layout::log_entry(number);
             match retry::storage(env, || whole::read(&env.storage, &path)).await {
                 Ok(bytes) => found = Slot::decode(&path, &bytes).ok().map(|entry| entry.generation),
                 Err(StorageError::NotFound(_)) => {}

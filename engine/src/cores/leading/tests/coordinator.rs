@@ -10,7 +10,7 @@ use crate::ids::{LogId, OperatorId, SubtaskId};
 use crate::messages::client::Wish;
 use crate::messages::handshake::Claim;
 use crate::messages::{PROTOCOL_VERSION, Sight, SnapshotHandle, ToCoordinator};
-use crate::persist::blob;
+use crate::persist::layout;
 use crate::persist::mark::Name;
 use crate::persist::slot::{JobMark, Slot};
 use crate::statistics::SnapshotStatistics;
@@ -187,7 +187,7 @@ impl Coordinator {
     pub fn ack(&mut self, checkpoint: u64, subtask: SubtaskId) -> Vec<String> {
         let (attempt, checkpoint) = (attempt(1), CheckpointId(checkpoint));
         let uid = if subtask == SOURCE { "numbers" } else { "out" };
-        let path = blob::path(checkpoint, uid, 0, attempt);
+        let path = layout::snapshot(checkpoint, uid, 0, attempt);
         let snapshot = SnapshotHandle { path, bytes: 5, checksum: 1, digest: 2, ended: false };
         let statistics = SnapshotStatistics { bytes: 5, ..SnapshotStatistics::default() };
         self.message(1, ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics })

@@ -3,6 +3,7 @@
 use super::room::Storm;
 use super::storm::{UIDS, serve, storm_job};
 use super::*;
+use crate::persist::layout;
 use crate::reason::FailureReason;
 
 /// A report that no right worker sends, drawn in the weather of the room.
@@ -22,7 +23,7 @@ pub fn report(room: &Room, attempt: Attempt, number: u16) -> ToCoordinator {
         5 => ToCoordinator::Decline { attempt, checkpoint: far, subtask: own(0), reason },
         6 => ToCoordinator::Decline { attempt, checkpoint: CheckpointId(0), subtask: own(1), reason },
         7 => ack(attempt, far, own(0), "checkpoints/log/1".to_owned()),
-        8 => ack(attempt, far, own(1), blob::path(far, UIDS[1], number, attempt)),
+        8 => ack(attempt, far, own(1), layout::snapshot(far, UIDS[1], number, attempt)),
         _ => ToCoordinator::Failed { attempt, subtask: None, error: Error::restart("x".repeat(100_000)) },
     }
 }
@@ -75,7 +76,8 @@ fn says(rogue: impl Fn(Attempt, CheckpointId) -> ToCoordinator + Send + 'static)
 
 #[test]
 fn a_subtask_of_another_worker_costs_the_connection_and_the_job_finishes() {
-    let cause = says(|attempt, checkpoint| ack(attempt, checkpoint, SINK_0, blob::path(checkpoint, "out", 0, attempt)));
+    let cause =
+        says(|attempt, checkpoint| ack(attempt, checkpoint, SINK_0, layout::snapshot(checkpoint, "out", 0, attempt)));
     assert_eq!(cause, "reports for op-1[0], which another worker hosts");
 }
 
@@ -109,7 +111,7 @@ fn what_was_said_before_costs_the_connection() {
 fn a_length_that_overflows_costs_the_connection() {
     let cause = says(|attempt, checkpoint| {
         let ToCoordinator::Ack { snapshot, statistics, .. } =
-            ack(attempt, checkpoint, SINK_1, blob::path(checkpoint, "out", 1, attempt))
+            ack(attempt, checkpoint, SINK_1, layout::snapshot(checkpoint, "out", 1, attempt))
         else {
             unreachable!("it is an ack")
         };
@@ -133,7 +135,7 @@ fn anything(room: &Room, attempt: Attempt) -> ToCoordinator {
         2 => ToCoordinator::Finished { attempt, subtask },
         3 | 4 => {
             let uid = UIDS[room.draw(2) as usize];
-            let path = blob::path(checkpoint, uid, subtask.index, attempt);
+            let path = layout::snapshot(checkpoint, uid, subtask.index, attempt);
             let snapshot = SnapshotHandle { path, bytes: wild(9), checksum: 0, digest: 0, ended };
             let statistics = SnapshotStatistics { bytes: snapshot.bytes, async_ms: wild(9), ..Default::default() };
             ToCoordinator::Ack { attempt, checkpoint, subtask, snapshot, statistics }

@@ -3,6 +3,7 @@
 
 use crate::door::*;
 use crate::event::Event;
+use crate::persist::layout;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -187,7 +188,7 @@ impl Room {
 
     /// Every object but the leader's sign of life and the marks of the output, which come and stay whatever else happens.
     pub fn paths(&self) -> BTreeSet<String> {
-        let comes = |path: &&String| **path == crate::persist::sign::PATH || path.starts_with("output/");
+        let comes = |path: &&String| **path == layout::LEADER || path.starts_with("output/");
         self.state().objects.keys().filter(|path| !comes(path)).cloned().collect()
     }
 

@@ -9,6 +9,7 @@ use super::rogue;
 use super::room::{Room, Storm};
 use super::*;
 use crate::config::RetentionPolicy;
+use crate::persist::layout;
 use crate::persist::reader;
 use crate::reason::FailureReason;
 use std::collections::BTreeSet;
@@ -54,7 +55,7 @@ impl Ledger {
                 assert!(self.newest < Some(*checkpoint), "{checkpoint} after {:?}", self.newest);
                 self.newest = Some(*checkpoint);
                 self.completed += 1;
-                assert!(room.paths().contains(&slot::path(*slot)), "the slot of {checkpoint} is stored");
+                assert!(room.paths().contains(&layout::log_entry(*slot)), "the slot of {checkpoint} is stored");
                 self.expect_whole(room, *checkpoint, manifest);
             }
             Event::AttemptDeployed { restore, .. } => {
@@ -92,7 +93,7 @@ impl Ledger {
         let fetch = |path: &str| Ok(room.read(path));
         let paths: Vec<String> = room.paths().into_iter().collect();
         let log = reader::read_log(&fetch, &paths).expect("a readable log");
-        let mut expected: BTreeSet<String> = log.iter().map(|(number, _)| slot::path(*number)).collect();
+        let mut expected: BTreeSet<String> = log.iter().map(|(number, _)| layout::log_entry(*number)).collect();
         let retained = reader::retained(&log);
         // A job that a storm let complete its final checkpoint alone retains that one.
         assert!((1..=storm_job().config.checkpoints.retained).contains(&retained.len()), "{retained:?}");
@@ -243,7 +244,7 @@ impl Served {
                 self.say(ToCoordinator::Decline { attempt, checkpoint, subtask, reason }).await?;
                 continue;
             }
-            let path = blob::path(checkpoint, UIDS[usize::from(subtask.operator.0)], subtask.index, attempt);
+            let path = layout::snapshot(checkpoint, UIDS[usize::from(subtask.operator.0)], subtask.index, attempt);
             self.room.write(&path);
             let snapshot = SnapshotHandle { path, bytes: 5, checksum: 0, digest: 0, ended };
             self.say(ToCoordinator::Ack {
