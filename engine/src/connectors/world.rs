@@ -119,7 +119,10 @@ impl World {
         };
         let inputs = inputs.iter().map(|input| (input.clone(), under(input))).collect();
         let encoded = Listing { inputs }.encode();
-        let handle = Listing::handle(layout::listing(CheckpointId(1), Attempt::default()), &encoded);
+        let handle = Listing::handle(
+            layout::listing(CheckpointId(1), Attempt { generation: Generation(1), number: 1 }),
+            &encoded,
+        );
         self.put(&handle.path, &encoded);
         handle
     }
