@@ -14,7 +14,8 @@
 //! 3. A deployment starts an attempt, if it is newer than every attempt before it. An older attempt is cancelled first
 //!    (`attempts`).
 //! 4. Triggers, completions and aborts of the running attempt go to its subtasks, reports of the subtasks to the
-//!    coordinator. A trigger for a subtask that has finished is declined (FLINK-23741).
+//!    coordinator. A trigger names its subtasks; each gets [`Effect::Trigger`], which is the `Control::Trigger` of its
+//!    [`super::task`]. A trigger for a subtask that has finished is declined (FLINK-23741).
 //! 5. A session ends when its connection breaks, when the coordinator is silent for the heartbeat timeout, or when it
 //!    sends what no right leader sends. The attempt ends with it: only a living leader may let a job run.
 //! 6. At the end of the job the worker cancels what runs, and waits until every change of its own is decided in

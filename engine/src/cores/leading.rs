@@ -12,7 +12,8 @@
 //! One checkpoint, from trigger to commit:
 //! 1. The clock is due, a client asks, or the last input has ended: [`Checkpointing`] asks for an id. The log hands one
 //!    out, and reserves more in a slot if there is none (`checkpoints`, `log`). Then every worker that hosts a subtask
-//!    without running producers gets a trigger.
+//!    without running producers gets a trigger, and passes it to those subtasks ([`super::hosting`]). What a subtask does with
+//!    it, [`super::task`] tells, until the acknowledgement of its upload comes back on the same way.
 //! 2. An ack is judged ([`Reports`]), then counted. The last one makes the checkpoint ready; its manifest is written once
 //!    no other checkpoint is completing.
 //! 3. The manifest is durable: the completion waits for its turn in the queue of proposals, then its slot is created.

@@ -11,9 +11,10 @@
 //! 1. The last barrier arrives, or the coordinator triggers. Buffered output goes out, the barrier behind it.
 //! 2. A sink stages what was written since the last barrier ([`Effect::Prepare`]). If that fails for now, the checkpoint is
 //!    declined and the next one stages it; an error that no restart can help fails the subtask.
-//! 3. The state is viewed ([`Effect::ViewState`]), and the upload begins ([`Effect::Upload`]). The upload
-//!    acknowledges ([`Uploading`](super::uploading)). The subtask meanwhile processes records, unless snapshots are
-//!    synchronous.
+//! 3. The state is viewed ([`Effect::ViewState`]), and the upload begins ([`Effect::Upload`]): an
+//!    [`Uploading`](super::uploading) of its own takes the pages of the view one by one and acknowledges. The acknowledgement
+//!    goes through the worker to the coordinator ([`super::leading`]). The subtask meanwhile processes records, unless
+//!    snapshots are synchronous.
 //! 4. The checkpoint is durable ([`Control::Completed`]): what is pending up to it is committed, oldest first.
 //!
 //! The end of life (FLIP-147); the subtask reports each step downstream and to the coordinator:
@@ -36,7 +37,8 @@
 //! *Order.* Only alignment asks for several things at once, and each is done before the next: a queue keeps them (`rest`).
 //!
 //! Batches never come here. The core says which channel may be taken from ([`Task::look`]) and whether the source may
-//! read ([`Task::may_read`]); the shell moves records between them.
+//! read ([`Task::may_read`]); the shell moves records between them: from the source or a channel through the operator
+//! to the output channels, or to the writer of a sink.
 //!
 //! Owns: alignment, pending committables, the end of input, which uploads may still be discarded. Does not own: state,
 //! queues, who wins when an upload ends while its checkpoint is aborted (`Decision` of the shell: an atomic that the
