@@ -17,7 +17,7 @@
 //!   | <------------------------- JobDone -- |
 //! ```
 //!
-//! Every message after the handshake carries its attempt; whoever receives an older attempt's ignores it. What no right worker or
+//! Every message about an attempt carries the attempt. The receiver ignores a message of an older attempt. What no right worker or
 //! leader sends ends the connection ([`crate::cores::reports`], [`crate::cores::commands`]). What clients say and
 //! hear is in [`client`].
 
@@ -212,12 +212,13 @@ pub enum ToWorker {
         /// Which checkpoint.
         checkpoint: CheckpointId,
     },
-    /// Stop every subtask of this attempt.
+    /// Stop every subtask of this attempt and of every older attempt.
     Cancel {
         /// Which attempt.
         attempt: Attempt,
     },
-    /// The job is finished or has failed for good; the worker may go.
+    /// The job has finished, failed or been cancelled, and that is durable. The worker cancels its attempt, waits until the outcome
+    /// of its storage requests is known, and exits.
     JobDone,
 }
 

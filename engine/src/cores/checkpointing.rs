@@ -3,7 +3,7 @@
 //! ```text
 //! Allocate ── Trigger ── acks ── (ready) ── WriteManifest ── AddToStore ── Complete ── Notify
 //!                |  collecting      |         completing          | the commit point has passed
-//!                └──────────────────┴ expired, declined, subsumed, └ (not added for certain: Abort)
+//!                └──────────────────┴ expired, declined, subsumed, └ (certainly not added: Abort)
 //!                                     attempt over: Abort
 //! ```
 //!

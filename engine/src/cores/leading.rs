@@ -145,7 +145,7 @@ enum Step {
     Silent {
         connection: ConnectionId,
     },
-    /// A connection is closed, and its process is gone from the roster.
+    /// A connection is closed: remove its process from the roster.
     Leave {
         connection: ConnectionId,
     },

@@ -2,7 +2,8 @@
 //!
 //! 1. An attempt starts if it is newer than every attempt that was deployed here before, and ends what ran until then.
 //!    So an older deployment that arrives late starts nothing.
-//! 2. It is cancelled by a newer one, by the coordinator up to an attempt, and with its session.
+//! 2. It is cancelled by the deployment of a newer attempt, by a `Cancel` that names it or a newer attempt, by `JobDone`, and
+//!    by the end of its session.
 //! 3. It reads one link of each producing worker. A link that comes too early is held, one that is not awaited is hung
 //!    up on.
 //! 4. A link that breaks fails it: what was on its way is lost. The worker reports that behind what its subtasks have
@@ -202,7 +203,8 @@ impl Hosting {
         out.push(if is_awaited { Effect::AttachLink { link, from } } else { Effect::RefuseLink { link } });
     }
 
-    /// Whether this attempt runs, or one that was deployed here later has taken its place.
+    /// Whether this attempt is not newer than the newest one that was deployed here. Such an attempt runs, is over, or was never
+    /// deployed here.
     fn has_run(&self, attempt: Attempt) -> bool {
         Attempt::default() < attempt && attempt <= self.early.newest()
     }
