@@ -7,18 +7,20 @@
 //! The output has marks at its root. Judged on what the world saw of them:
 //! 1. Whenever an object becomes visible, the output bears the mark of this log, and of no other log but the one that this one
 //!    started from; and the newest checkpoint marked as completed is one that this log holds, at or above the object's own.
-//! 2. An attempt is deployed by a leadership that has marked the output, with no number missing directly below its mark, and what
-//!    the attempt restores is marked as completed.
-//! 3. A checkpoint is notified once it is marked as completed, and only if the mark of the next leadership did not exist by then.
-//!    A mark further up, with a number missing between, forbids nothing yet: its leader closes that gap and then reads
-//!    what is completed, before it deploys.
+//! 2. An attempt is deployed by a leadership that has marked the output, and what it restores is marked as completed. No number
+//!    is missing between the mark of that leadership and the oldest one that stood when it was made.
+//! 3. A checkpoint is notified once it is marked as completed, and only if two things had not happened by the time of its mark:
+//!    the mark of the next leadership, and the deployment of an attempt by any newer one. For a leader that marks again what
+//!    its successor has marked already, that time is the beginning of its own last try.
+//!    Only the mark of a newer leadership above a missing number is no reason against it: before that leadership deploys, it
+//!    has marked the missing numbers and read what is completed.
 //! 4. Marks are written once. Of log and leaderships they stay; that of a checkpoint goes once a newer one is there.
 //!
 //! *Newest* is by leadership first: a copy of the log may have used higher ids under an older one. Does not check systems outside
 //! the storage, nor marks that cannot be read.
 
 use crate::case::{Case, Property, Violation};
-use crate::history::{Fact, What};
+use crate::history::{Entry, Fact, Incarnation, What};
 use crate::ledger::is_visible;
 use bytes::Bytes;
 use cofferdam_engine::event::Event;
@@ -41,7 +43,9 @@ pub const PROPERTY: Property = Property {
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let mut output = Output::at_the_beginning(case);
     case.ledger().protocol.iter().find_map(|&at| {
-        let (subject, message) = match &case.history.entries[at].what {
+        let Entry { by, what, .. } = &case.history.entries[at];
+        let by = *by;
+        let (subject, message) = match what {
             What::Fact(Fact::Written { path, bytes }) => match Name::of(path) {
                 Some(name) => (path.clone(), output.on_marked(name, bytes)?),
                 None if is_visible(path) => (path.clone(), output.forbids(case, at, path)?),
@@ -51,8 +55,12 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             What::Claim(Event::AttemptDeployed { attempt, restore }) => {
                 (attempt.to_string(), output.on_deployed(*attempt, *restore)?)
             }
+            What::Claim(Event::MarkStarted { checkpoint: Some(checkpoint), .. }) => {
+                output.begun.insert((by, *checkpoint), output.deployed);
+                return None;
+            }
             What::Claim(Event::NotifySent { attempt, checkpoint, .. }) => {
-                (checkpoint.to_string(), output.on_notified(*attempt, *checkpoint)?)
+                (checkpoint.to_string(), output.on_notified(by, *attempt, *checkpoint)?)
             }
             What::Fact(_) | What::Claim(_) => return None,
         };
@@ -61,14 +69,21 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
 }
 
 /// The marks of the output, as the world sees them.
+#[derive(Default)]
 struct Output {
     /// The log of the run, and where it started from.
     log: Option<(LogId, Option<Lineage>)>,
     /// Checkpoints that it held before the run began.
     held: BTreeSet<(Generation, CheckpointId)>,
     marks: BTreeMap<Name, Mark>,
+    /// The oldest leadership with a mark when that of a leadership was made.
+    oldest: BTreeMap<Generation, Generation>,
     /// The leaderships that had marked the output when a checkpoint was first marked.
     marked: BTreeMap<CheckpointId, BTreeSet<Generation>>,
+    /// The newest leadership that has deployed an attempt.
+    deployed: Generation,
+    /// What it was when a leader last began to mark a checkpoint.
+    begun: BTreeMap<(Incarnation, CheckpointId), Generation>,
 }
 
 impl Output {
@@ -82,7 +97,7 @@ impl Output {
             SlotRecord::Completed { checkpoint, .. } => Some((slot.generation, checkpoint)),
             SlotRecord::NewGeneration | SlotRecord::IdsReserved | SlotRecord::Ended { .. } => None,
         });
-        let mut output = Self { log, held: held.collect(), marks: BTreeMap::new(), marked: BTreeMap::new() };
+        let mut output = Self { log, held: held.collect(), ..Self::default() };
         for (path, bytes) in initial {
             if let Some(name) = Name::of(path) {
                 output.on_marked(name, bytes);
@@ -112,6 +127,10 @@ impl Output {
         if let Name::Completed(checkpoint) = name {
             let leaderships = self.leaderships().collect();
             self.marked.entry(checkpoint).or_insert(leaderships);
+        }
+        if let Name::Generation(generation) = name {
+            let oldest = self.leaderships().next().unwrap_or(generation);
+            self.oldest.entry(generation).or_insert(oldest);
         }
         self.marks.insert(name, mark).map(|_| "is a mark and is written a second time".to_owned())
     }
@@ -154,16 +173,17 @@ impl Output {
             .then(|| format!("becomes visible when the output is committed up to {committed}, and not to {own}"))
     }
 
-    fn on_deployed(&self, attempt: Attempt, restore: Option<CheckpointId>) -> Option<String> {
+    fn on_deployed(&mut self, attempt: Attempt, restore: Option<CheckpointId>) -> Option<String> {
         let generation = attempt.generation;
         if !self.marks.contains_key(&Name::Generation(generation)) {
             return Some(format!("is deployed before {generation} has marked the output"));
         }
-        let older = self.leaderships().rfind(|older| *older < generation);
-        if let Some(older) = older.filter(|older| older.0 + 1 < generation.0) {
-            let missing = Generation(older.0 + 1);
+        self.deployed = self.deployed.max(generation);
+        let oldest = self.oldest.get(&generation).copied().unwrap_or(generation);
+        let mut between = (oldest.0..generation.0).map(Generation);
+        if let Some(missing) = between.find(|between| !self.marks.contains_key(&Name::Generation(*between))) {
             return Some(format!(
-                "is deployed by {generation} although the output has no mark of {missing}, but of {older}"
+                "is deployed by {generation} although the output has no mark of {missing}, but of {oldest}"
             ));
         }
         let restore = restore?;
@@ -171,14 +191,18 @@ impl Output {
         (!marked).then(|| format!("is deployed from {restore}, which is not marked as completed"))
     }
 
-    fn on_notified(&self, attempt: Attempt, checkpoint: CheckpointId) -> Option<String> {
+    fn on_notified(&self, by: Incarnation, attempt: Attempt, checkpoint: CheckpointId) -> Option<String> {
         let Some(leaderships) = self.marked.get(&checkpoint) else {
             return Some("is notified before it is marked as completed".to_owned());
         };
         let (own, next) = (attempt.generation, Generation(attempt.generation.0 + 1));
-        leaderships.contains(&next).then(|| {
-            format!("is notified by {own} although {next} had marked the output before it was marked as completed")
-        })
+        if leaderships.contains(&next) {
+            return Some(format!(
+                "is notified by {own} although {next} had marked the output before it was marked as completed"
+            ));
+        }
+        let newer = self.begun.get(&(by, checkpoint)).filter(|deployed| **deployed > own)?;
+        Some(format!("is notified by {own} although {newer} had deployed before {own} marked it as completed"))
     }
 }
 
@@ -188,7 +212,7 @@ mod tests {
     use crate::history::{Fact, Process, What};
     use crate::story::{LOG, Story, worker};
     use cofferdam_engine::event::Event;
-    use cofferdam_engine::ids::{CheckpointId, Generation, LogId, WorkerId};
+    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, LogId, WorkerId};
     use cofferdam_engine::persist::mark::{Mark, Name};
 
     fn message(story: &Story) -> String {
@@ -255,7 +279,55 @@ mod tests {
         story.deploy();
         assert_eq!(story.judge_by(NAME), None);
         story.drop_first(|what| is_mark(what, Name::Generation(Generation(2))));
-        assert_eq!(message(&story), "is deployed by g3 although the output has no mark of g2, but of g1");
+        let expected = "is deployed by g3 although the output has no mark of g2, but of g1";
+        assert_eq!(message(&story), expected);
+        story.lead();
+        story.deploy();
+        let third = Attempt { generation: Generation(3), number: 1 };
+        story.drop_first(
+            |what| matches!(what, What::Claim(Event::AttemptDeployed { attempt, .. }) if *attempt == third),
+        );
+        assert_eq!(message(&story), expected.replace("by g3", "by g4"), "the gap is not directly below");
+    }
+
+    #[test]
+    fn a_mark_that_comes_late_below_the_first_owner_is_not_demanded() {
+        let mut story = Story::begun();
+        story.lead();
+        story.lead();
+        story.deploy();
+        story.drop_first(|what| is_mark(what, Name::Generation(Generation(2))));
+        let at = story.find(|what| is_mark(what, Name::Generation(Generation(1))));
+        let late = story.history.entries.remove(at);
+        let behind = story.find(|what| is_mark(what, Name::Generation(Generation(3)))) + 1;
+        // The first leader never owned the output: its mark comes behind that of the third.
+        let first = Attempt { generation: Generation(1), number: 1 };
+        story.insert_before(behind, worker(0), late.what);
+        story.drop_first(
+            |what| matches!(what, What::Claim(Event::AttemptDeployed { attempt, .. }) if *attempt == first),
+        );
+        assert_eq!(story.judge_by(NAME), None);
+    }
+
+    #[test]
+    fn a_notification_of_what_is_marked_again_behind_the_deployment_of_a_newer_leadership_convicts() {
+        let mut story = Story::begun();
+        story.checkpoint();
+        let first = story.attempt();
+        let behind = |story: &mut Story, begun: usize| {
+            let mark = Event::MarkStarted { path: String::new(), checkpoint: Some(CheckpointId(1)) };
+            story.insert_before(begun, Process::COORDINATOR, What::Claim(mark));
+        };
+        let notified = Event::NotifySent { attempt: first, checkpoint: CheckpointId(1), worker: WorkerId(0) };
+        let at = story.history.entries.len();
+        story.lead();
+        story.deploy();
+        story.claim(Process::COORDINATOR, notified);
+        behind(&mut story, at);
+        assert_eq!(story.judge_by(NAME), None);
+        let end = story.history.entries.len() - 1;
+        behind(&mut story, end);
+        assert_eq!(message(&story), "is notified by g1 although g2 had deployed before g1 marked it as completed");
     }
 
     #[test]

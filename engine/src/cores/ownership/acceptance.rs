@@ -78,11 +78,16 @@ impl Marks {
         }
     }
 
-    /// The first leadership without a mark between `own` and the newest older one that has one.
+    /// The first number without a mark between the oldest mark and `own`. Not only directly below `own`: a leader that died
+    /// between its own mark and those of missing numbers leaves a gap further down.
     pub fn skipped(&self, own: Generation) -> Option<Generation> {
-        let older = self.generations.range(..own).next_back()?;
-        let next = Generation(older.0 + 1);
-        assert!(!self.generations.contains(&next) || next == own, "the newest older mark has none between it and ours");
+        let mut next = *self.generations.first()?;
+        for older in self.generations.range(..own) {
+            if *older != next {
+                break;
+            }
+            next = Generation(next.0 + 1);
+        }
         (next < own).then_some(next)
     }
 
