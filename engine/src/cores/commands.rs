@@ -230,8 +230,7 @@ impl Commands {
     fn validate(&self) {
         let Some(running) = &self.running else { return };
         assert_eq!(self.generation, Some(self.newest.generation), "only this session's leader lets something run");
-        // Each is asserted to run here when it ends; this is checked at every message.
-        assert!(running.ended.len() <= running.hosted.len(), "only what runs here ends here");
+        assert!(running.ended.is_subset(&running.hosted), "only what runs here ends here");
         assert!(running.triggered <= CheckpointId::MAX && running.completed <= CheckpointId::MAX, "ids can be counted");
     }
 }

@@ -41,7 +41,7 @@ Examples:
 The second takes over when the first has shown no sign of life for the lease. Start a coordinator again after a crash: it
 waits for the lease as well, because it cannot know that its former self is dead.
 
-Exit codes: 0 finished, 1 the job failed, 2 wrong usage, 3 deposed: somebody newer leads (never with --standby),
+Exit codes: 0 finished, 1 the job failed, 2 wrong usage, 3 deposed: a newer leader has taken over (never with --standby),
 4 corrupt checkpoint, 101 a bug, 130 interrupted";
 
 pub(super) const WORKER_HELP: &str = "\

@@ -227,7 +227,9 @@ fn log(event: &Event) {
         }
         E::LeaseExpired { generation: None, .. } => info!(target: "cofferdam", "nobody leads: taking over"),
         E::OutputOwned { generation } => info!(target: "cofferdam", "{generation} owns the output"),
-        E::Deposed { generation } => warn!(target: "cofferdam", "deposed: somebody newer leads than {generation}"),
+        E::Deposed { generation } => {
+            warn!(target: "cofferdam", "deposed: a newer leader than {generation} has taken over")
+        }
         E::WorkerRegistered { worker } => info!(target: "cofferdam", "{worker} registered"),
         E::WorkerRefused { reason } => warn!(target: "cofferdam", "refused a worker: {reason}"),
         E::ReportRejected { worker, cause, .. } => warn!(target: "cofferdam", "rejected a report: {worker} {cause}"),

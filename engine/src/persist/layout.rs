@@ -12,7 +12,8 @@
 //! output/counts/.staging/count-0/…     what a sink has staged              [files]
 //! ```
 //!
-//! Paths are relative to the mounts of a process: its checkpoints, its output, its input.
+//! Paths are relative to the mounts of a process: its checkpoints, its output, its input. What the bytes of a state consist of
+//! is another layout ([`crate::layout`]).
 
 use crate::ids::{Attempt, CheckpointId};
 use std::fmt;

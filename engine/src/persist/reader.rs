@@ -2,11 +2,10 @@
 //! the runtime that restores, so that a judge or `inspect` has a second opinion.
 
 use super::manifest::Manifest;
-use super::{blob, slot};
+use super::{blob, layout, slot};
 use crate::error::{Error, Result};
 use crate::ids::{CheckpointId, Generation};
 use crate::messages::SnapshotHandle;
-use crate::persist::layout;
 use crate::state::{self, Section};
 use bytes::Bytes;
 use slot::{Slot, SlotRecord};

@@ -136,7 +136,7 @@ enum Input {
     MarksDeleted(Vec<Name>),
 }
 
-/// Runs the coordinator of `job` until the job is over or somebody newer leads.
+/// Runs the coordinator of `job` until the job is over or a newer leader has taken over.
 ///
 /// Errors by [`Reaction`]: `Fenced`, deposed; `GiveUp` and `Corrupt`, the job has failed for good; `Restart`, storage or
 /// network kept this process from its work, and another try may succeed.

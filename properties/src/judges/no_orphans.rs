@@ -23,8 +23,7 @@ use crate::case::{Case, Property, Violation};
 use crate::history::{Fact, History, Process, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::persist::layout;
-use cofferdam_engine::persist::layout::CHECKSUMS;
+use cofferdam_engine::persist::layout::{self, CHECKSUMS};
 use std::collections::BTreeSet;
 
 const NAME: &str = "no-orphans";

@@ -44,7 +44,7 @@ struct Said {
     counted: BTreeSet<(Incarnation, Answer)>,
     /// Rogue reports of each worker to each coordinator since it registered there: where, by whom and beside which attempt.
     rogues: BTreeMap<(Incarnation, WorkerId), Vec<Rogue>>,
-    /// Of the workers the one that was seen last.
+    /// The incarnation of a worker that was seen last.
     last: Option<Incarnation>,
     /// The newest incarnation of every worker.
     newest: BTreeMap<WorkerId, Incarnation>,
@@ -60,6 +60,23 @@ struct Leader {
     registered: BTreeSet<WorkerId>,
     /// Workers of which it has read a rogue report, with the entry, and has not rejected it yet.
     due: BTreeMap<WorkerId, usize>,
+}
+
+impl Leader {
+    /// An attempt is deployed, or over. Of an earlier one nothing is due any more.
+    fn begin(&mut self, live: Option<Attempt>) {
+        (self.live, self.due) = (live, BTreeMap::new());
+    }
+
+    /// A worker registers, or is lost.
+    fn on_worker(&mut self, worker: WorkerId, registered: bool) {
+        if registered {
+            self.registered.insert(worker);
+        } else {
+            self.registered.remove(&worker);
+        }
+        self.due.remove(&worker);
+    }
 }
 
 /// A rogue report.
@@ -123,33 +140,20 @@ impl Said {
         }
     }
 
+    fn leader(&mut self, by: Incarnation) -> &mut Leader {
+        self.leaders.entry(by).or_default()
+    }
+
     /// A coordinator does what it owes, or needs no more.
     fn on_leader(&mut self, by: Incarnation, event: &Event) {
         let Process::Coordinator(_) = by.process else { return };
-        // Nearly all events concern none of this, and a look at the map costs more than this question.
-        if !matches!(
-            event,
-            Event::AttemptDeployed { .. }
-                | Event::AttemptFailed { .. }
-                | Event::WorkerRegistered { .. }
-                | Event::WorkerLost { .. }
-                | Event::ReportRejected { .. }
-        ) {
-            return;
-        }
-        let leader = self.leaders.entry(by).or_default();
+        // The leader is looked up by the few events that concern it.
         match *event {
-            Event::AttemptDeployed { attempt, .. } => (leader.live, leader.due) = (Some(attempt), BTreeMap::new()),
-            Event::AttemptFailed { .. } => (leader.live, leader.due) = (None, BTreeMap::new()),
-            Event::WorkerRegistered { worker } => {
-                leader.registered.insert(worker);
-                leader.due.remove(&worker);
-            }
-            Event::WorkerLost { worker } => {
-                leader.registered.remove(&worker);
-                leader.due.remove(&worker);
-            }
-            Event::ReportRejected { worker, .. } => drop(leader.due.remove(&worker)),
+            Event::AttemptDeployed { attempt, .. } => self.leader(by).begin(Some(attempt)),
+            Event::AttemptFailed { .. } => self.leader(by).begin(None),
+            Event::WorkerRegistered { worker } => self.leader(by).on_worker(worker, true),
+            Event::WorkerLost { worker } => self.leader(by).on_worker(worker, false),
+            Event::ReportRejected { worker, .. } => drop(self.leader(by).due.remove(&worker)),
             _ => {}
         }
     }

@@ -72,7 +72,7 @@ fn judge(case: &Case<'_>) -> Option<Violation> {
             }
             What::Claim(event @ Event::CheckpointAborted { checkpoint, .. }) => {
                 let convicted = doubts.convict(entry.by, event);
-                // Given up with nothing in doubt: whatever is proposed for that slot later is not this checkpoint.
+                // The checkpoint is given up with nothing in doubt: a later proposal for that slot is another one.
                 doubts.adding.retain(|by, (_, adding)| *by != entry.by || adding != checkpoint);
                 convicted?
             }

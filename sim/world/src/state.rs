@@ -1,8 +1,8 @@
 //! The state of a world behind its one lock, and the step from one delivery to the next.
 //!
 //! A step takes the earliest delivery, sets the virtual time to it and performs it. Deliveries that concern nobody
-//! who could be woken follow each other at once; otherwise the driver wakes that one task and waits until everything
-//! is quiet again. So between two quiet moments exactly one task of the engine runs.
+//! who could be woken follow each other at once. Otherwise that one task is woken, and the next step comes when everything is
+//! quiet again. So between two quiet moments exactly one task of the engine runs.
 
 use super::incarnation::Door;
 use super::keyed::Domain;
@@ -93,7 +93,7 @@ impl Task {
     }
 }
 
-/// What the driver has to do for a delivery.
+/// What is to be done for a delivery. [`Step::Wake`] is done by the driver or behind the turn of a task, all else by the driver.
 pub(crate) enum Step {
     /// Wake whoever this wakes.
     Wake(Waker),

@@ -104,8 +104,8 @@ impl Turn {
         self.driver.get().expect("the driver is the first to be polled").wake_by_ref();
     }
 
-    /// Whether no task's turn is under way. Then what the last delivery allowed is over.
-    pub fn is_quiet(&self) -> bool {
+    /// Ends what the last delivery allowed, unless a task's turn is under way. Says whether it is quiet.
+    pub fn settle(&self) -> bool {
         if self.busy.load(Ordering::Relaxed) {
             return false;
         }
@@ -116,7 +116,7 @@ impl Turn {
 
     /// Ready when no task's turn is under way.
     pub fn poll_quiet(&self) -> Poll<()> {
-        if self.is_quiet() { Poll::Ready(()) } else { Poll::Pending }
+        if self.settle() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Whoever was woken out of turn.

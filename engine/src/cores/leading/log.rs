@@ -56,7 +56,7 @@ impl Leading {
                 self.confirmed = self.now;
                 self.answer_ownership(Ownership::on_doubt);
             }
-            completed::Effect::StepDown => self.step_down("somebody newer leads", out),
+            completed::Effect::StepDown => self.step_down("a newer leader has taken over", out),
             completed::Effect::Fail { error } => self.stop(error),
             completed::Effect::Lead { .. } | completed::Effect::Over { .. } | completed::Effect::GiveWay { .. } => {
                 panic!("leadership was taken before")

@@ -9,7 +9,6 @@ mod storm;
 use super::*;
 use crate::config::{JobConfig, RestartStrategy};
 use crate::cores::handshake::Distrust;
-
 use crate::door::{Connection, Time};
 use crate::error::Reaction;
 use crate::graph::fixture::{edge, operator};
@@ -465,8 +464,8 @@ fn a_deposed_coordinator_stops_and_tells_its_workers_nothing() {
         let _crew = Crew::running(&room, 2).await;
         let checkpoint = old_crew.triggered().await;
         old_crew.ack(checkpoint, false).await;
-        let error = first.end().await.expect_err("somebody newer leads");
-        assert_eq!(error, Error::fenced("leadership g1 is over: somebody newer leads"));
+        let error = first.end().await.expect_err("a newer leader has taken over");
+        assert_eq!(error, Error::fenced("leadership g1 is over: a newer leader has taken over"));
         assert_eq!(old_crew.second.try_hear().await, None);
         position(&room, |e| matches!(e, Event::Deposed { generation: Generation(1) }));
     });
@@ -480,7 +479,7 @@ fn a_deposed_coordinator_that_waits_for_workers_learns_it_and_lets_the_others_go
         let _second = Coordinator::start(&room, 2);
         let lone = Worker::join(&room, 2, 1).await;
         assert_eq!(waiting.try_hear().await, None, "nothing but heartbeats until the connection ends");
-        assert_eq!(first.end().await.expect_err("somebody newer leads").reaction, Reaction::Fenced);
+        assert_eq!(first.end().await.expect_err("a newer leader has taken over").reaction, Reaction::Fenced);
         let mut crew = Crew { first: Worker::join(&room, 2, 0).await, second: lone };
         assert_eq!(crew.run().await.attempt, attempt(2, 1));
     });
@@ -760,7 +759,7 @@ fn a_deposed_coordinator_does_not_declare_the_job_failed() {
         let error = Error::corrupt("the blob is gone");
         let attempt = old_crew.first.attempt;
         old_crew.first.say(ToCoordinator::Failed { attempt, subtask: Some(SOURCE), error }).await;
-        let end = first.end().await.expect_err("somebody newer leads");
+        let end = first.end().await.expect_err("a newer leader has taken over");
         assert_eq!(end.reaction, Reaction::Fenced);
         assert!(!room.events().iter().any(|event| matches!(event, Event::JobFailed { .. })));
     });
