@@ -18,8 +18,8 @@
 //!    [`super::task`]. A trigger for a subtask that has finished is declined (FLINK-23741).
 //! 5. A session ends when its connection breaks, when the coordinator is silent for the heartbeat timeout, or when it
 //!    sends what no right leader sends. The attempt ends with it: only a living leader may let a job run.
-//! 6. At the end of the job the worker cancels what runs, and waits until every change of its own is decided in
-//!    storage, with heartbeats meanwhile. Then it hangs up. Reason: the coordinator looks for what is left behind once
+//! 6. At the end of the job the worker cancels what runs, and waits until the outcome of every write and
+//!    upload of this process is known, with heartbeats meanwhile. Then it hangs up. Reason: the coordinator looks for what is left behind once
 //!    the workers are gone.
 //!
 //! *Pause.* Barriers enter this process on links too, and are compared with each other where the links are read
@@ -84,7 +84,7 @@ enum Stage {
     Pausing,
     /// A coordinator was reached.
     Attending { heard: Time, next_beat: Time },
-    /// The job is over. Storage has until then to decide what is under way.
+    /// The job is over. Until then the worker waits for the outcome of its writes and uploads.
     Draining { until: Time },
     /// Nothing more is done.
     Over(Result<()>),
@@ -120,7 +120,7 @@ impl Hosting {
         }
     }
 
-    /// Nothing is left of an input. `is_drained` says whether every change of this process is decided in storage.
+    /// Nothing is left of an input. `is_drained`: the outcome of every write and upload of this process is known.
     pub fn on_idle(&mut self, now: Time, is_drained: bool, out: &mut Vec<Effect>) -> Next {
         assert!(self.pause.is_none(), "nothing is over while a trigger waits");
         let is_attending = matches!(self.stage, Stage::Attending { .. });

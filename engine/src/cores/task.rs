@@ -34,6 +34,12 @@
 //! at once: it is announced, and discards the upload of its checkpoint (order rule O4). A checkpoint whose abort is queued
 //! sends no barrier, but a cancellation marker, and takes no view.
 //!
+//! *Decision.* An upload goes on while its subtask processes records, so its end and the abort of its checkpoint can come at
+//! one time. Both share one atomic, which [`Effect::Discard`] and
+//! [`uploading::Effect::Decide`](super::uploading::Effect::Decide) try to set; the first one wins. If the upload wins, it
+//! sends its acknowledgement or decline, and the abort changes nothing. If the discard wins, the upload sends neither: it
+//! stops, or deletes what it has stored.
+//!
 //! *Order.* Only alignment asks for several things at once, and each is done before the next: a queue keeps them (`rest`).
 //!
 //! Batches never come here. The core says which channel may be taken from ([`Task::look`]) and whether the source may
@@ -41,8 +47,7 @@
 //! to the output channels, or to the writer of a sink.
 //!
 //! Owns: alignment, pending committables, the end of input, which uploads may still be discarded. Does not own: state,
-//! queues, who wins when an upload ends while its checkpoint is aborted (`Decision` of the shell: an atomic that the
-//! upload shares, because it goes on while the subtask does).
+//! queues, the atomic of the decision (`Decision`, in the shell).
 //! Invariants (`validate`): nothing is left of a step that is over; only an end that has come is announced; a checkpoint is
 //! viewed once and never aligned again.
 

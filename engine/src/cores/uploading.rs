@@ -75,7 +75,7 @@ pub enum Effect {
     Write(Bytes),
     /// Abort the upload in parts; then [`on_upload_aborted`](Uploading::on_upload_aborted).
     AbortUpload,
-    /// Ask whether the upload may still answer for its checkpoint; then [`on_decided`](Uploading::on_decided), at once.
+    /// Try to win the decision against a discard of this checkpoint (the head of [`super::task`]); then [`on_decided`](Uploading::on_decided), at once.
     Decide,
     /// Delete the object. Nothing answers.
     Delete,
@@ -326,7 +326,8 @@ impl Uploading {
         out.push(Effect::Decide);
     }
 
-    /// `answers`: this upload won the decision. `cancelled`: the attempt is over; send nothing.
+    /// `answers`: the upload won the decision, and may send its acknowledgement or decline. `cancelled`: the attempt is over, so it
+    /// sends neither.
     pub fn on_decided(&mut self, now: Time, answers: bool, cancelled: bool, out: &mut Vec<Effect>) {
         let (attempt, subtask, checkpoint) = (self.attempt, self.subtask, self.snapshot.checkpoint);
         let Stage::Deciding(uploaded) = std::mem::replace(&mut self.stage, Stage::Over) else {

@@ -73,9 +73,9 @@ pub enum Effect {
     ViewState,
     /// Start to upload the view. The upload acknowledges it.
     Upload(Snapshot),
-    /// Stop the upload of this checkpoint, unless it has answered.
+    /// Discard the upload of this checkpoint, unless it has won the decision already.
     Discard(CheckpointId),
-    /// Drop the decision about the upload of this checkpoint: it has acknowledged.
+    /// Free the decision about the upload of this checkpoint, which is durable: the upload has acknowledged.
     Forget(CheckpointId),
     /// Make a staged committable visible; then [`on_committed`](super::Task::on_committed).
     Commit(Vec<u8>),
