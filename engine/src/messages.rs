@@ -217,8 +217,8 @@ pub enum ToWorker {
         /// Which attempt.
         attempt: Attempt,
     },
-    /// The job has finished, failed or been cancelled, and that is durable. The worker cancels its attempt, waits until the outcome
-    /// of its storage requests is known, and exits.
+    /// The job has finished, failed or been cancelled, and that is durable. The worker cancels its attempt, waits until the
+    /// outcome of its writes and uploads is known, and exits.
     JobDone,
 }
 

@@ -19,8 +19,8 @@
 //! 5. A session ends when its connection breaks, when the coordinator is silent for the heartbeat timeout, or when it
 //!    sends what no right leader sends. The attempt ends with it: only a living leader may let a job run.
 //! 6. At the end of the job the worker cancels what runs, and waits until the outcome of every write and
-//!    upload of this process is known, with heartbeats meanwhile. Then it hangs up. Reason: the coordinator looks for what is left behind once
-//!    the workers are gone.
+//!    upload of this process is known, with heartbeats meanwhile. Then it hangs up. Reason: the coordinator looks for what
+//!    is left behind once the workers are gone.
 //!
 //! *Pause.* Barriers enter this process on links too, and are compared with each other where the links are read
 //! ([`super::links::Barriers`]). A trigger ends with [`Effect::EnterBarrier`], and goes on with the answer.

@@ -75,7 +75,8 @@ pub enum Effect {
     Write(Bytes),
     /// Abort the upload in parts; then [`on_upload_aborted`](Uploading::on_upload_aborted).
     AbortUpload,
-    /// Try to win the decision against a discard of this checkpoint (the head of [`super::task`]); then [`on_decided`](Uploading::on_decided), at once.
+    /// Try to win the decision against a discard of this checkpoint (see [`super::task`]); then
+    /// [`on_decided`](Uploading::on_decided), at once.
     Decide,
     /// Delete the object. Nothing answers.
     Delete,

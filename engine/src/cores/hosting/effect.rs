@@ -34,8 +34,8 @@ pub enum Effect {
     Report(ToCoordinator),
     /// Start the subtasks, channels and links of an attempt. No other attempt runs on this worker.
     StartAttempt(Box<Wiring>),
-    /// Stop the attempt: abort its subtasks and links where they wait. A stopped subtask takes no further step. Its uploads are not
-    /// aborted: they are told that the attempt is over, and report nothing ([`crate::cores::uploading`]).
+    /// Stop the attempt: abort its subtasks and links where they wait. A stopped subtask takes no further step. Its uploads
+    /// are not aborted: they are told that the attempt is over, and report nothing ([`crate::cores::uploading`]).
     CancelAttempt,
     /// Compare a barrier with those that came on links; then
     /// [`on_barrier_entered`](super::Hosting::on_barrier_entered), at once. Always the last effect of a step: the core
@@ -114,8 +114,8 @@ pub enum Next {
     Pause(Duration),
     /// Wait for an input or a report, but not longer than this; then [`on_alarm`](super::Hosting::on_alarm).
     WaitUntil(Time),
-    /// Wait until the outcome of every write and upload of this process is known, but not longer than this; then, in either case,
-    /// [`on_alarm`](super::Hosting::on_alarm). No input is taken any more.
+    /// Wait until the outcome of every write and upload of this process is known, but not longer than this; then, in either
+    /// case, [`on_alarm`](super::Hosting::on_alarm). No input is taken any more.
     DrainUntil(Time),
     /// The worker is done.
     End(Result<()>),
