@@ -1,7 +1,10 @@
 //! Protocol logic as plain synchronous values: no async, lock, clock or I/O.
 //!
-//! A core has `on_<event>(&mut self, now, …, out)`, pushes variants of its one closed `Effect` enum, and runs
-//! `validate()` after every step. Shells ([`crate::runtime`]) are the only async code.
+//! A core has `on_<event>(&mut self, now, …, out)`, with `now` where time counts, and pushes variants of its one closed
+//! `Effect` enum. A core that only judges or counts has no effects and returns its answer (`commands`, `links`,
+//! `reports`, `restarting`, `statistics`, `sweeping`). What has to hold between two steps is asserted by `validate()`
+//! after each step. `backoff`, `input`, `restore` and `wiring` are functions and values, without events. Shells
+//! ([`crate::runtime`]) are the only async code.
 
 pub mod alignment;
 pub mod backoff;

@@ -58,7 +58,7 @@ pub enum Event {
     AttemptDeployed { attempt: Attempt, restore: Option<CheckpointId> },
     /// Every subtask has restored.
     AttemptRunning { attempt: Attempt },
-    /// The attempt is over; `cause` is for people.
+    /// The attempt is over before the job finished: it failed, or the job is cancelled. `cause` is for people.
     AttemptFailed { attempt: Attempt, cause: String },
     /// The next attempt follows this one, which failed, after so long.
     RestartScheduled { attempt: Attempt, delay_ns: u64 },
@@ -78,7 +78,7 @@ pub enum Event {
     ManifestWritten { checkpoint: CheckpointId, path: String },
     /// The slot is about to be created.
     CompletionStarted { checkpoint: CheckpointId, slot: u64 },
-    /// The slot is durable: the commit point has passed.
+    /// The slot is durable, which is the commit point, and the output is marked.
     CompletionDurable {
         checkpoint: CheckpointId,
         slot: u64,

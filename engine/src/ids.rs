@@ -1,8 +1,8 @@
 //! The identities of the protocol, one newtype each: nothing here is interchangeable.
 //!
-//! *Attempt* is one incarnation of the job, *generation* one leadership of the coordinator; both fence
-//! whatever is older. Operators, edges and subtasks are numbered by the job graph, which every process
-//! builds alike; persisted state is addressed by the operator's uid instead.
+//! *Attempt* is one execution of the job from its deployment, *generation* one leadership of the coordinator; both
+//! fence whatever is older. Operators, edges and subtasks are numbered by the job graph, which every process builds
+//! alike; persisted state is addressed by the operator's uid instead.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -79,8 +79,8 @@ impl CheckpointId {
     }
 }
 
-/// One incarnation of the job. Ordered by generation first, so that no attempt of a deposed coordinator
-/// can outrank one of its successor.
+/// One execution of the job, from its deployment until it fails, finishes or is cancelled. Ordered by generation first,
+/// so that no attempt of a deposed coordinator can outrank one of its successor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Attempt {
     /// The leadership that deployed it.

@@ -10,7 +10,7 @@
 //!   | <-------------------------- Deploy -- |   once every worker is there
 //!   | -- Restored (each subtask) ---------> |   all restored: periodic triggering begins
 //!   | <------------------------- Trigger -- |
-//!   | -- Ack (each subtask) --------------> |   all acks: manifest, slot, commit point
+//!   | -- Ack (each subtask) --------------> |   all acks: manifest, slot (the commit point), mark of the output
 //!   | <----------------------- Completed -- |
 //!   | -- InputEnded (each subtask) -------> |   all ended: the next checkpoint, at once
 //!   | -- Finished (each subtask) ---------> |   after a completed checkpoint that holds its end
@@ -198,7 +198,7 @@ pub enum ToWorker {
         /// Where.
         subtasks: Vec<SubtaskId>,
     },
-    /// A checkpoint is durable: commit. Ids below it are subsumed.
+    /// A checkpoint is durable and marked in the output: commit everything up to it.
     Completed {
         /// Of this attempt.
         attempt: Attempt,

@@ -19,7 +19,7 @@ pub enum FailureReason {
     PrepareFailed(String),
     /// A snapshot could not be stored.
     UploadFailed(String),
-    /// The manifest or the slot could not be written, for certain.
+    /// The manifest could not be written in the tries that it gets, or the slot is certainly not added.
     FinalizeFailed(String),
     /// A newer checkpoint completed first.
     Subsumed {

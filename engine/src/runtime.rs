@@ -1,6 +1,7 @@
 //! Shells: the async code that takes an event, steps a core, announces and performs each effect.
 //!
-//! *Invariant:* nothing here decides protocol; what a decision needs is a core's business.
+//! *Invariant:* no shell decides protocol, with three exceptions that say so in their heads: `decision` (upload or
+//! abort), `coordinator` (watch, lead or stop), `coordinator/farewell` (how long to wait).
 //! *Invariant:* a task waits only for the door (clock, connection, storage, bell), and never for two things at once but
 //! in a fixed order ([`mailbox::race`]).
 

@@ -108,12 +108,14 @@ impl Alignment {
         self.ended.len() == self.channels
     }
 
-    /// The coordinator triggers a subtask that has no running producer. What its producers left in the channels are barriers
-    /// and markers of former checkpoints at most: each of them has ended, and a completed checkpoint holds that.
+    /// The coordinator triggers a subtask that has no running producer. What its producers left in the channels are
+    /// barriers and markers of former checkpoints at most: each of them has ended, and a completed checkpoint holds
+    /// that. A source has no channel, so each of its checkpoints begins here.
     pub fn on_trigger(&mut self, barrier: Barrier, out: &mut Vec<Effect>) {
         assert!(self.all_ended(), "only a subtask without running producers is triggered");
         assert!(!self.end_is_due, "whoever has no running producer took a snapshot behind their ends");
-        // A leader that triggers what has barriers under way lies: they will do.
+        // A right leader never triggers a subtask that has barriers of this checkpoint. If one does, those barriers
+        // count and the trigger is ignored.
         if self.is_obsolete(barrier.checkpoint) || self.aligning.contains_key(&barrier.checkpoint) {
             return;
         }

@@ -11,8 +11,9 @@
 //!    input: the final one. A checkpoint all of whose snapshots are `ended` is the last. At most `max_concurrent` are
 //!    pending; no new one while more than that are still being deleted; a periodic one not before `min_pause` after the
 //!    last completion (`triggering`). Who takes part is the `plan` of the moment.
-//! 2. While acks are collected a decline, the timeout, a subtask that finishes, a newer completion or the end of the
-//!    attempt aborts it: subtasks are told, what was acknowledged is discarded.
+//! 2. While acks are collected, a decline, the timeout or a subtask that finishes without an ack aborts it. Until it is
+//!    completing, a newer completion, the completion of the last checkpoint or the end of the attempt aborts it as
+//!    well. If the attempt still runs, its workers get `Aborted`. What was acknowledged is deleted.
 //! 3. One checkpoint is *completing* at a time, the oldest that is ready; neither timeout nor decline nor the end of the
 //!    attempt aborts it any more (`completing`). The attempt's failure must wait for the outcome ([`Settlement`]) before
 //!    choosing what to restore:
@@ -21,7 +22,8 @@
 //!    attempt fails → restores 6, replays, commits 6→7 again        ✗ (FLINK-22502)
 //!    ```
 //! 4. Once it is durable, older pending ones are subsumed: the log holds ids in rising order only.
-//! 5. Only the definite failure of manifest or slot aborts a completing checkpoint (order rules O6, O7).
+//! 5. A completing checkpoint is aborted only if its manifest could not be written in `MANIFEST_TRIES` tries, whatever
+//!    the outcome of each try, or if its slot is certainly not added (order rules O6, O7).
 //! 6. Too many failures in a row fail the attempt (`tolerance`).
 //!
 //! Owns: the pending checkpoints, the requests for more. Does not own: ids and slots ([`super::completed`]), deletion

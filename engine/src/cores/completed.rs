@@ -1,5 +1,6 @@
-//! The completed store: the log of slots that says which checkpoints are completed, who leads, and which checkpoint
-//! ids have been used. Adding a `Completed` slot is the commit point of a checkpoint.
+//! The completed store: the log of slots that says which checkpoints are completed, who leads, and which checkpoint ids
+//! have been used. Adding a `Completed` slot is the commit point of a checkpoint. This is Flink's store of completed
+//! checkpoints, so other cores call it the store ([`AddToStore`](super::checkpointing::Effect::AddToStore)) or the log.
 //!
 //! ```text
 //! start ── read the log ── claim: Create(top + 1, NewGeneration) ── lead ── propose: Create(top + 1, …) ── …

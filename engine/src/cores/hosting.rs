@@ -8,14 +8,17 @@
 //!         effects
 //! ```
 //!
-//! 1. The worker dials one coordinator after the other, with a pause between them. What it reaches is a *session*: it
-//!    registers, and every input carries the session that it belongs to. Inputs of former sessions are ignored.
+//! 1. The worker dials one coordinator after the other, with a pause between them. A connection that it makes is a
+//!    *session*, in which it registers. What comes of a connection carries its session; what comes of a subtask or a
+//!    link carries its attempt. Inputs of former sessions are ignored.
 //! 2. A leader welcomes it. The worker looks for that leadership in its own folders and says what it sees.
 //! 3. A deployment starts an attempt, if it is newer than every attempt before it. An older attempt is cancelled first
 //!    (`attempts`).
 //! 4. Triggers, completions and aborts of the running attempt go to its subtasks, reports of the subtasks to the
 //!    coordinator. A trigger names its subtasks; each gets [`Effect::Trigger`], which is the `Control::Trigger` of its
-//!    [`super::task`]. A trigger for a subtask that has finished is declined (FLINK-23741).
+//!    [`super::task`]; [`Effect::Complete`] is `Control::Completed`, [`Effect::Abort`] is `Control::Aborted`. A trigger
+//!    for a subtask that has finished is declined (FLINK-23741). Subtasks, their uploads and the worker itself report
+//!    through one queue ([`Hosting::on_report`]).
 //! 5. A session ends when its connection breaks, when the coordinator is silent for the heartbeat timeout, or when it
 //!    sends what no right leader sends. The attempt ends with it: only a living leader may let a job run.
 //! 6. At the end of the job the worker cancels what runs, and waits until the outcome of every write and

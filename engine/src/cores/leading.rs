@@ -10,10 +10,11 @@
 //! ```
 //!
 //! One checkpoint, from trigger to commit:
-//! 1. The clock is due, a client asks, or the last input has ended: [`Checkpointing`] asks for an id. The log hands one
-//!    out, and reserves more in a slot if there is none (`checkpoints`, `log`). Then every worker that hosts a subtask
-//!    without running producers gets a trigger, and passes it to those subtasks ([`super::hosting`]). What a subtask does with
-//!    it, [`super::task`] tells, until the acknowledgement of its upload comes back on the same way.
+//! 1. The interval is over (`on_alarm`), a client asks, or every subtask has ended its input: [`Checkpointing`] asks
+//!    for an id. The log hands one out, and reserves more in a slot if there is none (`checkpoints`, `log`). Then every
+//!    worker that hosts a subtask without a running producer (at first: the sources) gets `ToWorker::Trigger`, and
+//!    [`super::hosting`] passes it on. [`super::task`] says what a subtask does with it, [`super::uploading`] stores
+//!    its snapshot, and `Ack` comes back through `Hosting::on_report` to `Leading::on_report` (`workers`).
 //! 2. An ack is judged ([`Reports`]), then counted. The last one makes the checkpoint ready; its manifest is written once
 //!    no other checkpoint is completing.
 //! 3. The manifest is durable: the completion waits for its turn in the queue of proposals, then its slot is created.
@@ -31,9 +32,10 @@
 //! answer.
 //!
 //! Owns: the cores, the queue of proposals, the end of the job. Does not own: sockets, storage, the clock.
-//! Invariants (`validate`): one proposal is decided at a time, and none waits for nothing; no worker counts before the
-//! output is owned; nothing is published that is not durable and marked; retention never knows a floor that the log
-//! does not have; every registered worker has an open connection; statistics count what is pending.
+//! Invariants (`validate`): one proposal is decided at a time, and a proposal waits only while another is decided; no
+//! worker counts before the output is owned; nothing is published that is not durable and marked; retention never knows
+//! a floor that the log does not have; every registered worker has an open connection; statistics count what is
+//! pending.
 
 mod attempts;
 mod checkpoints;
@@ -99,7 +101,8 @@ pub struct Leading {
     /// The slot and the checkpoint whose commit point has passed and which is not marked in the output yet.
     unpublished: Option<(u64, CheckpointId)>,
     run_input: RunInput,
-    /// When the log last said that this process leads.
+    /// When the question whether this process leads was last answered, also by a slot that became durable, or left in
+    /// doubt. It is asked again after the heartbeat timeout.
     confirmed: Time,
     /// Where this process listens.
     address: String,
@@ -136,7 +139,8 @@ enum Step {
         falling: Vec<Retained>,
         floor: u64,
     },
-    /// The checkpoints of an attempt that is over are aborted: stop it on every worker.
+    /// The checkpoints of an attempt that is over are aborted, except one that is completing. Now the attempt is
+    /// stopped on every worker.
     StopAttempt {
         attempt: Attempt,
         settlement: Settlement,

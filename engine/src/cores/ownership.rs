@@ -76,7 +76,8 @@ pub enum Effect {
         /// How long to wait first.
         delay: Duration,
     },
-    /// Ask the log whether this process still leads; then [`Ownership::on_confirmed`], unless it does not.
+    /// Ask the log whether this process still leads; then [`Ownership::on_confirmed`], or [`Ownership::on_doubt`] if
+    /// the log gave no answer. If it no longer leads, nothing answers.
     Confirm,
     /// The output is this leadership's: the job may be deployed.
     Own,

@@ -75,7 +75,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// What a subtask is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Description {
-    /// The incarnation of the job.
+    /// Which attempt.
     pub attempt: Attempt,
     /// Which subtask.
     pub subtask: SubtaskId,
@@ -222,7 +222,8 @@ impl Task {
         has_credit && !self.end_announced
     }
 
-    /// The part of its state that the task itself keeps: the pending committables of a sink.
+    /// The part of its state that the task itself keeps: the pending committables of a sink. The shell puts it into
+    /// each view ([`Effect::ViewState`]).
     pub fn sections(&self) -> Vec<Section> {
         match self.is.role {
             Role::Sink => vec![self.transactions.snapshot()],

@@ -1,6 +1,6 @@
 //! Uploading: the asynchronous part of a snapshot, from the view of the state to the acknowledgement.
 //!
-//! 1. Pages of the view are encoded one by one; after each the task yields ([`Effect::Yield`]).
+//! 1. Pages of the view are encoded one by one; after each page other tasks may run ([`Effect::Yield`]).
 //! 2. As soon as there is enough for a part it is uploaded, so only a part and a page are ever held. A blob that is
 //!    smaller than a part is written at once.
 //! 3. The blob has a name of its own attempt, so no other process's object is ever overwritten (SPARK-51714). If the object
@@ -16,10 +16,12 @@
 //! A part whose outcome is unknown is stored again: storing a part twice is harmless. A completion whose outcome is unknown
 //! is settled by looking whether the object is there with its whole length: it appears whole or not at all.
 //!
-//! The checkpoint may be aborted, or the attempt cancelled, meanwhile. While pages are encoded the upload stops behind the
-//! current page, aborts its parts and reports nothing. Once all pages are encoded it runs to [`Effect::Decide`] (order rule
-//! O4): the upload of an aborted checkpoint then deletes what it has stored, because until the next sweep nothing else looks
-//! for it.
+//! The checkpoint may be aborted, or the attempt cancelled, meanwhile. While pages are encoded the upload stops behind
+//! the current page, aborts its parts and reports nothing. Once all pages are encoded it runs to [`Effect::Decide`]
+//! (order rule O4): the upload of an aborted checkpoint then deletes what it has stored, because until the next sweep
+//! nothing else looks for it. The shell reads two atomics when it steps the core. `cancelled` is the flag of the
+//! attempt, which the worker sets when it cancels the attempt. `over` is that flag, or a decision that the subtask has
+//! discarded ([`super::task::Effect::Discard`]).
 //!
 //! Owns: what was encoded and not stored yet, tries of parts and completions. Does not own: the pages, the requests, tries of
 //! the whole write and of the look (the door repeats those), the decision.
@@ -49,7 +51,8 @@ const TRIES: u32 = 4;
 pub enum Effect {
     /// Announce this.
     Announce(Event),
-    /// Send this report to the coordinator.
+    /// Send this report to the coordinator, through the queue that the reports of the subtask take
+    /// ([`Hosting::on_report`](super::hosting::Hosting::on_report)).
     Report(ToCoordinator),
     /// Take the next page of the view; then [`on_page`](Uploading::on_page), at once.
     NextPage,

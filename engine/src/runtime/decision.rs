@@ -1,9 +1,9 @@
 //! Decides whether an upload answers or is discarded (order rule O4).
 //!
-//! The one protocol decision that no core makes. The upload goes on while its subtask processes records, on another thread
-//! where there are several, so the end of the upload and the abort of its checkpoint can come at the same time. One atomic
-//! step decides. If the upload wins, it acknowledges or declines. If the subtask wins, the upload deletes what it has stored
-//! and reports nothing (FLINK-5667).
+//! A decision about a checkpoint that no core makes. The upload goes on while its subtask processes records, on another
+//! thread where there are several, so the end of the upload and the abort of its checkpoint can come at the same time.
+//! One atomic step decides. If the upload wins, it acknowledges or declines. If the subtask wins, the upload deletes
+//! what it has stored and reports nothing (FLINK-5667).
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -37,7 +37,8 @@ pub struct AsyncPart {
 }
 
 impl AsyncPart {
-    /// Runs to the ack or the decline. `sections` are small enough to be encoded at once.
+    /// Runs until the upload has acknowledged, declined, stopped or deleted what it stored. `sections` are small enough
+    /// to be encoded at once.
     pub async fn run(mut self, sections: Vec<Section>) {
         let mut out = Vec::new();
         self.core.start(self.env.clock.now(), &sections, &mut out);

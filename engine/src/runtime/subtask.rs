@@ -102,7 +102,7 @@ enum Step {
 }
 
 impl SubtaskShell {
-    /// Runs to the end of the job, or to a failure, which is reported.
+    /// Runs until the subtask exits or fails. A cancelled attempt drops it.
     pub async fn run(self) {
         let body = Body::from(self.instance);
         let core = Task::new(Description {

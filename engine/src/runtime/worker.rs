@@ -7,10 +7,11 @@
 //! alarm   ─┘                   └─> links that wait for their attempt
 //! ```
 //!
-//! One loop: it takes an input, steps the core ([`crate::cores::hosting`]), and performs the effects in their order. The
-//! core says which coordinator is dialled, what is sent, which attempt runs and when the worker is done; the loop decides
-//! nothing. Everything that waits for a frame is a task of its own that posts what it learned. A process that listens at a
-//! coordinator's address and does not know the secret is passed over.
+//! One loop: it takes an input, steps the core ([`crate::cores::hosting`]), and performs the effects in their order.
+//! The core says which coordinator is dialled, what is sent, which attempt runs and when the worker is done; the loop
+//! decides nothing. Everything that waits for a frame is a task of its own that posts what it learned, except dialling,
+//! during which inputs wait. A process that listens at a coordinator's address and does not know the secret is passed
+//! over.
 //!
 //! Owns: the tasks of the attempt, of the session and of the links that are held. Does not own: any protocol decision.
 

@@ -60,7 +60,7 @@ impl Checkpointing {
         self.validate();
     }
 
-    /// Answers [`Effect::AddToStore`]: the commit point has passed.
+    /// Answers [`Effect::AddToStore`]: the slot is durable, and the output is marked with the checkpoint.
     pub fn on_added(&mut self, now: Time, checkpoint: CheckpointId, number: u64, out: &mut Vec<Effect>) {
         let pending = self.pending.remove(&checkpoint).expect("a checkpoint is being added");
         assert_eq!(pending.stage, Stage::Adding, "the reply fits the request");
@@ -97,7 +97,7 @@ impl Checkpointing {
         self.validate();
     }
 
-    /// Answers [`Effect::AddToStore`]: not added, and it never will be.
+    /// Answers [`Effect::AddToStore`]: the slot is not added, and it never will be.
     pub fn on_not_added(&mut self, now: Time, checkpoint: CheckpointId, cause: &str, out: &mut Vec<Effect>) {
         let pending = self.pending.get(&checkpoint).expect("a checkpoint is being added");
         assert_eq!(pending.stage, Stage::Adding, "the reply fits the request");

@@ -49,8 +49,8 @@ pub enum Effect {
         /// How long to wait first.
         delay: Duration,
     },
-    /// Propose the slot of the checkpoint; then [`on_added`](super::Checkpointing::on_added) or
-    /// [`on_not_added`](super::Checkpointing::on_not_added).
+    /// Add the checkpoint to the log and mark the output; then [`on_added`](super::Checkpointing::on_added), or
+    /// [`on_not_added`](super::Checkpointing::on_not_added) if its slot is certainly not added.
     AddToStore {
         /// Which checkpoint.
         checkpoint: CheckpointId,
@@ -98,7 +98,7 @@ pub enum Effect {
     },
 }
 
-/// A checkpoint whose slot is durable.
+/// A checkpoint whose slot is durable, and with which the output is marked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Completion {
     /// The attempt that took it.
@@ -113,7 +113,7 @@ pub struct Completion {
     pub bytes: u64,
     /// From the trigger to now.
     pub duration: Duration,
-    /// Whether every subtask had ended its input.
+    /// Whether every snapshot was taken behind the end of its subtask's input.
     pub last: bool,
 }
 

@@ -38,7 +38,7 @@ pub(super) enum Stage {
     Ready { duration: Duration },
     /// The manifest is being written; so many tries went wrong.
     Writing { duration: Duration, tries: u32 },
-    /// The slot is being decided.
+    /// The slot is being decided, or is durable and the output is being marked.
     Adding,
 }
 
@@ -100,7 +100,7 @@ impl Pending {
         lengths.fold(0, u64::saturating_add)
     }
 
-    /// Whether every subtask had ended its input.
+    /// Whether every snapshot was taken behind the end of its subtask's input.
     pub fn is_last(&self) -> bool {
         self.contributions.values().all(|contribution| contribution.snapshot.ended)
     }

@@ -52,8 +52,8 @@ impl Hosting {
         self.validate();
     }
 
-    /// A subtask of this worker reports, or the worker itself ([`Effect::Report`]). A report about an attempt of another
-    /// leadership is not for this coordinator.
+    /// A subtask of this worker, one of its uploads or the worker itself ([`Effect::Report`]) reports. A report about
+    /// an attempt of another leadership is not for this coordinator.
     pub fn on_report(&mut self, report: ToCoordinator, out: &mut Vec<Effect>) {
         assert!(self.pause.is_none(), "one input is worked on at a time");
         assert!(report.attempt().is_some_and(|attempt| self.has_run(attempt)), "what runs here reports");

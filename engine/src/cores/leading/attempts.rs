@@ -109,7 +109,8 @@ impl Leading {
         }
     }
 
-    /// The attempt is over: its checkpoints are aborted first, then it is stopped on every worker.
+    /// The attempt is over. First its checkpoints are aborted, except one that is completing; then it is stopped on
+    /// every worker.
     fn cancel(&mut self, attempt: Attempt, cause: String, out: &mut Vec<Effect>) {
         assert!(!self.failover.is_live(attempt), "an attempt is over before its checkpoints are aborted");
         announce(Event::AttemptFailed { attempt, cause: cause.clone() }, out);

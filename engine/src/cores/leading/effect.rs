@@ -1,4 +1,4 @@
-//! What the leading coordinator asks for, and what its shell says of it.
+//! What the leading coordinator asks for, what its shell does next, and what an attempt begins with.
 
 use super::ending::JobEnd;
 use crate::cores::completed::Retained;

@@ -49,9 +49,11 @@ impl From<Marker> for Element {
 pub enum Effect {
     /// Announce this.
     Announce(Event),
-    /// Send this report to the coordinator.
+    /// Send this report to the coordinator, through [`Hosting::on_report`](crate::cores::hosting::Hosting::on_report)
+    /// of its worker.
     Report(ToCoordinator),
-    /// Put this on every output channel, behind what is there.
+    /// Put this on every output channel, behind what is there. A channel to another worker is carried by a link. The
+    /// shell of the receiving subtask takes it from its input channel and calls [`on_marker`](super::Task::on_marker).
     Broadcast(Marker),
     /// Put the output that the operator has buffered on its channels.
     Flush,
@@ -69,9 +71,10 @@ pub enum Effect {
     DrainOutput,
     /// Stage what was written since the last barrier; then [`on_prepared`](super::Task::on_prepared).
     Prepare(CheckpointId),
-    /// Take a view of the state as it is now; then [`on_viewed`](super::Task::on_viewed), at once.
+    /// Take a view of the state as it is now, with [`Task::sections`](super::Task::sections); then
+    /// [`on_viewed`](super::Task::on_viewed), at once.
     ViewState,
-    /// Start to upload the view. The upload acknowledges it.
+    /// Start an [`Uploading`](crate::cores::uploading::Uploading) with the view. It acknowledges or declines.
     Upload(Snapshot),
     /// Discard the upload of this checkpoint, unless it has won the decision already.
     Discard(CheckpointId),
@@ -90,7 +93,8 @@ pub struct Snapshot {
     pub ended: bool,
     /// What aligning and the synchronous part took.
     pub statistics: SnapshotStatistics,
-    /// Whether the subtask blocks until the upload is over; then [`on_uploaded`](super::Task::on_uploaded).
+    /// Whether the subtask blocks until the upload is over, also if it is discarded meanwhile; then
+    /// [`on_uploaded`](super::Task::on_uploaded).
     pub awaited: bool,
 }
 

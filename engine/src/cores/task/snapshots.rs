@@ -147,14 +147,15 @@ impl Task {
         self.advance(now, out);
     }
 
-    /// A synchronous upload has ended.
+    /// A synchronous upload has ended: it has acknowledged, declined, or was discarded.
     pub fn on_uploaded(&mut self, now: Now, out: &mut Vec<Effect>) {
         assert_eq!(self.stage, Stage::Uploading, "nothing is waited for");
         self.stage = Stage::Running;
         self.advance(now, out);
     }
 
-    /// The checkpoint will not complete: what is being stored for it is neither acknowledged nor declined.
+    /// The checkpoint will not complete: what is being stored for it is neither acknowledged nor declined, unless its
+    /// upload has already won the decision.
     pub(super) fn discard(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         if self.uploading.remove(&checkpoint) {
             out.push(Effect::Discard(checkpoint));
@@ -204,7 +205,7 @@ impl Task {
     fn completed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         assert!(self.rest.is_empty(), "a completion is handled between two steps");
         self.stage = Stage::Running;
-        // An older checkpoint was acknowledged, or it has been or will be aborted.
+        // Only this one: the aborts of older checkpoints come before this notification.
         if self.uploading.remove(&checkpoint) {
             out.push(Effect::Forget(checkpoint));
         }

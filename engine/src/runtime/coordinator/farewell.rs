@@ -7,7 +7,7 @@
 //! It may also have died before it cleaned up, so this process sweeps in its place ([`LastSweep`]): the log justifies every
 //! deletion, and a leadership that comes later uses other ids.
 //!
-//! Owns: open connections. Nothing is decided here: the log has said it.
+//! Owns: open connections. How the job ended is in the log. Decided here: how long this process waits for workers.
 
 use super::requests::Requests;
 use super::sockets::Sockets;

@@ -116,7 +116,7 @@ impl Requests {
         }
     }
 
-    /// Overwrites the sign of life, and posts that the attempt is over: the next one comes in its time.
+    /// Overwrites the sign of life, and posts `SignWritten` whether it was written or not.
     pub fn write_sign(&mut self, sign: &Sign) {
         let storage = self.env.storage.clone();
         let bytes = sign.encode();

@@ -4,8 +4,9 @@
 //!    consumer's worker one that a link fills ([`link`]).
 //! 2. Links to other workers are opened at once; links from them are attached when they arrive. A link ends by itself when
 //!    every subtask that used it has finished.
-//! 3. Cancelling drops every task at its next suspension point. What was under way in storage may still happen, and goes on
-//!    being counted ([`Changes`](crate::runtime::changes::Changes)).
+//! 3. Cancelling drops the tasks of subtasks and links at their next suspension point. An upload goes on: it reads
+//!    `cancelled`, begins no further page, and reports nothing. What was under way in storage may still happen, and
+//!    goes on being counted ([`Changes`](crate::runtime::changes::Changes)).
 //!
 //! Owns: queues and tasks. Does not own: which attempt runs, which subtask takes a message ([`crate::cores::hosting`]).
 
@@ -33,7 +34,7 @@ const CONNECT_TRIES: u32 = 20;
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// The tasks of an attempt.
+/// The tasks of an attempt, uploads aside.
 pub(super) struct RunningAttempt {
     attempt: Attempt,
     me: WorkerId,
@@ -193,7 +194,7 @@ impl RunningAttempt {
         subtasks.iter().for_each(|subtask| self.controls[subtask].post(control));
     }
 
-    /// Stops every task.
+    /// Drops the tasks of subtasks and links. Uploads read the flag.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.tasks.iter().for_each(|task| task.abort());
