@@ -306,10 +306,10 @@ pub trait Storage: Send + Sync {
     /// The number of this incarnation of this process. No other incarnation and no other process has it.
     fn incarnation(&self) -> u64;
 
-    /// Clears away what every incarnation that is not among `living` has begun to write and has not published: staged files,
-    /// parts of uploads. This incarnation always counts as living. Nothing that is visible is touched; a request under way
-    /// of a cleared incarnation has failed for certain, and its uploads exist no more ([`StorageError::NotFound`]). A store
-    /// that removes such parts by a rule of its own may do nothing here.
+    /// Clears away what every incarnation that is not among `living` has begun to write and not finished: staged files,
+    /// parts of uploads. This incarnation always counts as living. Nothing that is visible is touched; a request under
+    /// way of a cleared incarnation has failed for certain, and its uploads exist no more ([`StorageError::NotFound`]).
+    /// A store that removes such parts by a rule of its own may do nothing here.
     fn clear(&self, living: BTreeSet<u64>) -> BoxFuture<'static, Result<(), StorageError>>;
 
     /// What people call the object, for messages: the name that the user typed, where there is one.

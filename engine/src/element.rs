@@ -140,14 +140,14 @@ pub struct Barrier {
     /// Which checkpoint.
     pub checkpoint: CheckpointId,
     /// How it meets its siblings.
-    pub alignment: Alignment,
+    pub alignment: Guarantee,
     /// Milliseconds since 1970 at the trigger, for statistics alone.
     pub triggered_ms: u64,
 }
 
 /// How a barrier meets its siblings on the other channels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum Alignment {
+pub enum Guarantee {
     /// Channels whose barrier has arrived are blocked until it has arrived on all.
     ExactlyOnce,
     /// Barriers are counted, nothing waits.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cofferdam_engine::connectors::Text;
 use cofferdam_engine::cores::lease::Standing;
 use cofferdam_engine::door::{ObjectMeta, Version};
-use cofferdam_engine::element::{Alignment, Barrier, Batch, RecordCodec};
+use cofferdam_engine::element::{Barrier, Batch, Guarantee, RecordCodec};
 use cofferdam_engine::ids::{Attempt, ChannelId, CheckpointId, EdgeId, Generation, KeyGroup};
 use cofferdam_engine::ids::{LogId, OperatorId, SubtaskId, WorkerId};
 use cofferdam_engine::layout::Layout;
@@ -144,7 +144,7 @@ fn subjects() -> Vec<Subject> {
     let records = RecordCodec::of::<Text>().encode(&Batch::new(texts));
     let nested = RecordCodec::of::<Vec<Vec<u8>>>().encode(&Batch::new(vec![vec![vec![1_u8, 2], vec![]], vec![]]));
     let element = |element| messages::encode(&Frame::Element { channel: CHANNEL, seq: 7, element }).to_vec();
-    let barrier = Barrier { checkpoint: CheckpointId(7), alignment: Alignment::ExactlyOnce, triggered_ms: 1 };
+    let barrier = Barrier { checkpoint: CheckpointId(7), alignment: Guarantee::ExactlyOnce, triggered_ms: 1 };
     let record = SlotRecord::Completed { checkpoint: CheckpointId(7), manifest: "checkpoints/m".into(), floor: 4 };
     let job = JobMark { name: "words".to_owned() };
     let (log, generation) = (LogId(5), Generation(3));

@@ -31,7 +31,7 @@
 //! Invariants: exactly once aligns one id at a time; memory is bounded by [`IDS_REMEMBERED`].
 //! Not handled: unaligned barriers.
 
-use crate::element::{self, Barrier};
+use crate::element::{Barrier, Guarantee};
 use crate::ids::CheckpointId;
 use crate::reason::FailureReason;
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,8 +98,8 @@ impl Alignment {
     pub fn is_blocked(&self, channel: usize) -> bool {
         assert!(channel < self.channels, "channel {channel} of {}", self.channels);
         self.aligning.values().any(|aligning| match aligning.barrier.alignment {
-            element::Alignment::ExactlyOnce => aligning.arrived.contains(&channel),
-            element::Alignment::AtLeastOnce => false,
+            Guarantee::ExactlyOnce => aligning.arrived.contains(&channel),
+            Guarantee::AtLeastOnce => false,
         })
     }
 
@@ -148,11 +148,11 @@ impl Alignment {
         let checkpoint = barrier.checkpoint;
         match barrier.alignment {
             // Channels deliver ids in order: what is older can no longer come on this one.
-            element::Alignment::ExactlyOnce => {
+            Guarantee::ExactlyOnce => {
                 self.abandon_below(checkpoint, out);
                 self.decide(CheckpointId(checkpoint.0 - 1));
             }
-            element::Alignment::AtLeastOnce => {
+            Guarantee::AtLeastOnce => {
                 if self.aligning.len() == IDS_REMEMBERED
                     && let Some(oldest) = self.aligning.keys().next().copied()
                 {
@@ -299,7 +299,7 @@ impl Alignment {
             assert!(!self.covers(arrived), "a full alignment has ended");
             let ended = |channel| self.ended.contains(channel);
             assert!(!precedes_end || arrived.iter().any(ended), "it precedes an end that has come");
-            let counted = barrier.alignment == element::Alignment::AtLeastOnce;
+            let counted = barrier.alignment == Guarantee::AtLeastOnce;
             assert!(counted || self.aligning.len() == 1, "exactly once aligns one checkpoint at a time");
             assert!(counted || !precedes_end, "exactly once takes no end from behind a barrier");
         }

@@ -40,7 +40,7 @@ mod requests;
 mod tolerance;
 mod triggering;
 
-pub use effect::{Completion, Effect, RequestId, Settlement, Verdict};
+pub use effect::{CompletionReport, Effect, RequestId, Settlement, Verdict};
 pub use plan::Topology;
 pub use requests::REQUESTS_MAX;
 

@@ -118,10 +118,10 @@ pub enum Effect {
         /// Why not.
         cause: String,
     },
-    /// Asked by [`Completed::confirm`]: this process still leads, as far as can be known.
-    Confirm,
-    /// Storage did not say whether this process still leads. It may go on as before, but not declare the end of the job
-    /// (order rule O12).
+    /// Answers [`Completed::confirm`]: this process still leads, as far as can be known.
+    StillLeads,
+    /// Answers [`Completed::confirm`]: storage did not say whether this process still leads. It may go on as before,
+    /// but not declare the end of the job (order rule O12).
     Doubt,
     /// The log says that the job is over: there is nothing to lead.
     Over {

@@ -26,7 +26,7 @@
 //!    is left behind once the workers are gone.
 //!
 //! *Pause.* Barriers enter this process on links too, and are compared with each other where the links are read
-//! ([`super::links::Barriers`]). A trigger ends with [`Effect::EnterBarrier`], and goes on with the answer.
+//! ([`super::links::Barriers`]). A trigger ends with [`Effect::CompareBarrier`], and goes on with the answer.
 //!
 //! Owns: the session, the fence of attempts, which subtasks still run, which links are awaited. Does not own: sockets,
 //! tasks, channels, the clock.
@@ -75,7 +75,7 @@ pub struct Hosting {
     running: Option<Running>,
     /// Why no coordinator has welcomed this worker so far, each announced once.
     missed: BTreeSet<String>,
-    pause: Option<Entering>,
+    pause: Option<Comparing>,
 }
 
 /// How far the worker is with its coordinators.
@@ -95,7 +95,7 @@ enum Stage {
 
 /// A trigger whose barrier is compared with those of the links.
 #[derive(Debug)]
-struct Entering {
+struct Comparing {
     barrier: Barrier,
     subtasks: Vec<SubtaskId>,
 }
@@ -330,7 +330,7 @@ impl Hosting {
         let welcomed = self.commands.welcomed().filter(|_| is_attending);
         assert!(welcomed.is_none() || self.missed.is_empty(), "a worker that has a leader looks for none");
         assert!(self.session as usize <= self.turn + 1, "a coordinator is dialled once for each session");
-        assert!(self.running.is_some() || self.pause.is_none(), "barriers enter an attempt that runs");
+        assert!(self.running.is_some() || self.pause.is_none(), "a barrier is compared in an attempt that runs");
         if let Stage::Attending { .. } | Stage::Draining { .. } = self.stage {
             assert!(self.session > 0, "a coordinator was reached");
         }

@@ -12,7 +12,7 @@
 //! Owns: what came on a link so far. Does not own: queues, encoding, the connection.
 //! Not handled: records that are not those of the producer; more cancellation markers than there are checkpoints.
 
-use crate::element::{Alignment, Barrier};
+use crate::element::{Barrier, Guarantee};
 use crate::ids::CheckpointId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -126,7 +126,7 @@ pub struct Barriers {
     /// What the attempt restored, or the newest id that is forgotten.
     floor: CheckpointId,
     restored: CheckpointId,
-    alignment: Option<Alignment>,
+    alignment: Option<Guarantee>,
     seen: BTreeMap<CheckpointId, Barrier>,
 }
 

@@ -78,7 +78,7 @@ pub enum Effect {
     },
     /// Ask the log whether this process still leads; then [`Ownership::on_confirmed`], or [`Ownership::on_doubt`] if
     /// the log gave no answer. If it no longer leads, nothing answers.
-    Confirm,
+    AskLog,
     /// The output is this leadership's: the job may be deployed.
     Own,
     /// A checkpoint is marked, and no newer leadership has left a mark: it may be notified.
@@ -196,8 +196,9 @@ impl Ownership {
         &self.claimant
     }
 
-    /// The commit point of a checkpoint has passed. Only an owner with nothing under way may complete one.
-    pub fn on_committed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+    /// The slot of a checkpoint is durable: its commit point has passed. Only an owner with nothing under way may
+    /// complete one.
+    pub fn on_durable(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         assert_eq!(self.stage, Stage::Owned, "one checkpoint is completed at a time, by the owner of the output");
         let Claimant { log, generation, held, .. } = self.claimant;
         assert!(held < Some((generation, checkpoint)), "checkpoints complete in order");
@@ -260,7 +261,7 @@ impl Ownership {
         self.validate();
     }
 
-    /// Answers [`Effect::Confirm`]: this process leads its log, as it did when it looked at the output. So what was seen
+    /// Answers [`Effect::AskLog`]: this process leads its log, as it did when it looked at the output. So what was seen
     /// there is not of a successor.
     pub fn on_confirmed(&mut self, out: &mut Vec<Effect>) {
         if let Stage::Confirming { refusal } = self.stage.clone() {
@@ -269,10 +270,10 @@ impl Ownership {
         self.validate();
     }
 
-    /// Answers [`Effect::Confirm`] when the log did not say.
+    /// Answers [`Effect::AskLog`] when the log did not say.
     pub fn on_doubt(&mut self, out: &mut Vec<Effect>) {
         if let Stage::Confirming { .. } = self.stage {
-            out.push(Effect::Confirm);
+            out.push(Effect::AskLog);
         }
     }
 
@@ -306,7 +307,7 @@ impl Ownership {
             (Verdict::Newer(newer), Look::Before | Look::After) => self.step_down(newer, out),
             (Verdict::Refused(refusal), Look::Before | Look::After) => {
                 self.stage = Stage::Confirming { refusal };
-                out.push(Effect::Confirm);
+                out.push(Effect::AskLog);
             }
         }
     }

@@ -67,8 +67,8 @@ pub enum Effect {
         /// How long to wait first.
         delay: Duration,
     },
-    /// Make the object of all parts appear; then [`on_complete`](Uploading::on_complete).
-    Complete {
+    /// Make the object of all parts appear; then [`on_parts_finished`](Uploading::on_parts_finished).
+    FinishParts {
         /// How long to wait first.
         delay: Duration,
     },
@@ -239,7 +239,7 @@ impl Uploading {
         self.tries = 0;
         if let Stage::StoringRest(_, handle) = &self.stage {
             self.stage = Stage::Completing(handle.clone());
-            out.push(Effect::Complete { delay: Duration::ZERO });
+            out.push(Effect::FinishParts { delay: Duration::ZERO });
         } else {
             self.stage = Stage::Encoding;
             out.push(Effect::NextPage);
@@ -248,7 +248,7 @@ impl Uploading {
     }
 
     /// What became of the completion of an upload in parts.
-    pub fn on_complete(&mut self, completed: Result<(), StorageError>, out: &mut Vec<Effect>) {
+    pub fn on_parts_finished(&mut self, completed: Result<(), StorageError>, out: &mut Vec<Effect>) {
         let Stage::Completing(handle) = &self.stage else { panic!("nothing is being completed") };
         let handle = handle.clone();
         match completed {
@@ -283,7 +283,7 @@ impl Uploading {
         if self.tries == TRIES {
             return self.give_up(error, out);
         }
-        out.push(Effect::Complete { delay: backoff(self.tries) });
+        out.push(Effect::FinishParts { delay: backoff(self.tries) });
     }
 
     /// What became of a blob that is written at once.

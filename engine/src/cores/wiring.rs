@@ -32,16 +32,16 @@ pub struct Wiring {
     /// The checkpoint that the attempt restores.
     pub restored: Option<CheckpointId>,
     /// The subtasks here, in order.
-    pub tasks: Vec<Task>,
+    pub subtasks: Vec<Subtask>,
     /// Every channel with an end here, in the order in which they are made.
     pub channels: Vec<Channel>,
     /// The workers that elements are brought to, in order, with their addresses.
     pub links: Vec<(WorkerId, String)>,
 }
 
-/// A subtask.
+/// A subtask that runs here.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Task {
+pub struct Subtask {
     /// Which one.
     pub subtask: SubtaskId,
     /// What it restores.
@@ -89,13 +89,13 @@ impl Wiring {
         let placement: BTreeMap<SubtaskId, WorkerId> = deployment.placement.iter().copied().collect();
         let mut restore = snapshots(deployment);
         let mine = placement.iter().filter(|(_, worker)| **worker == me).map(|(subtask, _)| *subtask);
-        let tasks = mine.map(|subtask| Task {
+        let subtasks = mine.map(|subtask| Subtask {
             subtask,
             restore: restore.remove(&subtask),
             inputs: Self::inputs_of(graph, subtask),
             outputs: Self::outputs_of(graph, subtask),
         });
-        let tasks = tasks.collect();
+        let subtasks = subtasks.collect();
         let channels = channels(graph, me, &placement);
         let addresses: BTreeMap<WorkerId, &String> = deployment.addresses.iter().map(|(at, own)| (*at, own)).collect();
         let to: BTreeSet<WorkerId> = channels.iter().filter_map(|channel| channel.ends.to()).collect();
@@ -104,7 +104,7 @@ impl Wiring {
             attempt: deployment.attempt,
             listing: deployment.listing.clone(),
             restored: deployment.restore.as_ref().map(|from| from.checkpoint),
-            tasks,
+            subtasks,
             channels,
             links: to.iter().map(|to| (*to, address(to))).collect(),
         };
@@ -135,9 +135,15 @@ impl Wiring {
     }
 
     fn validate(&self, me: WorkerId) {
-        assert!(self.tasks.windows(2).all(|pair| pair[0].subtask < pair[1].subtask), "a subtask runs once, in order");
+        assert!(
+            self.subtasks.windows(2).all(|pair| pair[0].subtask < pair[1].subtask),
+            "a subtask runs once, in order"
+        );
         assert!(self.restored.is_none_or(CheckpointId::is_possible), "what is restored was once triggered");
-        assert!(self.tasks.iter().all(|task| task.restore.is_some() == self.restored.is_some()), "all restore or none");
+        assert!(
+            self.subtasks.iter().all(|wired| wired.restore.is_some() == self.restored.is_some()),
+            "all restore or none"
+        );
         assert!(!self.awaited().contains(&me), "no link leads back");
         assert!(self.links.iter().all(|(to, _)| *to != me), "no link leads back");
         let ends_here = |is_here: fn(Ends) -> bool| {
@@ -146,16 +152,17 @@ impl Wiring {
             ids.sort_unstable();
             ids
         };
-        let mut inputs: Vec<ChannelId> = self.tasks.iter().flat_map(|task| &task.inputs).map(|(id, _)| *id).collect();
+        let mut inputs: Vec<ChannelId> =
+            self.subtasks.iter().flat_map(|wired| &wired.inputs).map(|(id, _)| *id).collect();
         inputs.sort_unstable();
         assert_eq!(inputs, ends_here(Ends::has_consumer), "an input has one consuming end here");
-        let outputs = self.tasks.iter().flat_map(|task| &task.outputs);
+        let outputs = self.subtasks.iter().flat_map(|wired| &wired.outputs);
         let mut outputs: Vec<ChannelId> = outputs.flat_map(|(_, channels)| channels).copied().collect();
         outputs.sort_unstable();
         assert_eq!(outputs, ends_here(Ends::has_producer), "an output has one producing end here");
         assert!(inputs.windows(2).all(|pair| pair[0] != pair[1]), "an input is read once");
         assert!(outputs.windows(2).all(|pair| pair[0] != pair[1]), "an output is written once");
-        let hosts = |producer| self.tasks.binary_search_by_key(&producer, |task| task.subtask).is_ok();
+        let hosts = |producer| self.subtasks.binary_search_by_key(&producer, |wired| wired.subtask).is_ok();
         let mut producers = self.channels.iter().filter_map(|channel| channel.ends.producer());
         assert!(producers.all(hosts), "credit rings at a subtask here");
     }

@@ -112,9 +112,9 @@ enum Input {
     /// The latest completed checkpoint was read.
     RestoreRead(Attempt, Result<Beginning>),
     /// The input of an attempt that starts from nothing was listed.
-    SourcesListed(Attempt, Result<ListingHandle>),
+    RunInputListed(Attempt, Result<ListingHandle>),
     /// What came to the input after it was listed, if that could be seen.
-    SourcesCompared(Option<Later>),
+    RunInputCompared(Option<Later>),
     /// Replies to retention.
     ManifestRead(CheckpointId, Option<BTreeSet<String>>),
     Probed(u64, Option<bool>),
@@ -285,7 +285,11 @@ async fn take_leadership(
                 }
                 Effect::GiveWay { leader } => return Ok(Leadership::Elsewhere { leader }),
                 Effect::Fail { error } => return Err(error),
-                Effect::Accept { .. } | Effect::Reject { .. } | Effect::Confirm | Effect::Doubt | Effect::StepDown => {
+                Effect::Accept { .. }
+                | Effect::Reject { .. }
+                | Effect::StillLeads
+                | Effect::Doubt
+                | Effect::StepDown => {
                     panic!("only a leader proposes")
                 }
             }
@@ -302,8 +306,8 @@ async fn take_leadership(
             | Input::Broken(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
-            | Input::SourcesListed(..)
-            | Input::SourcesCompared(_)
+            | Input::RunInputListed(..)
+            | Input::RunInputCompared(_)
             | Input::ManifestRead(..)
             | Input::Probed(..)
             | Input::SweepListed(_)

@@ -71,10 +71,10 @@ impl AsyncPart {
                 let stored = self.parts().part(bytes).await;
                 self.core.on_part(stored, out);
             }
-            Effect::Complete { delay } => {
+            Effect::FinishParts { delay } => {
                 pause(&self.env, delay).await;
                 let completed = self.parts().complete().await;
-                self.core.on_complete(completed, out);
+                self.core.on_parts_finished(completed, out);
             }
             Effect::Look => {
                 let look = || self.env.storage.read(self.core.path(), 0..1);

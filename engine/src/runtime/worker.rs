@@ -221,9 +221,9 @@ impl Worker {
             Effect::Report(report) => self.means.reports.post(report),
             Effect::StartAttempt(wiring) => self.attempt = Some(RunningAttempt::start(&self.means, *wiring)),
             Effect::CancelAttempt => self.attempt.take().expect("it was started").cancel(),
-            Effect::EnterBarrier(barrier) => {
-                let entered = self.attempt().enter(barrier);
-                self.core.on_barrier_entered(entered, out);
+            Effect::CompareBarrier(barrier) => {
+                let compared = self.attempt().compare(barrier);
+                self.core.on_barrier_compared(compared, out);
             }
             Effect::Trigger { subtask, barrier } => self.attempt().tell(&[subtask], Control::Trigger(barrier)),
             Effect::Complete { subtasks, completion } => {

@@ -6,11 +6,11 @@ const N: CheckpointId = CheckpointId(7);
 const NEWER: CheckpointId = CheckpointId(8);
 
 fn barrier(checkpoint: CheckpointId) -> Barrier {
-    Barrier { checkpoint, alignment: element::Alignment::ExactlyOnce, triggered_ms: 0 }
+    Barrier { checkpoint, alignment: Guarantee::ExactlyOnce, triggered_ms: 0 }
 }
 
 fn counted(checkpoint: CheckpointId) -> Barrier {
-    Barrier { alignment: element::Alignment::AtLeastOnce, ..barrier(checkpoint) }
+    Barrier { alignment: Guarantee::AtLeastOnce, ..barrier(checkpoint) }
 }
 
 fn overtaken(checkpoint: CheckpointId) -> [Effect; 3] {

@@ -7,7 +7,7 @@
 //! ```
 //! Had 4 been added behind 5, a restart would restore 4 although what 5 holds was committed (order rule O6).
 
-use super::effect::{Completion, Effect};
+use super::effect::{CompletionReport, Effect};
 use super::pending::{MANIFEST_TRIES, Pending, Stage};
 use super::{ABORTED_REMEMBERED, Checkpointing, Judgement};
 use crate::cores::backoff::backoff;
@@ -66,7 +66,7 @@ impl Checkpointing {
         assert_eq!(pending.stage, Stage::Adding, "the reply fits the request");
         assert_eq!(pending.contributions.len(), self.topology.len(), "every subtask contributes");
         let (attempt, last) = (pending.attempt, pending.is_last());
-        out.push(Effect::Complete(Completion {
+        out.push(Effect::Complete(CompletionReport {
             attempt,
             checkpoint,
             number,

@@ -58,7 +58,7 @@ pub enum Effect {
         manifest: String,
     },
     /// Announce the completion.
-    Complete(Completion),
+    Complete(CompletionReport),
     /// Tell the workers that the checkpoint is durable.
     Notify {
         /// Of this attempt.
@@ -100,7 +100,7 @@ pub enum Effect {
 
 /// A checkpoint whose slot is durable, and with which the output is marked.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Completion {
+pub struct CompletionReport {
     /// The attempt that took it.
     pub attempt: Attempt,
     /// Which checkpoint.

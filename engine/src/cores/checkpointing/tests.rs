@@ -10,7 +10,7 @@ use super::pending::MANIFEST_TRIES;
 use super::*;
 use crate::config::{CheckpointMode, JobConfig};
 use crate::cores::backoff::backoff;
-use crate::element::{Alignment, Barrier};
+use crate::element::{Barrier, Guarantee};
 use crate::error::Error;
 use crate::ids::{Generation, OperatorId};
 use crate::persist::layout;
@@ -138,7 +138,7 @@ fn write_manifest(checkpoint: u64, ended: bool, delay: Duration) -> Effect {
 }
 
 fn complete(checkpoint: u64, number: u64, duration_ms: u64, last: bool) -> Effect {
-    Effect::Complete(Completion {
+    Effect::Complete(CompletionReport {
         attempt: attempt(1),
         checkpoint: id(checkpoint),
         number,
@@ -172,7 +172,7 @@ fn a_checkpoint_goes_from_trigger_to_manifest_to_store_and_only_then_is_notified
     bench.core.on_id(at_ms(1000), 77, id(1), &mut bench.out);
     bench.expect(&[Effect::Trigger {
         attempt: attempt(1),
-        barrier: Barrier { checkpoint: id(1), alignment: Alignment::ExactlyOnce, triggered_ms: 77 },
+        barrier: Barrier { checkpoint: id(1), alignment: Guarantee::ExactlyOnce, triggered_ms: 77 },
         subtasks: BTreeSet::from([SOURCE]),
         wait: BTreeSet::from([SOURCE, SINK]),
     }]);

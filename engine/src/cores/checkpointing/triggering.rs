@@ -14,7 +14,7 @@ use super::{Checkpointing, Live, RETRY_DELAY_MAX};
 use crate::config::CheckpointMode;
 use crate::cores::restore::Contribution;
 use crate::door::Time;
-use crate::element::{Alignment, Barrier};
+use crate::element::{Barrier, Guarantee};
 use crate::ids::CheckpointId;
 use crate::reason::Refusal;
 use crate::statistics::SnapshotStatistics;
@@ -93,8 +93,8 @@ impl Checkpointing {
             stage: Stage::Collecting { deadline: now + self.config.timeout },
         };
         let alignment = match self.config.mode {
-            CheckpointMode::ExactlyOnce => Alignment::ExactlyOnce,
-            CheckpointMode::AtLeastOnce => Alignment::AtLeastOnce,
+            CheckpointMode::ExactlyOnce => Guarantee::ExactlyOnce,
+            CheckpointMode::AtLeastOnce => Guarantee::AtLeastOnce,
         };
         let barrier = Barrier { checkpoint, alignment, triggered_ms: wall_ms };
         out.push(Effect::Trigger { attempt: live.attempt, barrier, subtasks: plan.trigger, wait: plan.wait });

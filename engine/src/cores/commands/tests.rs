@@ -1,7 +1,7 @@
 //! What a coordinator may say to a worker.
 
 use super::*;
-use crate::element::{Alignment, Barrier};
+use crate::element::{Barrier, Guarantee};
 use crate::graph::fixture::pass;
 use crate::ids::OperatorId;
 use crate::messages::{RestoreFrom, SnapshotHandle};
@@ -26,7 +26,7 @@ fn deployment(number: u32) -> Deployment {
 }
 
 fn trigger(number: u32, checkpoint: u64, subtasks: &[SubtaskId]) -> ToWorker {
-    let barrier = Barrier { checkpoint: CheckpointId(checkpoint), alignment: Alignment::ExactlyOnce, triggered_ms: 0 };
+    let barrier = Barrier { checkpoint: CheckpointId(checkpoint), alignment: Guarantee::ExactlyOnce, triggered_ms: 0 };
     ToWorker::Trigger { attempt: attempt(number), barrier, subtasks: subtasks.to_vec() }
 }
 

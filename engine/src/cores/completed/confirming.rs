@@ -108,7 +108,7 @@ impl Completed {
                 self.stage = Stage::Confirming { tries, step, then };
                 return self.ask(step, backoff(tries), out);
             }
-            Answer::Leading => out.push(Effect::Confirm),
+            Answer::Leading => out.push(Effect::StillLeads),
             Answer::Nothing => out.push(Effect::Doubt),
         }
         self.stage = Stage::Leading;

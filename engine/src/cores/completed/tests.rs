@@ -569,7 +569,7 @@ fn a_leader_that_asks_learns_whether_it_still_leads() {
     assert_eq!(asked(&mut out), [Effect::Read { number: 2, delay: NOW }]);
     store.on_read(2, absent(), &mut out);
     below_is(&mut store, 1, &first(), &mut out);
-    assert_eq!(asked(&mut out), [Effect::Confirm]);
+    assert_eq!(asked(&mut out), [Effect::StillLeads]);
     store.confirm(&mut out);
     out.clear();
     store.on_read(2, Ok(slot(2, 99, 200, SlotRecord::NewGeneration).encode()), &mut out);
@@ -614,7 +614,7 @@ fn a_proposal_made_while_leadership_is_confirmed_waits_for_the_answer() {
     store.on_read(2, absent(), &mut out);
     below_is(&mut store, 1, &first(), &mut out);
     let create = Effect::Create { number: 2, slot: slot(1, 8, 100, completed(1, 2)), delay: NOW };
-    assert_eq!(asked(&mut out), [Effect::Confirm, create]);
+    assert_eq!(asked(&mut out), [Effect::StillLeads, create]);
 }
 
 #[test]

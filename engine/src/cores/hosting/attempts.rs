@@ -10,7 +10,7 @@
 //!    reported until then.
 //! 5. A subtask that has finished takes nothing any more.
 
-use super::{Effect, Entering, Hosting, announce};
+use super::{Comparing, Effect, Hosting, announce};
 use crate::cores::early_links::{self, EarlyLinks, LinkId};
 use crate::cores::links::Violation;
 use crate::cores::transactions::Completion;
@@ -41,11 +41,11 @@ impl Running {
 }
 
 impl Hosting {
-    /// Answers [`Effect::EnterBarrier`]: whether the barrier of a trigger is the one that came on links.
-    pub fn on_barrier_entered(&mut self, entered: Result<(), Violation>, out: &mut Vec<Effect>) {
-        let Some(Entering { barrier, subtasks }) = self.pause.take() else { panic!("no barrier was to enter") };
-        assert!(self.running.is_some(), "a barrier enters an attempt");
-        match entered {
+    /// Answers [`Effect::CompareBarrier`]: whether the barrier of a trigger contradicts none that came on links.
+    pub fn on_barrier_compared(&mut self, compared: Result<(), Violation>, out: &mut Vec<Effect>) {
+        let Some(Comparing { barrier, subtasks }) = self.pause.take() else { panic!("no barrier was to be compared") };
+        assert!(self.running.is_some(), "a barrier is compared in an attempt");
+        match compared {
             Ok(()) => subtasks.into_iter().for_each(|subtask| self.trigger_one(subtask, barrier, out)),
             Err(violation) => self.reject(&format!("its trigger {violation}"), out),
         }
@@ -123,7 +123,7 @@ impl Hosting {
         self.cancel(out);
         assert!(self.running.is_none(), "one attempt runs at a time");
         let wiring = Wiring::of(&self.job.graph, self.me, deployment);
-        let subtasks = wiring.tasks.iter().map(|task| task.subtask).collect();
+        let subtasks = wiring.subtasks.iter().map(|wired| wired.subtask).collect();
         self.running = Some(Running { attempt, subtasks, awaited: wiring.awaited() });
         out.push(Effect::StartAttempt(Box::new(wiring)));
         self.step_links(out, |early, effects| early.on_deployed(attempt, effects));
@@ -148,14 +148,14 @@ impl Hosting {
         if self.runs(attempt) {
             assert!(!subtasks.is_empty(), "a checkpoint is triggered somewhere");
             assert!(barrier.checkpoint.is_possible(), "ids can be counted");
-            self.pause = Some(Entering { barrier, subtasks });
-            out.push(Effect::EnterBarrier(barrier));
+            self.pause = Some(Comparing { barrier, subtasks });
+            out.push(Effect::CompareBarrier(barrier));
         }
     }
 
     /// A subtask that has finished declines: the trigger was under way meanwhile.
     fn trigger_one(&self, subtask: SubtaskId, barrier: Barrier, out: &mut Vec<Effect>) {
-        let Some(running) = &self.running else { panic!("barriers enter an attempt that runs") };
+        let Some(running) = &self.running else { panic!("a barrier is compared in an attempt that runs") };
         if running.subtasks.contains(&subtask) {
             return out.push(Effect::Trigger { subtask, barrier });
         }

@@ -38,9 +38,9 @@ pub enum Effect {
     /// are not aborted: they are told that the attempt is over, and report nothing ([`crate::cores::uploading`]).
     CancelAttempt,
     /// Compare a barrier with those that came on links; then
-    /// [`on_barrier_entered`](super::Hosting::on_barrier_entered), at once. Always the last effect of a step: the core
-    /// has paused.
-    EnterBarrier(Barrier),
+    /// [`on_barrier_compared`](super::Hosting::on_barrier_compared), at once. Always the last effect of a step: the
+    /// core has paused.
+    CompareBarrier(Barrier),
     /// A subtask of the attempt starts a checkpoint.
     Trigger {
         /// At which subtask.

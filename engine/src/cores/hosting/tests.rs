@@ -130,14 +130,15 @@ fn a_deposed_leader_cannot_deploy_in_the_session_of_its_successor() {
 fn a_trigger_enters_before_any_subtask_starts_the_checkpoint() {
     let mut worker = Worker::running();
     let told = worker.message(trigger(attempt(1, 1), 1, &SOURCES));
-    assert_eq!(told, ["enter the barrier of chk-1", "trigger chk-1 at op-0[0]", "trigger chk-1 at op-0[1]"]);
+    assert_eq!(told, ["compare the barrier of chk-1", "trigger chk-1 at op-0[0]", "trigger chk-1 at op-0[1]"]);
 }
 
 #[test]
 fn a_trigger_for_a_subtask_that_has_finished_is_declined_behind_what_was_reported() {
     let mut worker = Worker::running();
     assert_eq!(worker.report(finished(attempt(1, 1), SOURCES[0])), ["send Finished"]);
-    let expected = ["enter the barrier of chk-1", "announce DeclineSent", "report Decline", "trigger chk-1 at op-0[1]"];
+    let expected =
+        ["compare the barrier of chk-1", "announce DeclineSent", "report Decline", "trigger chk-1 at op-0[1]"];
     assert_eq!(worker.message(trigger(attempt(1, 1), 1, &SOURCES)), expected);
     let told = worker.message(ToWorker::Aborted { attempt: attempt(1, 1), checkpoint: CheckpointId(1) });
     assert_eq!(told, ["abort chk-1 at op-0[1], op-2[0]"], "not at the one that has finished");
@@ -153,9 +154,9 @@ fn a_trigger_for_a_subtask_that_has_finished_is_declined_behind_what_was_reporte
 #[test]
 fn a_trigger_whose_barrier_is_not_the_one_of_the_links_ends_the_session() {
     let mut worker = Worker::running();
-    worker.entered = Err(Violation::OtherBarrier(CheckpointId(1)));
+    worker.compared = Err(Violation::OtherBarrier(CheckpointId(1)));
     let rejected = "announce CommandRejected: its trigger brought another barrier of chk-1 than came before";
-    let expected = [&["enter the barrier of chk-1", rejected][..], &LOST].concat();
+    let expected = [&["compare the barrier of chk-1", rejected][..], &LOST].concat();
     assert_eq!(worker.message(trigger(attempt(1, 1), 1, &SOURCES)), expected, "no subtask is triggered");
 }
 
@@ -179,7 +180,7 @@ fn the_end_of_a_subtask_of_an_older_attempt_is_passed_on_and_changes_nothing_her
     worker.deploy(attempt(1, 2));
     assert_eq!(worker.report(finished(attempt(1, 1), SOURCES[0])), ["send Finished"], "the coordinator judges it");
     let told = worker.message(trigger(attempt(1, 2), 1, &SOURCES[..1]));
-    assert_eq!(told, ["enter the barrier of chk-1", "trigger chk-1 at op-0[0]"]);
+    assert_eq!(told, ["compare the barrier of chk-1", "trigger chk-1 at op-0[0]"]);
 }
 
 #[test]
@@ -426,7 +427,7 @@ fn a_deployment_is_wired_for_this_worker() {
     let (mut out, session) = (Vec::new(), worker.core.session);
     worker.core.on_message(Time(0), session, deployment(attempt(1, 1)), &mut out);
     let [Effect::StartAttempt(wiring)] = &out[..] else { panic!("{out:?}") };
-    let tasks: Vec<SubtaskId> = wiring.tasks.iter().map(|task| task.subtask).collect();
+    let tasks: Vec<SubtaskId> = wiring.subtasks.iter().map(|task| task.subtask).collect();
     assert_eq!(tasks, [SOURCES[0], SOURCES[1], SINKS[0]]);
     assert_eq!(wiring.links, [(OTHER, "there:1".to_owned())]);
 }

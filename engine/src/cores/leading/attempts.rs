@@ -100,7 +100,7 @@ impl Leading {
         });
         let addresses = addresses.collect();
         // Processes that have died since the last attempt may have left something behind.
-        out.push(Effect::ClearStaging { living: self.roster.incarnations() });
+        out.push(Effect::ClearUnfinished { living: self.roster.incarnations() });
         let listing = self.run_input.listing();
         let deployment = ToWorker::Deploy(Deployment { attempt, placement, addresses, restore, listing });
         self.hosts = self.failover.hosts();

@@ -4,7 +4,7 @@
 use super::ending::Ending;
 use super::log::Proposal;
 use super::{Effect, Leading, Pause, Step, announce};
-use crate::cores::checkpointing::{self, Completion, Verdict};
+use crate::cores::checkpointing::{self, CompletionReport, Verdict};
 use crate::cores::completed::Retained;
 use crate::cores::restore::{self, Contribution};
 use crate::cores::retention::belongs;
@@ -203,8 +203,8 @@ impl Leading {
         out.push(Effect::WriteManifest { path, manifest, delay });
     }
 
-    fn complete(&mut self, completion: Completion, out: &mut Vec<Effect>) {
-        let Completion { attempt, checkpoint, number, manifest, bytes, duration, last } = completion;
+    fn complete(&mut self, completion: CompletionReport, out: &mut Vec<Effect>) {
+        let CompletionReport { attempt, checkpoint, number, manifest, bytes, duration, last } = completion;
         let latest = self.store.latest().map(|latest| latest.checkpoint);
         assert_eq!(latest, Some(checkpoint), "what is announced as completed is durable");
         assert_eq!(self.unpublished, None, "what is announced as completed is marked in the output");

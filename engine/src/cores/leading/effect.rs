@@ -120,9 +120,9 @@ pub enum Effect {
     },
     /// Overwrite the sign of life; then [`on_sign_written`](super::Leading::on_sign_written).
     WriteSign(Sign),
-    /// Clear away what processes other than these incarnations have written and not published. Nothing answers.
-    ClearStaging {
-        /// The incarnations that may still publish.
+    /// Clear away what processes other than these incarnations have begun to write and not finished. Nothing answers.
+    ClearUnfinished {
+        /// The incarnations that may still finish what they write.
         living: BTreeSet<u64>,
     },
     /// What retention asks for; then [`on_manifest_read`](super::Leading::on_manifest_read),

@@ -48,7 +48,7 @@ impl Leading {
             }
             completed::Effect::Accept { number, record } => self.accepted(number, record, out),
             completed::Effect::Reject { record, cause } => self.rejected(record, &cause, out),
-            completed::Effect::Confirm => {
+            completed::Effect::StillLeads => {
                 self.confirmed = self.now;
                 self.answer_ownership(Ownership::on_confirmed);
             }

@@ -25,14 +25,14 @@ impl Leading {
                 }
                 out.push(Effect::CreateMark { mark, delay });
             }
-            ownership::Effect::Confirm => {
+            ownership::Effect::AskLog => {
                 self.log_asked = LogAsked::Wanted;
                 self.ask_log();
             }
             ownership::Effect::Own => {
                 announce(Event::OutputOwned { generation: self.store.generation() }, out);
                 // Not before: what is staged in an output that turns out to be another log's belongs to that log.
-                out.push(Effect::ClearStaging { living: BTreeSet::new() });
+                out.push(Effect::ClearUnfinished { living: BTreeSet::new() });
                 self.connections.placed().into_iter().for_each(|placed| self.welcome(placed, out));
             }
             ownership::Effect::Publish { checkpoint } => {
@@ -52,7 +52,7 @@ impl Leading {
         assert!(self.owns_output(), "only the owner of an output marks it");
         assert_eq!(self.log_asked, LogAsked::No, "an owner does not refuse its output");
         self.unpublished = Some((number, checkpoint));
-        self.step_output(|ownership, effects| ownership.on_committed(checkpoint, effects));
+        self.step_output(|ownership, effects| ownership.on_durable(checkpoint, effects));
     }
 
     /// Whether workers may come, and the job may be deployed.

@@ -26,7 +26,7 @@ fn a_leader_marks_its_output_before_it_welcomes_a_worker() {
         "create mark log-0000000000000007",
         "list the marks",
         "announce OutputOwned",
-        "clear staging",
+        "clear unfinished writes",
         "send Welcome to 1",
     ];
     assert_eq!(told, expected);
@@ -37,7 +37,8 @@ fn a_worker_counts_once_it_sees_the_mark_and_then_the_job_is_deployed() {
     let mut coordinator = Coordinator::owner();
     assert_eq!(coordinator.register(), ["read on 1", "send Welcome to 1"]);
     let told = coordinator.sees_output(1, Some(TOKEN));
-    let expected = ["announce WorkerRegistered", "announce AttemptDeployed", "clear staging", "send Deploy to 1"];
+    let expected =
+        ["announce WorkerRegistered", "announce AttemptDeployed", "clear unfinished writes", "send Deploy to 1"];
     assert_eq!(told, expected);
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 
 fn barrier(id: u64) -> Barrier {
-    Barrier { checkpoint: CheckpointId(id), alignment: Alignment::ExactlyOnce, triggered_ms: 7 }
+    Barrier { checkpoint: CheckpointId(id), alignment: Guarantee::ExactlyOnce, triggered_ms: 7 }
 }
 
 fn lane(elements: &[Arrival]) -> Result<Lane, Violation> {
@@ -47,7 +47,7 @@ fn a_checkpoint_has_one_barrier_on_all_channels() {
     assert_eq!(barriers.on_barrier(barrier(5)), Ok(()));
     let other = Barrier { triggered_ms: 8, ..barrier(5) };
     assert_eq!(barriers.on_barrier(other), Err(Violation::OtherBarrier(CheckpointId(5))));
-    let counted = Barrier { alignment: Alignment::AtLeastOnce, ..barrier(6) };
+    let counted = Barrier { alignment: Guarantee::AtLeastOnce, ..barrier(6) };
     assert_eq!(barriers.on_barrier(counted), Err(Violation::OtherBarrier(CheckpointId(6))));
     assert_eq!(barriers.on_barrier(barrier(4)), Err(Violation::Id(CheckpointId(4))), "it was restored");
 }
@@ -83,7 +83,7 @@ fn ids() -> impl Strategy<Value = CheckpointId> {
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let alignment = prop_oneof![4 => Just(Alignment::ExactlyOnce), 3 => Just(Alignment::AtLeastOnce)];
+    let alignment = prop_oneof![4 => Just(Guarantee::ExactlyOnce), 3 => Just(Guarantee::AtLeastOnce)];
     let barrier = (ids(), alignment, prop_oneof![9 => Just(7_u64), 1 => any::<u64>()])
         .prop_map(|(checkpoint, alignment, triggered_ms)| Barrier { checkpoint, alignment, triggered_ms });
     let arrival = prop_oneof![

@@ -67,7 +67,7 @@ impl Output {
                 names.iter().for_each(|name| drop(self.0.remove(name)));
                 leader.on_deleted(names);
             }
-            Effect::Confirm => leader.on_confirmed(&mut out),
+            Effect::AskLog => leader.on_confirmed(&mut out),
             Effect::Own | Effect::Publish { .. } | Effect::StepDown { .. } | Effect::Fail { .. } => return None,
         }
         Some(out)
@@ -111,7 +111,7 @@ impl Output {
 
     fn commit(&mut self, leader: &mut Ownership, checkpoint: u64) -> Vec<Effect> {
         let mut out = Vec::new();
-        leader.on_committed(CheckpointId(checkpoint), &mut out);
+        leader.on_durable(CheckpointId(checkpoint), &mut out);
         self.play(leader, out)
     }
 }
@@ -144,7 +144,7 @@ fn a_checkpoint_is_marked_then_a_newer_leader_looked_for_and_then_it_is_publishe
     let (mut leader, said) = output.start(claimant(1, None));
     assert_eq!(said, [Effect::Own]);
     let mut out = Vec::new();
-    leader.on_committed(CheckpointId(1), &mut out);
+    leader.on_durable(CheckpointId(1), &mut out);
     assert_eq!(std::mem::take(&mut out), [Effect::Create { mark: completed(1, 1), delay: NOW }]);
     leader.on_created(completed(1, 1).name(), Ok(()), &mut out);
     assert_eq!(std::mem::take(&mut out), [Effect::Read { name: generation(2).name(), delay: NOW }]);
@@ -253,9 +253,9 @@ fn a_leader_that_was_deposed_meanwhile_learns_that_from_its_log_and_refuses_noth
     let asked: Vec<Effect> = std::mem::take(&mut out);
     let asked = output.answer(&mut leader, &asked[0]).expect("a request");
     let asked = output.answer(&mut leader, &asked[0]).expect("a request");
-    assert_eq!(asked, [Effect::Confirm], "nothing is said before the log has been asked");
+    assert_eq!(asked, [Effect::AskLog], "nothing is said before the log has been asked");
     leader.on_doubt(&mut out);
-    assert_eq!(out, [Effect::Confirm], "doubt is no answer");
+    assert_eq!(out, [Effect::AskLog], "doubt is no answer");
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn two_copies_in_every_order(skipped: u64, marked: bool) {
         let (mut first, _) = output.start(claimant(1, None));
         output.commit(&mut first, 1);
         let (mut asked_first, mut asked_second) = (Vec::new(), Vec::new());
-        first.on_committed(CheckpointId(2), &mut asked_first);
+        first.on_durable(CheckpointId(2), &mut asked_first);
         let mut own = 2 + skipped;
         if marked {
             output.0.insert(generation(own).name(), generation(own).encode());

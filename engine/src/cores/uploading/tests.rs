@@ -98,7 +98,7 @@ impl Upload {
     }
 
     fn completed(&mut self, completed: Result<(), StorageError>) -> Vec<String> {
-        self.step(|core, _, out| core.on_complete(completed, out))
+        self.step(|core, _, out| core.on_parts_finished(completed, out))
     }
 
     fn written(&mut self, written: Result<(), StorageError>) -> Vec<String> {
@@ -127,7 +127,7 @@ fn render(effect: &Effect) -> String {
         Effect::Yield(_) => "yield".into(),
         Effect::Begin => "begin".into(),
         Effect::StorePart { delay, .. } => delayed("store a part", delay),
-        Effect::Complete { delay } => delayed("complete", delay),
+        Effect::FinishParts { delay } => delayed("complete", delay),
         Effect::Look => "look".into(),
         Effect::Write(_) => "write".into(),
         Effect::AbortUpload => "take back".into(),

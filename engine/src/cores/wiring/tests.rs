@@ -64,8 +64,8 @@ fn wired(me: WorkerId) -> Wiring {
     Wiring::of(&graph(), me, &deployment(false))
 }
 
-fn task(wiring: &Wiring, subtask: SubtaskId) -> &Task {
-    wiring.tasks.iter().find(|task| task.subtask == subtask).expect("it runs here")
+fn task(wiring: &Wiring, subtask: SubtaskId) -> &Subtask {
+    wiring.subtasks.iter().find(|task| task.subtask == subtask).expect("it runs here")
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn both_workers_agree_about_what_crosses_between_them() {
 #[test]
 fn a_worker_that_hosts_nothing_has_no_channel_and_no_link() {
     let wiring = wired(WorkerId(9));
-    assert!(wiring.tasks.is_empty() && wiring.channels.is_empty() && wiring.links.is_empty());
+    assert!(wiring.subtasks.is_empty() && wiring.channels.is_empty() && wiring.links.is_empty());
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn every_subtask_restores_its_own_snapshot() {
     for me in [FIRST, SECOND] {
         let wiring = Wiring::of(&graph(), me, &deployment(true));
         assert_eq!(wiring.restored, Some(CheckpointId(4)));
-        for task in &wiring.tasks {
+        for task in &wiring.subtasks {
             let (completion, snapshot) = task.restore.as_ref().expect("all restore");
             assert_eq!((completion.checkpoint(), &snapshot.path), (CheckpointId(4), &task.subtask.to_string()));
         }
     }
-    assert!(wired(FIRST).tasks.iter().all(|task| task.restore.is_none()), "there is nothing to restore");
+    assert!(wired(FIRST).subtasks.iter().all(|task| task.restore.is_none()), "there is nothing to restore");
 }

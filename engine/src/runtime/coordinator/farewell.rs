@@ -148,8 +148,8 @@ impl Farewell {
             | Input::SlotCreated(..)
             | Input::ManifestWritten(..)
             | Input::RestoreRead(..)
-            | Input::SourcesListed(..)
-            | Input::SourcesCompared(_)
+            | Input::RunInputListed(..)
+            | Input::RunInputCompared(_)
             | Input::SignWritten
             | Input::Discarded
             | Input::MarksListed(_)

@@ -82,7 +82,7 @@ impl Requests {
         });
     }
 
-    /// Clears away what dead processes have left unpublished. What resists is left to the next time.
+    /// Clears away what dead processes have begun to write and not finished. If that fails, the next time clears it.
     pub fn clear(&mut self, living: BTreeSet<u64>) {
         let env = self.env.clone();
         self.started += 1;
@@ -90,8 +90,8 @@ impl Requests {
         self.env.spawner.spawn(Site::new("coordinator.clear", self.started), Box::pin(task));
     }
 
-    /// Empties these folders, by listings that show everything that was stored before; then clears away what dead processes
-    /// have left unpublished, and posts that it is over.
+    /// Empties these folders, by listings that show everything that was stored before; then clears away what dead
+    /// processes have begun to write and not finished, and posts `StagingSwept`.
     pub fn sweep_staging(&mut self, folders: Vec<String>) {
         let (env, ceased) = (self.env.clone(), self.ceased.clone());
         let delay = if folders.is_empty() { Duration::ZERO } else { LISTING_AGE_MAX };
@@ -171,7 +171,7 @@ impl Requests {
     pub fn list_input(&mut self, attempt: Attempt, path: String, inputs: Vec<String>) {
         let env = self.env.clone();
         self.start("coordinator.input.list", Duration::ZERO, async move {
-            Input::SourcesListed(attempt, input::list(&env, attempt, path, inputs).await)
+            Input::RunInputListed(attempt, input::list(&env, attempt, path, inputs).await)
         });
     }
 
@@ -179,7 +179,7 @@ impl Requests {
     pub fn compare_input(&mut self, listing: ListingHandle) {
         let env = self.env.clone();
         self.start("coordinator.input.compare", Duration::ZERO, async move {
-            Input::SourcesCompared(input::compare(&env, &listing).await.ok())
+            Input::RunInputCompared(input::compare(&env, &listing).await.ok())
         });
     }
 

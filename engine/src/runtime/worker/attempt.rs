@@ -13,7 +13,7 @@
 use super::Input;
 use super::means::Means;
 use crate::cores::links::{Barriers, Violation};
-use crate::cores::wiring::{Channel, Ends, Task, Wiring};
+use crate::cores::wiring::{Channel, Ends, Subtask, Wiring};
 use crate::door::{Bell, Connection, Env, Site, TaskHandle};
 use crate::element::Barrier;
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ struct Build<'a> {
 impl RunningAttempt {
     /// Builds and starts what the core has wired.
     pub fn start(means: &Means, wiring: Wiring) -> Self {
-        let Wiring { attempt, listing, restored, tasks, channels, links } = wiring;
+        let Wiring { attempt, listing, restored, subtasks, channels, links } = wiring;
         let mut build = Build {
             means,
             senders: BTreeMap::new(),
@@ -84,7 +84,7 @@ impl RunningAttempt {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
         };
-        tasks.iter().for_each(|task| build.bell(task.subtask));
+        subtasks.iter().for_each(|wired| build.bell(wired.subtask));
         channels.into_iter().for_each(|channel| build.channel(channel));
         let mut running = Self {
             attempt,
@@ -100,7 +100,7 @@ impl RunningAttempt {
             barriers: Arc::new(Mutex::new(Barriers::new(restored))),
             inputs: means.inputs.clone(),
         };
-        tasks.into_iter().for_each(|task| running.start_subtask(&mut build, task));
+        subtasks.into_iter().for_each(|wired| running.start_subtask(&mut build, wired));
         for (to, address) in links {
             let lanes = build.outgoing.remove(&to).expect("a link has lanes");
             running.open_link(to, address, lanes);
@@ -109,8 +109,8 @@ impl RunningAttempt {
         running
     }
 
-    fn start_subtask(&mut self, build: &mut Build<'_>, task: Task) {
-        let Task { subtask, restore, inputs, outputs } = task;
+    fn start_subtask(&mut self, build: &mut Build<'_>, wired: Subtask) {
+        let Subtask { subtask, restore, inputs, outputs } = wired;
         let Means { env, job, reports, changes, .. } = build.means;
         let operator = job.graph.operator(subtask.operator);
         let context = SubtaskContext {
@@ -185,7 +185,7 @@ impl RunningAttempt {
     }
 
     /// Compares a barrier with those that came on links. An error says why it cannot be right.
-    pub fn enter(&self, barrier: Barrier) -> Result<(), Violation> {
+    pub fn compare(&self, barrier: Barrier) -> Result<(), Violation> {
         self.barriers.lock().unwrap_or_else(PoisonError::into_inner).on_barrier(barrier)
     }
 

@@ -171,5 +171,5 @@ fn at_least_once_is_what_the_barrier_says() {
     bench.out.clear();
     bench.core.on_id(at_ms(1000), 77, id(1), &mut bench.out);
     let Effect::Trigger { barrier, .. } = &bench.out[0] else { panic!("{:?}", bench.out) };
-    assert_eq!(barrier.alignment, Alignment::AtLeastOnce);
+    assert_eq!(barrier.alignment, Guarantee::AtLeastOnce);
 }

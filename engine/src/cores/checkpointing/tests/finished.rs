@@ -26,7 +26,7 @@ fn a_finished_subtask_is_carried_forward_and_whoever_it_fed_is_triggered() {
     let sink = BTreeSet::from([SINK]);
     bench.expect(&[Effect::Trigger {
         attempt: attempt(1),
-        barrier: Barrier { checkpoint: id(2), alignment: Alignment::ExactlyOnce, triggered_ms: 77 },
+        barrier: Barrier { checkpoint: id(2), alignment: Guarantee::ExactlyOnce, triggered_ms: 77 },
         subtasks: sink.clone(),
         wait: sink,
     }]);

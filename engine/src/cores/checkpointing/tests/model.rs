@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    fn complete(&mut self, completion: &Completion) {
+    fn complete(&mut self, completion: &CompletionReport) {
         let checkpoint = completion.checkpoint.0;
         assert!(self.pending.remove(&checkpoint), "it was pending");
         assert!(self.completed.last() < Some(&checkpoint), "{checkpoint} after {:?}", self.completed);

@@ -205,7 +205,7 @@ impl World {
                     assert!(matches!(&top.record, SlotRecord::Ended { how: end, .. } if *end == how), "{how}: not yet");
                     self.told_over += 1;
                 }
-                Effect::Confirm | Effect::Doubt | Effect::GiveWay { .. } => panic!("nobody asked"),
+                Effect::StillLeads | Effect::Doubt | Effect::GiveWay { .. } => panic!("nobody asked"),
             }
         }
     }

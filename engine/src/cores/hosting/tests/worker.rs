@@ -5,7 +5,7 @@ use super::*;
 use crate::config::JobConfig;
 use crate::cores::early_links::LinkId;
 use crate::cores::links::Violation;
-use crate::element::Alignment;
+use crate::element::Guarantee;
 use crate::graph::fixture::{edge, operator};
 use crate::graph::{Exchange, JobGraph, OperatorKind};
 use crate::ids::{Attempt, CheckpointId, OperatorId};
@@ -28,7 +28,7 @@ pub struct Worker {
     pub now: Duration,
     pub links: u64,
     /// What the next barrier that enters is found to be.
-    pub entered: Result<(), Violation>,
+    pub compared: Result<(), Violation>,
 }
 
 /// Two sources with two parallel sinks behind each.
@@ -61,7 +61,7 @@ pub fn deployment(attempt: Attempt) -> ToWorker {
 }
 
 pub fn trigger(attempt: Attempt, checkpoint: u64, subtasks: &[SubtaskId]) -> ToWorker {
-    let barrier = Barrier { checkpoint: CheckpointId(checkpoint), alignment: Alignment::ExactlyOnce, triggered_ms: 0 };
+    let barrier = Barrier { checkpoint: CheckpointId(checkpoint), alignment: Guarantee::ExactlyOnce, triggered_ms: 0 };
     ToWorker::Trigger { attempt, barrier, subtasks: subtasks.to_vec() }
 }
 
@@ -74,7 +74,7 @@ impl Worker {
     pub fn new() -> Self {
         let coordinators = vec!["first".to_owned(), "second".to_owned()];
         let core = Hosting::new(job(), ME, coordinators, 7, "here:1".into());
-        Self { core, now: Duration::ZERO, links: 0, entered: Ok(()) }
+        Self { core, now: Duration::ZERO, links: 0, compared: Ok(()) }
     }
 
     /// The first coordinator was reached.
@@ -108,8 +108,8 @@ impl Worker {
         while !out.is_empty() {
             for effect in std::mem::take(&mut out) {
                 lines.push(line(&effect));
-                if let Effect::EnterBarrier(_) = effect {
-                    self.core.on_barrier_entered(self.entered, &mut out);
+                if let Effect::CompareBarrier(_) = effect {
+                    self.core.on_barrier_compared(self.compared, &mut out);
                 }
             }
         }
@@ -213,7 +213,7 @@ fn line(effect: &Effect) -> String {
         Effect::Report(report) => format!("report {}", variant(report)),
         Effect::StartAttempt(wiring) => format!("start {}", wiring.attempt),
         Effect::CancelAttempt => "cancel the attempt".into(),
-        Effect::EnterBarrier(barrier) => format!("enter the barrier of {}", barrier.checkpoint),
+        Effect::CompareBarrier(barrier) => format!("compare the barrier of {}", barrier.checkpoint),
         Effect::Trigger { subtask, barrier } => format!("trigger {} at {subtask}", barrier.checkpoint),
         Effect::Complete { subtasks, completion } => {
             format!("complete {} at {}", completion.checkpoint(), all(subtasks))

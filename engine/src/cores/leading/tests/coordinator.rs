@@ -270,7 +270,7 @@ fn line(effect: &Effect) -> String {
         Effect::ListInput { .. } => "list the input".into(),
         Effect::CompareInput { .. } => "compare the input".into(),
         Effect::WriteSign(_) => "write the sign of life".into(),
-        Effect::ClearStaging { .. } => "clear staging".into(),
+        Effect::ClearUnfinished { .. } => "clear unfinished writes".into(),
         Effect::Clean(effect) => format!("clean: {}", variant(effect)),
         Effect::Drain { .. } => "drain".into(),
         Effect::Cease => "ask storage for nothing more".into(),

@@ -1,7 +1,7 @@
 //! A subtask under test. Effects are rendered as short lines, so that a test reads as a list of what happens.
 
 use super::*;
-use crate::element::{Alignment, Barrier};
+use crate::element::{Barrier, Guarantee};
 use crate::ids::{EdgeId, Generation, OperatorId};
 use crate::messages::RestoreFrom;
 use crate::persist::blob::BlobBuilder;
@@ -21,7 +21,7 @@ pub struct Subtask {
 const ATTEMPT: Attempt = Attempt { generation: Generation(1), number: 1 };
 
 pub fn barrier(checkpoint: u64) -> Barrier {
-    Barrier { checkpoint: CheckpointId(checkpoint), alignment: Alignment::ExactlyOnce, triggered_ms: 1000 }
+    Barrier { checkpoint: CheckpointId(checkpoint), alignment: Guarantee::ExactlyOnce, triggered_ms: 1000 }
 }
 
 pub fn completed(checkpoint: u64) -> Completion {
@@ -130,7 +130,7 @@ impl Subtask {
 
     /// A barrier that blocks nothing.
     pub fn counted(&mut self, channel: usize, checkpoint: u64) -> Vec<String> {
-        let alignment = Alignment::AtLeastOnce;
+        let alignment = Guarantee::AtLeastOnce;
         self.marker(channel, Marker::Barrier(Barrier { alignment, ..barrier(checkpoint) }))
     }
 
