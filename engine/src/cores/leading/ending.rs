@@ -14,7 +14,7 @@
 //! 3. The last sweep ([`crate::cores::sweeping`]).
 
 use super::log::Proposal;
-use super::{Effect, Leading, Next, announce};
+use super::{Effect, Leading, announce};
 use crate::cores::completed::Retained;
 use crate::cores::failover::{ConnectionId, End, Standing};
 use crate::cores::retention::Retention;
@@ -96,21 +96,6 @@ pub(super) enum Ending {
 }
 
 impl Leading {
-    /// Nothing is left of the last input. `drained`: every write of this process is decided.
-    pub fn on_idle(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) -> Next {
-        assert!(self.stack.is_empty() && self.pause.is_none(), "an input is worked on to its end");
-        self.sweep_for_good(now, drained, out);
-        match self.ended(now) {
-            Some(end) => {
-                // What a deposed leader still deletes may be what its successor restores (order rule O12).
-                out.push(Effect::Cease);
-                self.connect(out, |connections, effects| connections.close_all(effects));
-                Next::End(end)
-            }
-            None => Next::WaitUntil(self.deadline(now)),
-        }
-    }
-
     /// Answers [`Effect::Drain`].
     pub fn on_drained(&mut self) {
         self.last_sweep().on_drained();
@@ -126,28 +111,8 @@ impl Leading {
         sweep
     }
 
-    fn deadline(&self, now: Time) -> Time {
-        let mut deadline = self.connections.deadline();
-        if let Some(beat) = self.beat.deadline() {
-            deadline = deadline.min(beat);
-        }
-        let working = matches!(self.ending, Ending::No);
-        let cores = [self.checkpoints.deadline(), self.failover.deadline()];
-        let doubt = self.store.is_idle().then_some(self.confirmed + self.connections.timeout());
-        for core in cores.into_iter().chain([doubt]).flatten().filter(|_| working) {
-            deadline = deadline.min(core);
-        }
-        match &self.ending {
-            Ending::Lingering { until, .. } => {
-                let drained = *until + self.job.config.storage_timeout;
-                let next = [*until, drained].into_iter().find(|time| now < *time);
-                deadline.min(next.unwrap_or(drained + SWEEP_TIME_MAX))
-            }
-            Ending::No | Ending::Recording { .. } | Ending::Now(_) => deadline,
-        }
-    }
-
-    fn ended(&self, now: Time) -> Option<Result<JobEnd>> {
+    /// How the leadership has ended, once it has.
+    pub(super) fn ended(&self, now: Time) -> Option<Result<JobEnd>> {
         match &self.ending {
             Ending::No | Ending::Recording { .. } => None,
             Ending::Lingering { end, until, sweep, .. } => {
@@ -179,7 +144,7 @@ impl Leading {
     }
 
     /// The sweep at the end of the job may have had an old listing, and no later sweep follows it.
-    fn sweep_for_good(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) {
+    pub(super) fn sweep_for_good(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) {
         let (is_told, is_clean) = (self.is_told(now), self.is_clean());
         let Ending::Lingering { over, sweep, .. } = &mut self.ending else { return };
         if !is_told {

@@ -1,14 +1,15 @@
 //! The inputs of the leading coordinator: what connections bring, the clock, and the replies of storage. Each says what
-//! follows, and performs it to the end.
+//! follows, and performs it to the end. Behind each input [`Leading::on_idle`] says when [`Leading::on_alarm`] is due.
 
 use super::ending::Ending;
-use super::{Beginning, Effect, Leading, Step};
+use super::{Beginning, Effect, Leading, Next, Step};
 use crate::cores::connections::Role;
 use crate::cores::failover::ConnectionId;
 use crate::cores::input::Later;
 use crate::cores::lease;
 use crate::cores::ownership::{self, Ownership};
 use crate::cores::retention::{self, Reachable, Retention};
+use crate::cores::sweeping::SWEEP_TIME_MAX;
 use crate::door::{StorageError, Time};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -95,6 +96,43 @@ impl Leading {
                     self.on_report(connection, worker, message, out);
                 }
             }
+        }
+    }
+
+    /// Nothing is left of the last input. `drained`: every write of this process is decided.
+    pub fn on_idle(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) -> Next {
+        assert!(self.stack.is_empty() && self.pause.is_none(), "an input is worked on to its end");
+        self.sweep_for_good(now, drained, out);
+        match self.ended(now) {
+            Some(end) => {
+                // What a deposed leader still deletes may be what its successor restores (order rule O12).
+                out.push(Effect::Cease);
+                self.connect(out, |connections, effects| connections.close_all(effects));
+                Next::End(end)
+            }
+            None => Next::WaitUntil(self.deadline(now)),
+        }
+    }
+
+    /// When [`Leading::on_alarm`] is due.
+    fn deadline(&self, now: Time) -> Time {
+        let mut deadline = self.connections.deadline();
+        if let Some(beat) = self.beat.deadline() {
+            deadline = deadline.min(beat);
+        }
+        let working = matches!(self.ending, Ending::No);
+        let cores = [self.checkpoints.deadline(), self.failover.deadline()];
+        let doubt = self.store.is_idle().then_some(self.confirmed + self.connections.timeout());
+        for core in cores.into_iter().chain([doubt]).flatten().filter(|_| working) {
+            deadline = deadline.min(core);
+        }
+        match &self.ending {
+            Ending::Lingering { until, .. } => {
+                let drained = *until + self.job.config.storage_timeout;
+                let next = [*until, drained].into_iter().find(|time| now < *time);
+                deadline.min(next.unwrap_or(drained + SWEEP_TIME_MAX))
+            }
+            Ending::No | Ending::Recording { .. } | Ending::Now(_) => deadline,
         }
     }
 
