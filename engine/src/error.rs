@@ -3,16 +3,16 @@
 use crate::door::{NetworkError, StorageError};
 use std::fmt;
 
-/// What the one who receives an error should do.
+/// What the receiver of an error should do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Reaction {
     /// Restart the job from its latest completed checkpoint: a connection broke, storage failed for a while.
     Restart,
-    /// End the job and tell the user: no restart can help (missing input, a mismatching checkpoint, a bad flag).
+    /// End the job and report to the user: no restart can help (missing input, a mismatching checkpoint, a bad flag).
     GiveUp,
-    /// End the job and tell the user which stored bytes are not what was written.
+    /// End the job and report to the user which stored bytes are not what was written.
     Corrupt,
-    /// Stop at once and touch nothing: somebody newer owns the job.
+    /// Stop at once and touch nothing: a newer process owns the job.
     Fenced,
 }
 
@@ -44,7 +44,7 @@ impl Error {
         Self { reaction: Reaction::Corrupt, message: message.into() }
     }
 
-    /// Somebody newer owns the job.
+    /// A newer process owns the job.
     pub fn fenced(message: impl Into<String>) -> Self {
         Self { reaction: Reaction::Fenced, message: message.into() }
     }

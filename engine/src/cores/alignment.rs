@@ -5,16 +5,17 @@
 //!    no element of it is taken. *At least once*: barriers are counted, nothing waits, several ids are counted at a time.
 //! 2. A channel whose producer is gone ([`Alignment::on_closed`]) counts as having every later barrier (FLIP-147).
 //! 3. The last barrier ends the alignment: snapshot, then every channel is open again. Older ids can no longer complete here.
-//! 4. A cancellation marker or an abort by the coordinator ends the alignment of its own id and of no other. Downstream is
-//!    told by a marker, once per id; without it somebody would wait for ever (FLINK-18238). An id that is cancelled before it
-//!    has begun is remembered, so that neither its barrier nor its trigger starts it (order rule O3, FLINK-17994).
+//! 4. A cancellation marker or an abort by the coordinator ends the alignment of its own id and of no other. A marker
+//!    goes downstream, once per id; without it a subtask there would wait without end (FLINK-18238). An id that is
+//!    cancelled before it has begun is remembered, so that neither its barrier nor its trigger starts it (order rule
+//!    O3, FLINK-17994).
 //! 5. A barrier of a newer checkpoint on a channel that has not had the older one overtakes it: the older is abandoned.
 //! 6. Where every producer is gone the coordinator triggers the subtask itself; no channel is blocked for that, so none is
 //!    opened (FLINK-23938).
-//! 7. Once every channel has ended the operator's output is finished, but behind the snapshot of every checkpoint whose barrier
-//!    came in front of an end: that producer's snapshot has not ended, so it will send again after a restore, and perhaps to
-//!    somebody else than before. A snapshot thus has ended only if those of all producers have. Exactly once need not wait for
-//!    it: what comes behind a barrier is not taken before the snapshot.
+//! 7. Once every channel has ended the operator's output is finished, but behind the snapshot of every checkpoint whose
+//!    barrier came in front of an end: that producer's snapshot has not ended, so it will send again after a restore,
+//!    and perhaps on another channel than before. A snapshot thus has ended only if those of all producers have.
+//!    Exactly once need not wait for it: what comes behind a barrier is not taken before the snapshot.
 //!    ```text
 //!    channel 0  ──r──[n]──r──end                 snapshot n without the end of input, then the end
 //!    channel 1  ──r──end─────────[n]──
@@ -48,7 +49,7 @@ pub enum Effect {
     Snapshot(Barrier),
     /// Announce that an alignment is over without a snapshot.
     Abandon(CheckpointId),
-    /// Tell the coordinator that this checkpoint will have no snapshot from here.
+    /// Decline this checkpoint: it will have no snapshot from here.
     Decline(CheckpointId, FailureReason),
     /// Put a cancellation marker on every output channel.
     Cancel(CheckpointId),
@@ -67,7 +68,7 @@ pub struct Alignment {
     cancelled: BTreeSet<CheckpointId>,
     ended: BTreeSet<usize>,
     closed: BTreeSet<usize>,
-    /// Every channel has ended, and the operator has not been told.
+    /// Every channel has ended, and [`Effect::EndOfInput`] is still to come.
     end_is_due: bool,
     channels: usize,
 }
@@ -113,7 +114,7 @@ impl Alignment {
     /// that. A source has no channel, so each of its checkpoints begins here.
     pub fn on_trigger(&mut self, barrier: Barrier, out: &mut Vec<Effect>) {
         assert!(self.all_ended(), "only a subtask without running producers is triggered");
-        assert!(!self.end_is_due, "whoever has no running producer took a snapshot behind their ends");
+        assert!(!self.end_is_due, "a subtask whose producers are gone took a snapshot behind their ends");
         // A right leader never triggers a subtask that has barriers of this checkpoint. If one does, those barriers
         // count and the trigger is ignored.
         if self.is_obsolete(barrier.checkpoint) || self.aligning.contains_key(&barrier.checkpoint) {

@@ -7,10 +7,10 @@
 //!                                     attempt over: Abort
 //! ```
 //!
-//! 1. A checkpoint is triggered every `interval`, when somebody asks for one, and at once when every subtask has ended its
-//!    input: the final one. A checkpoint all of whose snapshots are `ended` is the last. At most `max_concurrent` are
-//!    pending; no new one while more than that are still being deleted; a periodic one not before `min_pause` after the
-//!    last completion (`triggering`). Who takes part is the `plan` of the moment.
+//! 1. A checkpoint is triggered every `interval`, when a client asks for one, and at once when every subtask has ended
+//!    its input: the final one. A checkpoint all of whose snapshots are `ended` is the last. At most `max_concurrent`
+//!    are pending; no new one while more than that are still being deleted; a periodic one not before `min_pause` after
+//!    the last completion (`triggering`). The `plan` of the moment says which subtasks take part.
 //! 2. While acks are collected, a decline, the timeout or a subtask that finishes without an ack aborts it. Until it is
 //!    completing, a newer completion, the completion of the last checkpoint or the end of the attempt aborts it as
 //!    well. If the attempt still runs, its workers get `Aborted`. What was acknowledged is deleted.
@@ -82,7 +82,7 @@ pub struct Checkpointing {
     /// Checkpoints still being deleted.
     backlog: usize,
     tolerance: Tolerance,
-    /// Why the attempt has to fail, until that is said.
+    /// Why the attempt has to fail, until the step asks for that ([`Effect::FailAttempt`]).
     exceeded: Option<String>,
 }
 
@@ -90,9 +90,9 @@ pub struct Checkpointing {
 #[derive(Debug)]
 struct Live {
     attempt: Attempt,
-    /// Who has processed all its input.
+    /// The subtasks that have processed all their input.
     ended: BTreeSet<SubtaskId>,
-    /// Who has exited since.
+    /// Those of them that have exited.
     finished: BTreeSet<SubtaskId>,
     triggering: Triggering,
 }
@@ -172,7 +172,7 @@ impl Checkpointing {
         self.validate();
     }
 
-    /// So many checkpoints are still being deleted.
+    /// `backlog` checkpoints are still being deleted.
     pub fn on_backlog(&mut self, now: Time, backlog: usize, out: &mut Vec<Effect>) {
         self.backlog = backlog;
         self.go_on(now, out);
@@ -283,8 +283,8 @@ impl Checkpointing {
         self.live.as_ref().is_some_and(|live| live.ended.len() == self.topology.len())
     }
 
-    /// Nobody else knows what a late ack stored, so it is discarded here; but never what may belong to a checkpoint
-    /// that did complete. Acks older than our memory are left to the next sweep.
+    /// Only a late ack itself says what it stored, so that is deleted here, but never what may belong to a checkpoint
+    /// that did complete. What was stored for a checkpoint that is no longer remembered is left to the next sweep.
     fn ignore_late_ack(&self, checkpoint: CheckpointId, snapshot: SnapshotHandle, out: &mut Vec<Effect>) -> Verdict {
         if self.aborted.contains(&checkpoint) && belongs(&snapshot.path, checkpoint) {
             assert!(!self.pending.contains_key(&checkpoint), "an aborted checkpoint is not pending");
@@ -327,7 +327,7 @@ impl Checkpointing {
         assert!(live.finished.is_subset(&live.ended), "a subtask finishes after it has ended");
         match live.triggering {
             Triggering::NotYet => assert!(self.pending.is_empty(), "nothing is triggered before all run (FLINK-22003)"),
-            Triggering::Over => assert!(self.requests.is_empty(), "nothing follows, so nobody waits for it"),
+            Triggering::Over => assert!(self.requests.is_empty(), "nothing follows, so no request waits for it"),
             Triggering::Due(_) | Triggering::Allocating { .. } => {}
         }
     }

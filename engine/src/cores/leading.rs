@@ -106,7 +106,7 @@ pub struct Leading {
     confirmed: Time,
     /// Where this process listens.
     address: String,
-    /// Why the last attempt that failed did.
+    /// Why the last attempt that failed has failed.
     last_failure: Option<String>,
     ending: Ending,
     /// When the input arrived that is being worked on.
@@ -153,7 +153,7 @@ enum Step {
     Leave {
         connection: ConnectionId,
     },
-    /// If the job is over, the worker at this connection is told.
+    /// If the job is over, the worker at this connection gets `JobDone`.
     Dismiss {
         connection: ConnectionId,
         worker: WorkerId,

@@ -100,7 +100,7 @@ pub enum Role {
     Sink,
 }
 
-/// Two clocks: this process's, and that of people.
+/// The monotonic clock of this process, and the wall clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Now {
     /// For durations.
@@ -121,12 +121,12 @@ pub struct Task {
     aligning: BTreeMap<CheckpointId, Begun>,
     /// The newest checkpoint whose snapshot was begun.
     newest: CheckpointId,
-    /// Whose upload was begun, and whose checkpoint is neither known to be completed nor aborted. Bounded by the checkpoints
-    /// that the coordinator has pending.
+    /// The checkpoints whose upload was begun and which are neither known to be completed nor aborted. Bounded by the
+    /// checkpoints that the coordinator has pending.
     uploading: BTreeSet<CheckpointId>,
     /// Whether all input has been processed, now or before the restored checkpoint.
     ended: bool,
-    /// Whether downstream and the coordinator know, in this attempt.
+    /// Whether the end was sent downstream and reported to the coordinator, in this attempt.
     end_announced: bool,
     /// The first checkpoint behind the announced end: once it or a later one is durable the subtask exits.
     end_held_by: Option<CheckpointId>,

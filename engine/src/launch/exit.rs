@@ -3,7 +3,7 @@
 use crate::error::{Error, Reaction};
 use std::process::ExitCode;
 
-/// How a command ended, for whoever started it.
+/// How a command ended, for its caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     /// 0: the job is finished, what was inspected is sound, or what was asked of a running job is done.
@@ -12,7 +12,7 @@ pub enum Exit {
     Failed,
     /// 2: the command line, or a file or folder that it names, is wrong. Nothing was started.
     Usage,
-    /// 3: somebody newer runs this job. Nothing is wrong with it.
+    /// 3: a newer process runs this job. Nothing is wrong with the job.
     Fenced,
     /// 4: stored bytes are not what was written.
     Corrupt,
@@ -30,7 +30,7 @@ Exit codes:
   0    the job is finished; what was inspected is sound; what was asked of a job is done
   1    the job failed; what was asked of it will not be done
   2    the command line, or a file or folder that it names, is wrong; nothing was started
-  3    fenced: somebody newer runs this job
+  3    fenced: a newer process runs this job
   4    corrupt: stored bytes are not what was written
   5    unknown: a running job was asked for something, and its answer was lost
   101  a bug: the engine or the job panicked; run again to go on from the last checkpoint

@@ -120,7 +120,7 @@ impl Checkpointing {
         }
     }
 
-    /// The last checkpoint is durable: subtasks exit, and nobody will acknowledge a newer one.
+    /// The last checkpoint is durable: subtasks exit, and acknowledge no newer one.
     fn end(&mut self, now: Time, out: &mut Vec<Effect>) {
         for checkpoint in self.pending.keys().copied().collect::<Vec<_>>() {
             self.abort(now, checkpoint, FailureReason::TaskClosing, out);

@@ -1,4 +1,4 @@
-//! What checkpointing asks for, and what it says to whoever reports to it.
+//! What checkpointing asks for, and what it answers to a report or to the end of an attempt.
 
 use crate::cores::restore::Contribution;
 use crate::element::Barrier;
@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-/// Somebody's request for a checkpoint, numbered by whoever takes requests. Answered exactly once.
+/// A client's request for a checkpoint, numbered by the leading coordinator. Answered exactly once, unless it is
+/// withdrawn.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId(pub u64);
 
@@ -23,7 +24,7 @@ impl fmt::Display for RequestId {
 pub enum Effect {
     /// Get a fresh id; then [`on_id`](super::Checkpointing::on_id) or [`on_no_id`](super::Checkpointing::on_no_id).
     Allocate,
-    /// Announce the checkpoint and tell the workers that host `subtasks`.
+    /// Announce the checkpoint and send a trigger to each worker that hosts some of `subtasks`.
     Trigger {
         /// Of this attempt.
         attempt: Attempt,
@@ -31,7 +32,7 @@ pub enum Effect {
         barrier: Barrier,
         /// Where: at every running subtask without a running producer.
         subtasks: BTreeSet<SubtaskId>,
-        /// The subtasks whose acknowledgement is waited for: those that run.
+        /// The subtasks whose acknowledgement is waited for: all that run.
         wait: BTreeSet<SubtaskId>,
     },
     /// Write the manifest, after `delay`; then [`on_manifest_written`](super::Checkpointing::on_manifest_written).
@@ -59,14 +60,14 @@ pub enum Effect {
     },
     /// Announce the completion.
     Complete(CompletionReport),
-    /// Tell the workers that the checkpoint is durable.
+    /// Send `Completed` to the workers of the attempt.
     Notify {
         /// Of this attempt.
         attempt: Attempt,
         /// Which checkpoint.
         checkpoint: CheckpointId,
     },
-    /// Announce the abort, and tell the workers of the attempt if it still runs.
+    /// Announce the abort, and send `Aborted` to the workers of the attempt if it still runs.
     Abort {
         /// Of this attempt.
         attempt: Attempt,
@@ -82,7 +83,7 @@ pub enum Effect {
     },
     /// The completion that the end of an attempt had to wait for is decided.
     Settle,
-    /// Tell whoever asked for a checkpoint what has become of it.
+    /// Answer a request for a checkpoint.
     Answer {
         /// Which request.
         request: RequestId,

@@ -17,13 +17,13 @@ pub(super) const MANIFEST_TRIES: u32 = 5;
 pub(super) struct Pending {
     pub attempt: Attempt,
     pub checkpoint: CheckpointId,
-    /// Whoever asked for it, unless it is a periodic one.
+    /// The request that it was triggered for, unless it is a periodic one.
     pub request: Option<RequestId>,
     pub triggered: Time,
     pub triggered_ms: u64,
     /// Every subtask had ended its input when it was triggered.
     pub is_final: bool,
-    /// Who takes part.
+    /// The subtasks that take part.
     pub wait: BTreeSet<SubtaskId>,
     /// What has been acknowledged, and what was carried forward.
     pub contributions: BTreeMap<SubtaskId, Contribution>,
@@ -32,11 +32,11 @@ pub(super) struct Pending {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
-    /// Waiting for acks, until then.
+    /// Waiting for acks, until `deadline`.
     Collecting { deadline: Time },
-    /// All acks are in, the last so long after the trigger; another checkpoint is completing.
+    /// All acks are in, the last one `duration` after the trigger. Another checkpoint is completing.
     Ready { duration: Duration },
-    /// The manifest is being written; so many tries went wrong.
+    /// The manifest is being written; `tries` tries have failed.
     Writing { duration: Duration, tries: u32 },
     /// The slot is being decided, or is durable and the output is being marked.
     Adding,
@@ -112,11 +112,15 @@ impl Pending {
     }
 
     pub fn validate(&self, subtasks: usize) {
-        assert!(!self.wait.is_empty(), "somebody takes part");
+        assert!(!self.wait.is_empty(), "a checkpoint waits for a subtask");
         let missing = self.missing();
         let acknowledged = self.wait.len() - missing;
         let carried = subtasks - self.wait.len();
-        assert_eq!(self.contributions.len(), acknowledged + carried, "whoever does not take part is carried forward");
+        assert_eq!(
+            self.contributions.len(),
+            acknowledged + carried,
+            "the snapshot of a subtask that does not take part is carried forward"
+        );
         match self.stage {
             Stage::Collecting { .. } => assert!(missing > 0, "the last ack ends the collecting"),
             Stage::Ready { .. } => assert_eq!(missing, 0, "ready means all acks are in"),

@@ -1,5 +1,5 @@
-//! The checkpoint plan: who is triggered, who is waited for, and what is carried forward of those that have finished
-//! (FLIP-147).
+//! The checkpoint plan: which subtasks are triggered, which are waited for, and what is carried forward of the subtasks
+//! that have finished (FLIP-147).
 //!
 //! ```text
 //! source 0 (finished) ──> map 0            triggered: source 1 and map 0, whose producers have all finished
@@ -7,8 +7,9 @@
 //!                                          carried forward: the last completed snapshot of source 0
 //! ```
 //!
-//! A plan is made when the id is there, not when it was asked for: whoever finished in between must not be waited for
-//! (order rule O2). What is carried forward has `ended`, so whoever restores it emits nothing but the end.
+//! A plan is made when the id is there, not when it was asked for: a subtask that finished in between must not be
+//! waited for (order rule O2). What is carried forward has `ended`, so a subtask that restores it emits nothing but the
+//! end.
 
 use crate::graph::JobGraph;
 use crate::ids::SubtaskId;
@@ -21,14 +22,14 @@ pub struct Topology {
     producers: BTreeMap<SubtaskId, BTreeSet<SubtaskId>>,
 }
 
-/// Who does what in one checkpoint.
+/// What the subtasks do in one checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Plan {
-    /// Those who are told by the coordinator: nobody upstream of them runs.
+    /// The subtasks that get a trigger: none of their producers runs.
     pub trigger: BTreeSet<SubtaskId>,
-    /// Those whose acknowledgement is waited for: everybody who runs.
+    /// The subtasks whose acknowledgement is waited for: all that run.
     pub wait: BTreeSet<SubtaskId>,
-    /// The last completed snapshot of everybody who has finished.
+    /// The last completed snapshot of each subtask that has finished.
     pub carried: BTreeMap<SubtaskId, SnapshotHandle>,
 }
 
@@ -81,8 +82,8 @@ impl Topology {
             (*subtask, handle.clone())
         };
         let plan = Plan { trigger, wait, carried: finished.iter().map(snapshot).collect() };
-        assert!(plan.trigger.is_subset(&plan.wait), "only those who run are triggered");
-        assert_eq!(plan.wait.is_empty(), plan.trigger.is_empty(), "whoever runs is reached by a barrier");
+        assert!(plan.trigger.is_subset(&plan.wait), "only subtasks that run are triggered");
+        assert_eq!(plan.wait.is_empty(), plan.trigger.is_empty(), "every subtask that runs is reached by a barrier");
         assert_eq!(plan.wait.len() + plan.carried.len(), self.len(), "every subtask runs or has finished");
         plan
     }
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_lost_all_its_producers_is_triggered_itself() {
+    fn a_subtask_that_has_lost_all_its_producers_is_triggered_itself() {
         let plan = topology().plan(&BTreeSet::from([subtask(0, 0)]), &latest());
         assert_eq!(plan.trigger, BTreeSet::from([subtask(0, 1), subtask(1, 0)]));
         assert_eq!(plan.wait.len(), 4);
@@ -136,11 +137,11 @@ mod tests {
     fn a_subtask_with_one_running_producer_waits_for_its_barrier() {
         let finished = BTreeSet::from([subtask(0, 0), subtask(1, 0)]);
         let plan = topology().plan(&finished, &latest());
-        assert_eq!(plan.trigger, BTreeSet::from([subtask(0, 1)]), "the sink hears of it from the other map");
+        assert_eq!(plan.trigger, BTreeSet::from([subtask(0, 1)]), "the sink gets its barrier from the other map");
     }
 
     #[test]
-    fn once_all_have_finished_nobody_is_triggered() {
+    fn once_all_have_finished_no_subtask_is_triggered() {
         let all: BTreeSet<SubtaskId> = topology().producers.keys().copied().collect();
         let plan = topology().plan(&all, &latest());
         assert_eq!((plan.trigger.len(), plan.wait.len(), plan.carried.len()), (0, 0, 5));

@@ -22,7 +22,7 @@ impl Requests {
         self.queue.push_back(request);
     }
 
-    /// Nobody waits for it any more.
+    /// The client that asked is gone.
     pub fn withdraw(&mut self, request: RequestId) {
         self.queue.retain(|waiting| *waiting != request);
     }

@@ -1,12 +1,12 @@
-//! How many failed checkpoints in a row are put up with (Flink's `CheckpointFailureManager`).
+//! How many failed checkpoints in a row are tolerated (Flink's `CheckpointFailureManager`).
 //!
 //! 1. Only failures that [count](crate::reason::FailureReason::counting) count, and only those of the live attempt: a
-//!    failure of an older one says nothing about how the present one fares (FLINK-13593).
+//!    failure of an older one says nothing about the present one (FLINK-13593).
 //! 2. A failure of an id that is not newer than the last success is ignored: checkpointing has worked since.
 //! 3. A success of an id newer than the last resets the count.
 //! 4. Exceeding it starts the count afresh: the attempt that fails for it is failed once.
 //!
-//! Owns: the count. Each checkpoint is aborted once, so it counts once; that is for its caller to see to.
+//! Owns: the count. The caller ensures that a checkpoint is aborted once, so that it counts once.
 
 use crate::ids::CheckpointId;
 use crate::reason::{Counting, FailureReason};

@@ -2,7 +2,7 @@
 //!
 //! 1. A request by hand goes first; then the periodic one, when it is due and the pause is over.
 //! 2. Both wait for room: fewer than `max_concurrent` pending, no more than that many being deleted.
-//! 3. The id is asked for; once it is there the plan is made of whoever runs *now* (order rule O2).
+//! 3. The id is asked for; once it is there the plan is made of the subtasks that run *now* (order rule O2).
 //!
 //! The due time of the periodic one is kept while it cannot be triggered, and looked at after every step: nothing has to
 //! remember to arm it again (FLINK-13256, FLINK-18137).
@@ -28,7 +28,7 @@ pub(super) enum Triggering {
     Due(Time),
     /// An id was asked for.
     Allocating {
-        /// On whose behalf.
+        /// What the checkpoint is triggered for.
         origin: Origin,
         /// When the next periodic one was due.
         due: Time,
@@ -37,7 +37,7 @@ pub(super) enum Triggering {
     Over,
 }
 
-/// On whose behalf a checkpoint is triggered.
+/// What a checkpoint is triggered for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Origin {
     Periodic,
@@ -45,7 +45,7 @@ pub(super) enum Origin {
 }
 
 impl Checkpointing {
-    /// Somebody asks for a checkpoint. Answered by [`Effect::Answer`], now or once it is durable or has failed.
+    /// A client asks for a checkpoint. Answered by [`Effect::Answer`], now or once it is durable or has failed.
     pub fn on_request(&mut self, now: Time, request: RequestId, out: &mut Vec<Effect>) {
         let triggering = self.live.as_ref().map(|live| live.triggering);
         match triggering {
@@ -57,13 +57,13 @@ impl Checkpointing {
         self.validate();
     }
 
-    /// Whoever asked is gone. A checkpoint that is being triggered for it already is one like any other.
+    /// The client that asked is gone. A checkpoint that is being triggered for it goes on like any other.
     pub fn on_withdrawn(&mut self, request: RequestId) {
         self.requests.withdraw(request);
         self.validate();
     }
 
-    /// Answers [`Effect::Allocate`]. An answer that nobody waits for any more is an id that is never used.
+    /// Answers [`Effect::Allocate`]. If no trigger waits for the id any more, it is never used.
     pub fn on_id(&mut self, now: Time, wall_ms: u64, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
         assert!(self.newest.is_none_or(|newest| newest < checkpoint), "ids increase");
         self.newest = Some(checkpoint);
@@ -161,7 +161,7 @@ impl Checkpointing {
         }
     }
 
-    /// Nothing more is triggered in this attempt, and nobody waits for it.
+    /// Nothing more is triggered in this attempt, and every request that waits is refused.
     pub(super) fn stop_triggering(&mut self, refusal: &Refusal, out: &mut Vec<Effect>) {
         let live = self.live.as_mut().expect("only a deployed attempt triggers");
         let before = std::mem::replace(&mut live.triggering, Triggering::Over);

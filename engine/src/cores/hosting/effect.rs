@@ -34,8 +34,9 @@ pub enum Effect {
     Report(ToCoordinator),
     /// Start the subtasks, channels and links of an attempt. No other attempt runs on this worker.
     StartAttempt(Box<Wiring>),
-    /// Stop the attempt: abort its subtasks and links where they wait. A stopped subtask takes no further step. Its uploads
-    /// are not aborted: they are told that the attempt is over, and report nothing ([`crate::cores::uploading`]).
+    /// Stop the attempt: abort its subtasks and links where they wait. A stopped subtask takes no further step. Its
+    /// uploads are not aborted: a flag shows them that the attempt is over, and they report nothing
+    /// ([`crate::cores::uploading`]).
     CancelAttempt,
     /// Compare a barrier with those that came on links; then
     /// [`on_barrier_compared`](super::Hosting::on_barrier_compared), at once. Always the last effect of a step: the

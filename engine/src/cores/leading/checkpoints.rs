@@ -125,7 +125,7 @@ impl Leading {
         self.report_backlog();
     }
 
-    /// Tells checkpointing how much is still being deleted: with too much of it no checkpoint is triggered.
+    /// Passes to checkpointing how many checkpoints are still being deleted: with too many of them none is triggered.
     pub(super) fn report_backlog(&mut self) {
         if let Ending::No = self.ending {
             let (now, backlog) = (self.now, self.retention.backlog());

@@ -1,16 +1,16 @@
-//! The end of a leadership: the end of the job is recorded, workers and clients are told, and storage is swept for
-//! good.
+//! The end of a leadership: the end of the job is recorded and sent to workers and clients, and storage is swept for
+//! the last time.
 //!
 //! ```text
 //! No ── Recording ── Lingering ── Now
 //!  └────────┴────────────────────┘  stopped: deposed, or it cannot go on
 //! ```
 //!
-//! 1. *Recording*. How the job ended is a slot of the log like any other, so a deposed coordinator learns from it that
-//!    the end is not its to say. Nothing is announced before that slot is durable (order rule O12), and files follow
-//!    their pointers (O8).
-//! 2. *Lingering*. Workers of the last attempt and clients are told, and get time to leave. A worker that is not
-//!    connected dials again, and is told then.
+//! 1. *Recording*. The end of the job is a slot of the log like any other. So a deposed coordinator does not get that
+//!    slot, and steps down. Nothing is announced before the slot is durable (order rule O12), and files are deleted
+//!    after it (O8).
+//! 2. *Lingering*. The workers of the last attempt get `JobDone`, clients get their answers, and both get time to hang
+//!    up. A worker that is not connected dials again, and gets `JobDone` then.
 //! 3. The last sweep ([`crate::cores::sweeping`]).
 
 use super::log::Proposal;
@@ -28,7 +28,7 @@ use crate::messages::client::{Answer, Wish};
 use crate::persist::slot::{Ended, SlotRecord};
 use std::collections::BTreeSet;
 
-/// Definite failures to record an end after which the user hears of it.
+/// Definite failures to record that the job failed or was cancelled. After them this process stops with an error.
 const RECORD_TRIES: u32 = 5;
 
 /// How a job ended well.
@@ -58,7 +58,7 @@ pub struct Over {
 }
 
 impl Over {
-    /// What is announced of it.
+    /// The event that announces it.
     pub fn announcement(&self) -> Event {
         match &self.how {
             Ended::Finished { checkpoint } => Event::JobFinished { checkpoint: *checkpoint },
@@ -67,7 +67,7 @@ impl Over {
         }
     }
 
-    /// What clients are told.
+    /// The answer that clients get.
     pub fn answer(&self) -> Answer {
         Answer::Over { how: self.how.clone(), kept: self.kept }
     }
@@ -80,9 +80,9 @@ pub(super) enum Ending {
     No,
     /// How the job ended is being recorded, which has failed `tries` times.
     Recording { end: End, tries: u32 },
-    /// The job is over; workers and clients are told, and given time to leave. Then storage is swept for good. Workers
-    /// of the last attempt that were not connected when the job ended are `absent` until they come back. Workers of
-    /// which nothing was heard since are `unheard`: they may be draining what they have under way.
+    /// The job is over. Workers and clients get the end of the job and time to hang up; then storage is swept for the
+    /// last time. `absent`: the workers of the last attempt that were not connected when the job ended and have not
+    /// come back. `unheard`: the workers that have been silent since. They may be draining what they have under way.
     Lingering {
         end: Result<JobEnd>,
         over: Over,
@@ -117,16 +117,16 @@ impl Leading {
             Ending::No | Ending::Recording { .. } => None,
             Ending::Lingering { end, until, sweep, .. } => {
                 let longest = self.job.config.storage_timeout + SWEEP_TIME_MAX;
-                let over = (sweep.is_over() && self.is_told(now) && self.is_clean()) || now >= *until + longest;
+                let over = (sweep.is_over() && self.have_left(now) && self.is_clean()) || now >= *until + longest;
                 over.then(|| end.clone())
             }
             Ending::Now(end) => Some(end.clone()),
         }
     }
 
-    /// Whether workers and clients know that the job is over, as far as they can be told, and workers have left: those
-    /// that stay, or are silent, have something under way, for as long as a request may take.
-    fn is_told(&self, now: Time) -> bool {
+    /// Whether workers and clients have hung up, or have had the time for it. A worker that stays or is silent may have
+    /// requests under way: it gets the time that a request may take on top.
+    fn have_left(&self, now: Time) -> bool {
         match &self.ending {
             Ending::Lingering { until, absent, unheard, .. } => {
                 let gone = unheard.is_empty() && !self.connections.has_workers();
@@ -145,9 +145,9 @@ impl Leading {
 
     /// The sweep at the end of the job may have had an old listing, and no later sweep follows it.
     pub(super) fn sweep_for_good(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) {
-        let (is_told, is_clean) = (self.is_told(now), self.is_clean());
+        let (have_left, is_clean) = (self.have_left(now), self.is_clean());
         let Ending::Lingering { over, sweep, .. } = &mut self.ending else { return };
-        if !is_told {
+        if !have_left {
             return sweep.on_company();
         }
         if !is_clean {
@@ -164,7 +164,7 @@ impl Leading {
         }
     }
 
-    /// What the log shall say of the end, once no other slot is being decided.
+    /// The record of the end, made when no other slot is being decided.
     pub(super) fn ending_record(&mut self) -> SlotRecord {
         assert_eq!(self.unpublished, None, "a completion under way is decided before the end is recorded");
         let Ending::Recording { end, .. } = &self.ending else { panic!("the end is being recorded") };
@@ -182,7 +182,7 @@ impl Leading {
         SlotRecord::Ended { how, floor }
     }
 
-    /// How the job ended is durable: only now it is announced, and files follow their pointers.
+    /// The end of the job is durable. Now it is announced, and files below the floor are deleted.
     pub(super) fn ended_durably(&mut self, how: &Ended, floor: u64, out: &mut Vec<Effect>) {
         assert_eq!(self.store.floor(), floor, "the floor is durable before anything below it is deleted");
         assert!(self.checkpoints.all_pending().is_empty(), "the end follows every checkpoint");
@@ -204,8 +204,9 @@ impl Leading {
         self.clean(out, |retention, effects| retention.on_fallen(&fallen, floor, effects));
     }
 
-    /// A finished job has nothing else left to do, so that is tried until storage takes it. Of any other end the user
-    /// has to hear in time: the coordinator that starts next finds the job as it was.
+    /// The end of a job that has finished is proposed until it is durable: nothing else is left to do. Any other end is
+    /// proposed `RECORD_TRIES` times; then this process stops with an error that names the end. The coordinator
+    /// that starts next finds the job as it was.
     pub(super) fn not_recorded(&mut self, cause: &str, out: &mut Vec<Effect>) {
         self.falling.clear();
         let Ending::Recording { end, tries } = &mut self.ending else { panic!("the end was being recorded") };
@@ -218,7 +219,7 @@ impl Leading {
         self.stop(Error::restart(format!("the end of the job ({why}) could not be recorded: {cause}")));
     }
 
-    /// Ends this process at once. How the job ended stays what it is, once that is durable.
+    /// Ends this leadership at once. An end of the job that is durable stays the result.
     pub(super) fn stop(&mut self, error: Error) {
         self.ending = match std::mem::replace(&mut self.ending, Ending::No) {
             Ending::Lingering { end, .. } => Ending::Now(end),
@@ -226,21 +227,21 @@ impl Leading {
         };
     }
 
-    /// The job is over: tells workers and clients, and gives them time to leave.
+    /// The job is over: sends `JobDone` to workers and answers to clients, and gives both time to hang up.
     fn finish(&mut self, end: Result<JobEnd>, over: Over, out: &mut Vec<Effect>) {
         assert!(matches!(self.ending, Ending::No), "a job ends once");
         self.connect(out, |connections, effects| connections.broadcast(ToWorker::JobDone, effects));
         self.answer_cancellations(&over, out);
         self.beat.resign(self.now);
         let until = self.now + self.connections.timeout();
-        // A worker whose connection has just been lost dials again, and would dial without end if it were not told.
+        // A worker whose connection has just been lost dials again, and would dial without end if it got no `JobDone`.
         let present = |host: &WorkerId| self.connections.has(*host);
         let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
         let (unheard, sweep) = (BTreeSet::new(), LastSweep::Waiting);
         self.ending = Ending::Lingering { end, over, until, absent, unheard, sweep };
     }
 
-    /// A worker that comes after the end of the job is told.
+    /// A worker that registers after the end of the job gets `JobDone`.
     pub(super) fn dismiss_if_over(&mut self, connection: ConnectionId, worker: WorkerId, out: &mut Vec<Effect>) {
         if let Ending::Lingering { absent, unheard, .. } = &mut self.ending {
             absent.remove(&worker);
@@ -249,7 +250,7 @@ impl Leading {
         }
     }
 
-    /// Nothing is heard of a connection. A worker that was told of the end lives on, perhaps, and drains.
+    /// A connection is silent. If it is that of a worker which got `JobDone`, the worker may still run and drain.
     pub(super) fn miss_if_over(&mut self, connection: ConnectionId) {
         let worker = self.failover.workers().iter().find(|(_, at)| **at == connection).map(|(worker, _)| *worker);
         if let (Ending::Lingering { unheard, .. }, Some(worker)) = (&mut self.ending, worker) {
@@ -277,7 +278,7 @@ impl Leading {
                 assert_eq!(over.kept, kept, "what is said to be kept is retained");
                 assert_eq!(self.retention.known_floor(), self.store.floor(), "files have followed their pointers");
                 assert!(self.checkpoints.all_pending().is_empty(), "nothing is pending behind the end");
-                assert!(self.connections.waiting_for(Wish::Cancel).is_empty(), "all are told");
+                assert!(self.connections.waiting_for(Wish::Cancel).is_empty(), "every request to cancel is answered");
             }
         }
     }

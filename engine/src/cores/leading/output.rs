@@ -1,8 +1,8 @@
 //! The output as the leading coordinator performs it: its marks, and the workers that have to see them.
 //!
-//! A worker that registers is welcome once the output is this leadership's. It then reads the mark of the leadership
-//! through its own output, and counts once it has found the same mark. Reason: a worker that was given another output
-//! folder would write where no other process looks.
+//! A worker that registers gets `Welcome` once this leadership owns the output. The worker then looks for the mark of
+//! the leadership in its own output folder, and is accepted once it has reported the same mark. Reason: a worker that
+//! was given another output folder would write where no other process looks.
 
 use super::log::LogAsked;
 use super::{Effect, Leading, announce};
@@ -31,7 +31,8 @@ impl Leading {
             }
             ownership::Effect::Own => {
                 announce(Event::OutputOwned { generation: self.store.generation() }, out);
-                // Not before: what is staged in an output that turns out to be another log's belongs to that log.
+                // Not before: if the output turns out to be that of another log, what is staged in it belongs to that
+                // log.
                 out.push(Effect::ClearUnfinished { living: BTreeSet::new() });
                 self.connections.placed().into_iter().for_each(|placed| self.welcome(placed, out));
             }
@@ -46,7 +47,7 @@ impl Leading {
         }
     }
 
-    /// The commit point of a checkpoint has passed: nothing is notified before the output says so.
+    /// The slot of a checkpoint is durable. Now the output is marked with it; no subtask is notified before that.
     pub(super) fn mark_completed(&mut self, number: u64, checkpoint: CheckpointId) {
         assert_eq!(self.unpublished, None, "one checkpoint is completed at a time");
         assert!(self.owns_output(), "only the owner of an output marks it");
@@ -55,7 +56,7 @@ impl Leading {
         self.step_output(|ownership, effects| ownership.on_durable(checkpoint, effects));
     }
 
-    /// Whether workers may come, and the job may be deployed.
+    /// Whether workers may be accepted, and the job may be deployed.
     pub(super) fn owns_output(&self) -> bool {
         self.ownership.is_owned()
     }

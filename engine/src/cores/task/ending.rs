@@ -47,7 +47,8 @@ impl Task {
         let (attempt, subtask) = (self.is.attempt, self.is.subtask);
         assert!(self.ended && self.end_announced, "a subtask finishes behind its announced end");
         assert!(self.rest.is_empty(), "a subtask finishes between two steps");
-        // Uploads that have not answered are discarded; the coordinator aborts their checkpoints when it hears of the exit.
+        // Uploads that have not answered are discarded; the coordinator aborts their checkpoints when the exit is
+        // reported.
         out.extend(std::mem::take(&mut self.uploading).into_iter().map(Effect::Discard));
         out.push(Effect::Broadcast(Marker::Closed));
         announce(Event::SubtaskFinished { attempt, subtask }, out);
