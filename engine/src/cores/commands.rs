@@ -167,7 +167,7 @@ impl Commands {
     }
 
     fn judge_deployment(&mut self, deployment: &Deployment) -> Result<(), Violation> {
-        // Whether the listing is one is seen by whoever reads it, by its length and checksum.
+        // The listing is not judged here: its reader checks its length and checksum.
         let Deployment { attempt, placement, addresses, restore, listing: _ } = deployment;
         if self.generation != Some(attempt.generation) {
             return Err(Violation::NotWelcomedBy(attempt.generation));

@@ -5,16 +5,16 @@
 //! ```text
 //! start ── read the log ── claim: Create(top + 1, NewGeneration) ── lead ── propose: Create(top + 1, …) ── …
 //!             ^   |                     |                                        |
-//!             |   └ ended: over         └ somebody else's: read again            └ somebody else's: deposed
+//!             |   └ ended: over         └ another's: read again                  └ another's: deposed
 //!             └────────────────────────┘
 //! ```
 //!
 //! 1. *Reading*, once per leadership: list the log, read upwards from the highest slot listed until there is none, then
 //!    downwards to the floor of the newest `Completed`. The listing may be out of date and decides nothing. A slot that
-//!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502). What was
-//!    found may be late copies below the floor (`completed/reading.rs`), so whatever ends the recovery is made sure of first.
-//!    Another job's log is refused, and one in which the job is over is left alone, unless somebody submits a failed or
-//!    cancelled job again. A standby leaves a log alone that somebody leads whom it has not watched die.
+//!    cannot be read or decoded fails the recovery and is never skipped (order rule O11, FLINK-7783, FLINK-22502). What
+//!    was found may be late copies below the floor (`completed/reading.rs`), so whatever ends the recovery is made sure
+//!    of first. Another job's log is refused, and one in which the job is over is left alone, unless a user submits a
+//!    failed or cancelled job again. A standby leaves a log alone whose leader it has not watched die.
 //! 2. *Deciding* one slot, for a claim and for every proposal alike:
 //!    * `Create` done → verify;
 //!    * exists → read it back: our token → verify, another's → lost (FLINK-24543: our own retry is no conflict);
@@ -28,12 +28,13 @@
 //!    new:           Create(5) NewGeneration … Create(9) floor 8, delete 4, delete 5
 //!    ```
 //!    Slots are freed strictly one after the other, the lowest first. So if the slot below ours is the one we know, no
-//!    number from there on was ever free again, and ours was never anybody else's: one read. That proves nothing if a
-//!    copy of the slot below may land late as well (its own `Create` was repeated after an unknown outcome, or somebody
-//!    else wrote it); then, and for slot 1, a listing must show ours as the top. The top of the log is never deleted, so
-//!    a listing shows what is above ours, provided that it is of an instant after the `Create`: it may be out of date,
-//!    so it is waited for as long as a listing may be old ([`crate::door::LISTING_AGE_MAX`]). The same listing tells a slot that
-//!    somebody newer has freed from one that is lost: below a newer leader there is always a slot above ours.
+//!    number from there on was ever free again, and ours was never another process's: one read. That proves nothing if
+//!    a copy of the slot below may land late as well (its own `Create` was repeated after an unknown outcome, or
+//!    another process wrote it); then, and for slot 1, a listing must show ours as the top. The top of the log is never
+//!    deleted, so a listing shows what is above ours, provided that it is of an instant after the `Create`: it may be
+//!    out of date, so it is waited for as long as a listing may be old ([`crate::door::LISTING_AGE_MAX`]). The same
+//!    listing tells a slot that a newer leader has freed from one that is lost: below a newer leader there is always a
+//!    slot above ours.
 //! 4. *Confirming* that this process still leads: no slot above our top, and then our top is still there.
 //! 5. Every slot repeats the log's id, which is drawn with slot 1: retention frees that one.
 //! 6. Ids are reserved in blocks of [`IDS_PER_BLOCK`]; a new leadership starts with a fresh block (order rule O1).
@@ -66,7 +67,7 @@ pub const IDS_PER_BLOCK: u64 = 100;
 /// A completed checkpoint's slot brings the next block along when fewer ids than this are left.
 const IDS_LEFT_MIN: u64 = 50;
 
-/// Failed reads in a row after which the recovery fails: a log that stays unreadable is told, not waited for
+/// Failed reads in a row after which the recovery fails: a log that stays unreadable is reported, not waited for
 /// (FLINK-8807).
 const READ_TRIES: u32 = 60;
 
@@ -128,12 +129,12 @@ pub enum Effect {
         /// How it ended.
         how: Ended,
     },
-    /// Asked for by a candidate that [gives way](Completed::giving_way): somebody leads whose life it has not watched.
+    /// Asked for by a candidate that [gives way](Completed::giving_way): a leader exists that it has not watched.
     GiveWay {
         /// The newest leadership.
         leader: Generation,
     },
-    /// Somebody newer leads: stop and touch nothing.
+    /// A newer leader exists: stop and touch nothing.
     StepDown,
     /// The store cannot be used.
     Fail {
@@ -156,7 +157,7 @@ pub struct Retained {
 /// What a process wants that reads a log in which the job is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
-    /// Somebody submits the job. If it failed or was cancelled it is run again, from what is retained.
+    /// A user submits the job. If it failed or was cancelled it is run again, from what is retained.
     Submit,
     /// It comes after others, in order to lead on: what is over for them is over for it.
     Resume,
@@ -224,7 +225,7 @@ impl Completed {
         }
     }
 
-    /// The same, but of a candidate that deposes `leader`, which it has watched die, and nobody who came after. Two standbys
+    /// The same, but of a candidate that deposes `leader`, which it has watched die, and no later one. Two standbys
     /// that claim at the same time would otherwise depose each other, again and again.
     pub fn giving_way(mut self, leader: Option<Generation>) -> Self {
         assert!(matches!(self.stage, Stage::New), "whom to depose is known before the log is read");
@@ -279,7 +280,7 @@ impl Completed {
 
     /// Asks storage whether this process still leads. Only a leader with nothing under way may.
     pub fn confirm(&mut self, out: &mut Vec<Effect>) {
-        assert!(self.is_idle(), "whoever proposes learns it from the outcome");
+        assert!(self.is_idle(), "a leader that proposes learns it from the outcome");
         self.stage = Stage::Confirming { tries: 0, step: Question::Above, then: None };
         self.ask(Question::Above, Duration::ZERO, out);
         self.validate();

@@ -123,7 +123,7 @@ impl EarlyLinks {
         self.validate();
     }
 
-    /// The peer of a link has hung up, or nobody called the link in time.
+    /// The peer of a link has hung up, or the attempt of the link did not come in time.
     pub fn on_gone(&mut self, link: LinkId) {
         self.held.retain(|_, held| held.link != link);
         self.validate();

@@ -87,7 +87,7 @@ pub enum Effect {
         /// How.
         end: End,
     },
-    /// Stop at once: the end of the job is somebody else's to say.
+    /// Stop at once: a newer leader decides the end of the job.
     Stop {
         /// Why.
         error: Error,
@@ -101,7 +101,7 @@ pub enum End {
     Finished,
     /// No restart can help, or none is left.
     Failed(Error),
-    /// Somebody wanted it to.
+    /// A client cancelled it.
     Cancelled,
 }
 
@@ -272,7 +272,7 @@ impl Failover {
         delay
     }
 
-    /// Somebody wants the job to end. Too late once the end is decided.
+    /// A client cancels the job. Too late once the end is decided.
     pub fn on_cancel(&mut self, out: &mut Vec<Effect>) {
         match &self.stage {
             Stage::Waiting { .. } | Stage::Reading { .. } | Stage::Deploying { .. } | Stage::Running { .. } => {

@@ -8,14 +8,14 @@
 //! 1. The leader overwrites one small object, its *sign of life*: its generation and a number that grows. Three times a
 //!    lease, and only from the loop that also leads, so that a leader that is stuck shows none.
 //! 2. A standby reads it as often. It takes over once a read that *began* a lease after the sign last grew still shows
-//!    that sign. A read that fails says nothing: whoever cannot read the sign could not take over either.
-//!    A sign that is overwritten while it is read in pieces reads as something that is no sign. If it is not what was read
-//!    the last time, somebody has written in between: it counts as a sign of the leader that is watched.
+//!    that sign. A read that fails says nothing: a standby that cannot read the sign could not take over either. A sign
+//!    that is overwritten while it is read in pieces reads as something that is no sign. If it is not what was read the
+//!    last time, it was written in between: it counts as a sign of the leader that is watched.
 //! 3. Taking over is creating the next slot of the log ([`super::completed`]). If the log has a newer leader than the
-//!    sign, somebody else was faster: it is given a lease to show signs of its own, and watched.
-//! 4. The lease is a matter of manners: it keeps a
-//!    standby from deposing a leader that works. Two leaders at once are kept apart by the log alone, so neither clock has
-//!    to be right, and a sign that lands late, twice or never does no harm.
+//!    sign, another standby was faster: it gets a lease to show signs of its own, and is watched.
+//! 4. The lease is an optimisation, not a safety mechanism: it keeps a standby from deposing a leader that works. Two
+//!    leaders at once are kept apart by the log alone, so neither clock has to be right, and a sign that lands late,
+//!    twice or never does no harm.
 //!
 //! An object of its own and not slots of the log, because a sign needs no order and no history, and a log that grows three
 //! times a lease would have to be cleaned up as often.
@@ -40,7 +40,7 @@ pub enum Effect {
         /// How long to wait first.
         delay: Duration,
     },
-    /// A standby: nobody leads any more, as far as can be seen; claim the log.
+    /// A standby: the leader shows no sign of life any more; claim the log.
     TakeOver,
     /// A standby: it cannot watch.
     Fail {
@@ -72,7 +72,7 @@ pub enum Seen {
         generation: Generation,
         /// Grows.
         beat: u64,
-        /// Whether nobody has to wait for the lease.
+        /// Whether the leader has resigned, so that no standby has to wait for the lease.
         resigned: bool,
     },
 }

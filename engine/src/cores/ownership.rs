@@ -15,8 +15,8 @@
 //! 1. *Start*. After its claim in the log and before it deploys, a leader creates `generation-G` with the token of its claim.
 //!    That mark with another token is another copy's: fenced. Only then does it read which checkpoints are marked as
 //!    completed, from a listing of an instant after the creation.
-//! 2. *Commit*. After the commit point of N, and before anybody is notified, a leader creates `completed-N`, and only then reads
-//!    whether `generation-(G+1)` exists. If so it steps down.
+//! 2. *Commit*. After the commit point of N, and before any subtask is notified, a leader creates `completed-N`, and
+//!    only then reads whether `generation-(G+1)` exists. If so it steps down.
 //!
 //! ```text
 //! copy A, leads as G:  … commit 7 ── Create completed-7 ── read generation-(G+1)        either A reads B's mark and stops,
@@ -91,7 +91,7 @@ pub enum Effect {
         /// Which ones.
         names: Vec<Name>,
     },
-    /// Somebody newer owns the output: stop and touch nothing.
+    /// A newer leadership owns the output: stop and touch nothing.
     StepDown {
         /// Why, for people.
         cause: String,
@@ -146,7 +146,7 @@ enum Step {
     ReadingBack,
 }
 
-/// Why a claimant of these marks would be refused, whoever leads. For a look before there is a claim.
+/// Why a claimant of these marks would be refused, whether it leads or not. For a look before there is a claim.
 pub fn refusal(claimant: &Claimant, found: &[Mark]) -> Option<Error> {
     let mut marks = Marks::default();
     marks.on_listed(&found.iter().map(Mark::name).collect::<Vec<_>>());

@@ -137,7 +137,7 @@ impl Reports {
         let deployed = self.deployed.as_mut().filter(|deployed| deployed.live).expect("a live attempt triggers");
         assert!(deployed.newest() < Some(checkpoint), "ids increase");
         assert!(checkpoint.is_possible(), "{checkpoint} cannot be counted");
-        assert!(!wait.is_empty(), "somebody takes part");
+        assert!(!wait.is_empty(), "a checkpoint waits for a subtask");
         assert!(wait.iter().all(|subtask| deployed.hosted.contains_key(subtask)), "subtasks of the job take part");
         deployed.triggered.insert(checkpoint, Triggered { wait: wait.clone(), answered: BTreeSet::new() });
         if deployed.triggered.len() > REMEMBERED {
@@ -252,7 +252,7 @@ impl Reports {
         Ok(Some((Answers { triggered, forgotten: *forgotten }, hosted)))
     }
 
-    /// An attempt that nobody has deployed is not one that anybody may speak of.
+    /// Rejects a report about an attempt that neither an older leadership nor this one can have deployed.
     fn deployed_before(&self, attempt: Attempt) -> Result<(), Violation> {
         let newest = self.deployed.as_ref().map(|deployed| deployed.attempt);
         let known = attempt.generation < self.generation || Some(attempt) <= newest;
@@ -302,7 +302,7 @@ impl Reports {
         let subtasks: usize = self.operators.iter().map(|(_, parallelism)| usize::from(*parallelism)).sum();
         assert_eq!(deployed.hosted.len(), subtasks, "every subtask has a place");
         assert!(deployed.triggered.len() <= REMEMBERED, "memory is bounded");
-        assert!(deployed.live || deployed.triggered.is_empty(), "nobody answers an attempt that is over");
+        assert!(deployed.live || deployed.triggered.is_empty(), "no answer is waited for once the attempt is over");
         let oldest = deployed.triggered.first_key_value().map(|(oldest, _)| *oldest);
         assert!(oldest.is_none() || deployed.forgotten < oldest, "the oldest are forgotten first");
         let newest = deployed.triggered.last_key_value();

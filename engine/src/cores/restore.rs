@@ -37,7 +37,7 @@ pub fn describe(
     duration: Duration,
     contributions: &BTreeMap<SubtaskId, Contribution>,
 ) -> Manifest {
-    assert_eq!(contributions.len(), graph.subtasks().len(), "every subtask contributes, and nobody else");
+    assert_eq!(contributions.len(), graph.subtasks().len(), "every subtask contributes, and nothing else does");
     let of = |operator: &OperatorNode, index| {
         let subtask = SubtaskId { operator: operator.id, index };
         let contribution = contributions.get(&subtask).expect("every subtask contributes");

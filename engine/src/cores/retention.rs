@@ -7,22 +7,22 @@
 //! ```
 //!
 //! *Pointer first, then files* (order rule O8, FLINK-22014): the floor travels in the durable slot of the newest
-//! checkpoint, or of the end of the job, and only afterwards are files deleted: first every manifest, because several may
-//! name the same blob, then blobs. A crash
-//! in between leaves files that nobody points to, and the next sweep finds them by listing; never a pointer to a file that
-//! is gone.
+//! checkpoint, or of the end of the job, and only afterwards are files deleted: first every manifest, because several
+//! may name the same blob, then blobs. A crash in between leaves files that no slot and no manifest names, and the next
+//! sweep finds them by listing; never a pointer to a file that is gone.
 //!
 //! A sweep deletes what lies in the folder of a checkpoint id below `bound` that is not retained, unless a retained
-//! manifest *names* it: the last snapshot of a finished subtask is carried forward from manifest to manifest. So nothing
-//! is deleted before the manifests of all retained checkpoints are known. `bound` is the oldest pending id, or the next one:
-//! everything below it has been decided. So every deletion is justified by durable slots alone (a floor, or the
-//! `NewGeneration` after which older leaderships can add nothing), and it stays justified: the deletions of a deposed
-//! coordinator, however late, harm nobody (FLINK-6612 needed locks for this). The same sweep removes what a predecessor
-//! left and blobs uploaded after their checkpoint was aborted. A listing may be stale: what is missed is found next time,
-//! and for the last time by a sweep whose listing is younger than everything that was stored before the workers left.
+//! manifest *names* it: the last snapshot of a finished subtask is carried forward from manifest to manifest. So
+//! nothing is deleted before the manifests of all retained checkpoints are known. `bound` is the oldest pending id, or
+//! the next one: everything below it has been decided. So every deletion is justified by durable slots alone (a floor,
+//! or the `NewGeneration` after which older leaderships can add nothing), and it stays justified: the deletions of a
+//! deposed coordinator, however late, do no harm (FLINK-6612 needed locks for this). The same sweep removes what a
+//! predecessor left and blobs uploaded after their checkpoint was aborted. A listing may be stale: what is missed is
+//! found next time, and for the last time by a sweep whose listing is younger than everything that was stored before
+//! the workers left.
 //!
-//! Slots are freed strictly one after the other, the lowest first, each certain before the next is asked for: whoever finds
-//! a number free knows that all lower ones are. So a new leader finds the lowest slot without a listing.
+//! Slots are freed strictly one after the other, the lowest first, each certain before the next is asked for: a reader
+//! that finds a number free knows that all lower ones are. So a new leader finds the lowest slot without a listing.
 //!
 //! Owns: when to sweep and what. Does not own: the slots themselves, and what a pending checkpoint has stored.
 //! Invariants: one sweep at a time, at most `PARALLEL` deletions; objects that are neither slots nor below `chk-N/` are
@@ -225,7 +225,7 @@ impl Retention {
         self.validate();
     }
 
-    /// Whoever stored something has left: finds what is there, however old listings may be.
+    /// Every process that stored something has left: finds what is there, however old listings may be.
     pub fn sweep_for_good(&mut self, out: &mut Vec<Effect>) {
         assert_eq!(self.stage, Stage::Idle, "what can be deleted now is deleted first");
         self.tries = 0;
@@ -322,8 +322,8 @@ impl Retention {
         self.stage == Stage::Idle
     }
 
-    /// Checkpoints that fell out of retention and are still being deleted. What a sweep could not delete at all no longer
-    /// counts: it waits for the next one, and nobody waits for it.
+    /// Checkpoints that fell out of retention and are still being deleted. What a sweep could not delete at all no
+    /// longer counts: it is left to the next sweep, and holds up no checkpoint.
     pub fn backlog(&self) -> usize {
         match self.stage {
             Stage::Idle => 0,

@@ -95,7 +95,7 @@ impl Roster {
         self.validate();
     }
 
-    /// A connection is over, whoever had it.
+    /// A connection is over: that of a worker, of a process that waits, or one that was overtaken.
     pub fn on_gone(&mut self, connection: ConnectionId, out: &mut Vec<Effect>) {
         self.places.retain(|&worker, place| {
             place.waiting.retain(|process| process.connection != connection);
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(arrive(&mut roster, 10, 1), [register(1)]);
         assert_eq!(arrive(&mut roster, 20, 2), [wait(2)]);
         assert_eq!(gone(&mut roster, 1), [register(2)]);
-        assert_eq!(arrive(&mut roster, 10, 3), [wait(3)], "the first one is back, and evicts nobody");
+        assert_eq!(arrive(&mut roster, 10, 3), [wait(3)], "the first one is back, and evicts no other process");
         assert_eq!(gone(&mut roster, 3), []);
         assert_eq!(gone(&mut roster, 2), []);
         assert_eq!(arrive(&mut roster, 10, 4), [register(4)]);
@@ -179,7 +179,7 @@ mod tests {
         let mut roster = Roster::default();
         arrive(&mut roster, 10, 1);
         assert_eq!(arrive(&mut roster, 10, 5), [register(5)]);
-        assert_eq!(gone(&mut roster, 1), [], "an old connection is nobody's");
+        assert_eq!(gone(&mut roster, 1), [], "an old connection has no place");
         assert_eq!(arrive(&mut roster, 10, 4), [close(4)], "it was overtaken");
         arrive(&mut roster, 20, 6);
         assert_eq!(arrive(&mut roster, 20, 7), [close(6), wait(7)]);

@@ -5,8 +5,8 @@
 //!    part of the snapshot.
 //! 2. When *n* is durable, everything pending up to *n* is committed, oldest first: an older checkpoint may have been
 //!    aborted after its data were staged, or its notification lost (order rule O9).
-//! 3. After a restore everything restored is committed again: it belongs to a durable checkpoint, and nobody knows whether
-//!    the last incarnation came to it. Commits are idempotent.
+//! 3. After a restore everything restored is committed again: it belongs to a durable checkpoint, and the former
+//!    attempt may have died before it committed. Commits are idempotent.
 //!
 //! An abort changes nothing here: the records were consumed, so their data belong to the next checkpoint that completes.
 //! Committables of different checkpoints are never merged (Iceberg PR #10526).

@@ -1,8 +1,8 @@
 //! A leader asks storage whether it still leads.
 //!
-//! No slot above its top, and then its top is still there: so nobody took over before the first of these reads. If a copy
-//! of the top may land late, that it is there proves nothing, and a listing has to show it as the top. A top that is gone
-//! without anything above it is lost.
+//! No slot above its top, and then its top is still there: so no process took over before the first of these reads. If
+//! a copy of the top may land late, that it is there proves nothing, and a listing has to show it as the top. A top
+//! that is gone without anything above it is lost.
 
 use super::{CONFIRM_TRIES, Completed, Effect, Stage};
 use crate::cores::backoff::backoff;
@@ -13,7 +13,7 @@ use crate::persist::slot::{Slot, SlotRecord};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// What storage is asked by a leader that is not sure of itself.
+/// What a leader asks storage when it does not know whether it still leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Question {
     /// Is there a slot above our top?
@@ -58,7 +58,7 @@ impl Completed {
                 assert_eq!(number, top + 1, "the reply fits the request");
                 if reply.is_ok() { Answer::Deposed } else { Answer::Next(Question::Top) }
             }
-            // If somebody newer freed it, and the one above as well, there is one above both.
+            // If a newer leader freed it, and the one above as well, there is one above both.
             (Question::Top, Err(StorageError::NotFound(_))) => Answer::Next(Question::Gone),
             (Question::Top, Ok(bytes)) => {
                 assert_eq!(number, *top, "the reply fits the request");
@@ -118,7 +118,7 @@ impl Completed {
     }
 }
 
-/// A slot that counts is gone, and nothing above it says why: nobody who follows the rules has deleted it.
+/// A slot that counts is gone, and nothing above it says why: no coordinator has deleted it.
 pub(super) fn lost(number: u64) -> Error {
     let path = layout::log_entry(number);
     Error::corrupt(format!("{path} is gone, and the log holds nothing newer: it was deleted while the job ran"))

@@ -20,7 +20,7 @@ impl Completed {
         self.token
     }
 
-    /// The log's id. The claim that begins a log gives it its own token, which nobody else has drawn.
+    /// The log's id. The claim that begins a log gives it its own token, which no other process has drawn.
     pub fn id(&self) -> LogId {
         self.log.last_key_value().map_or(LogId(self.token), |(_, top)| top.log)
     }

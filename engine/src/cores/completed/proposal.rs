@@ -1,6 +1,6 @@
-//! Deciding one slot: from the create to the certainty that it is ours, somebody else's, or nobody's by us.
+//! Deciding one slot: from the create to the certainty that the slot is ours, is another process's, or is not added.
 //!
-//! The steps are those of [`super`]'s head. A proposal never waits for ever by itself: it asks again as long as
+//! The steps are those of [`super`]'s head. A proposal never waits without end by itself: it asks again as long as
 //! storage does not answer, and says what became of it as soon as storage does.
 
 use super::Effect;
@@ -201,7 +201,7 @@ impl Proposal {
         matches!(self.slot.record, SlotRecord::Ended { floor, .. } if number < floor)
     }
 
-    /// A slot was there and is gone. If somebody newer has freed it, there is one above; otherwise it is lost.
+    /// A slot was there and is gone. If a newer leader has freed it, there is one above; otherwise it is lost.
     fn look_above(&mut self, gone: u64, out: &mut Vec<Effect>) -> Decision {
         assert!(gone <= self.number, "what was there is the slot being decided or the one below");
         self.gone = Some(gone);

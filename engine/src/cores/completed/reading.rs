@@ -1,9 +1,10 @@
 //! Reading the log of slots: from its top down to its floor, all of it or not at all.
 //!
 //! The listing is a hint, for it may be out of date: what was created since is found by reading on above its top, and
-//! what was deleted since is not there when it is read. A slot can disappear only because somebody newer raised the
+//! what was deleted since is not there when it is read. A slot can disappear only because a newer leader raised the
 //! floor, and then the log has a higher top: so when a slot is missing the log is listed again, and read afresh once
-//! the listing shows that it has grown. If it never does, the slot is simply lost, and that is an error, never a shorter log.
+//! the listing shows that it has grown. If it never does, the slot is simply lost, and that is an error, never a
+//! shorter log.
 //!
 //! What is found may be no part of the log either, because late creates of deposed coordinators succeed on the numbers of
 //! deleted slots, and an old listing leads there:

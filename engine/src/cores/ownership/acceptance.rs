@@ -46,7 +46,7 @@ pub(super) enum Verdict {
     Ours,
     /// A newer one does.
     Newer(Generation),
-    /// It must not, whoever else leads.
+    /// It must not, whether it leads or not.
     Refused(Error),
 }
 
