@@ -1,11 +1,11 @@
-//! Encoding state, and decoding bytes that somebody else wrote: frames, persisted objects, state.
+//! Encoding state, and decoding bytes that another process wrote: frames, persisted objects, state.
 //!
 //! State is encoded so that equal values have equal bytes ([`Encoding`]).
 //!
 //! Whatever the bytes are, the answer is a value or an error: no panic, and no more memory than the bytes justify. A length
 //! that is longer than what is left is refused before anything is reserved for it, and bytes behind the value are refused.
 //!
-//! Not handled: types that take no bytes at all, whose number nothing bounds; nobody may send a `Vec` of them
+//! Not handled: types that take no bytes at all, whose number nothing bounds; no message may hold a `Vec` of them
 //! ([`crate::element::RecordCodec`] bounds it for records).
 
 mod canonical;

@@ -3,7 +3,7 @@
 //! In production the traits are tokio, TCP and an object store ([`crate::os`]); under test they are a seeded
 //! world. The engine cannot tell. Records never cross a trait object one by one: a batch is the unit.
 //!
-//! Rules for whoever implements a trait here:
+//! Rules for an implementation of a trait here:
 //! 1. Promise only what is written on the method; a double must be able to break everything else.
 //! 2. One handle belongs to one incarnation of one process. Once that incarnation is dead the handle is
 //!    *fenced*: futures never complete or say [`StorageError::Fenced`], and nothing it asks for happens.
@@ -120,7 +120,7 @@ pub enum Work {
 /// Why the network could not do it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// Nobody listens there, or not now. Trying again later is sensible.
+    /// No process listens there, or not now. Trying again later is sensible.
     #[error("cannot connect to {0}: {1}")]
     Refused(String, String),
     /// The address cannot be listened on.
@@ -193,7 +193,7 @@ pub enum WriteMode {
     Overwrite,
 }
 
-/// What became of a storage request. `Ok` means durable: it survives the crash of everybody.
+/// What became of a storage request. `Ok` means durable: it survives the crash of every process.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StorageError {
     /// No such object.
@@ -276,8 +276,8 @@ pub struct Piece {
 /// delete that was completed before it began. (The real stores promise that: S3, GCS, Azure, HDFS, a local disk. So a
 /// deleted object is gone for every reader; only a delete whose outcome is unknown may take effect later.)
 ///
-/// A request may take arbitrarily long, or for ever: whoever must go on bounds it ([`crate::runtime::patience`]).
-/// Giving up on one does not call it back.
+/// A request may take arbitrarily long, or never be answered: a caller that must go on bounds it
+/// ([`crate::runtime::patience`]). Giving up on one does not call it back.
 pub trait Storage: Send + Sync {
     /// Reads a range of an object. May return *fewer* bytes than asked for, but at least one as long as the range
     /// starts before the end; a range that reaches past the end is cut off there, and one that starts at or past the
@@ -336,8 +336,8 @@ pub trait Upload: Send {
     fn abort(&mut self) -> BoxFuture<'_, Result<(), StorageError>>;
 }
 
-/// What became of a request to a system outside. `Ok` means that it took effect and was answered; whether the answer is a
-/// refusal is between the system and whoever asked.
+/// What became of a request to a system outside. `Ok` means that it took effect and was answered; whether the answer is
+/// a refusal is between the system and its caller.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ExternalError {
     /// The request had no effect and never will have one. Names the system and the cause.
@@ -353,10 +353,11 @@ pub enum ExternalError {
 
 /// Systems outside that take part in a job, each by its name: logs, databases, whatever keeps state of its own.
 pub trait Externals: Send + Sync {
-    /// Asks a system and waits for its answer. A request takes effect at one instant, at most once, and before its answer;
-    /// requests that are not waited for may overtake each other. It may take arbitrarily long, or for ever
-    /// ([`crate::runtime::patience`] bounds that), and dropping the future does not call it back. What a process asked for
-    /// before it died may still take effect after its successor came up: only the system itself can tell them apart.
+    /// Asks a system and waits for its answer. A request takes effect at one instant, at most once, and before its
+    /// answer; requests that are not waited for may overtake each other. It may take arbitrarily long, or never be
+    /// answered ([`crate::runtime::patience`] bounds that), and dropping the future does not call it back. What a
+    /// process asked for before it died may still take effect after its successor came up: only the system itself can
+    /// tell them apart.
     fn call(&self, system: &str, request: Bytes) -> BoxFuture<'static, Result<Bytes, ExternalError>>;
 }
 
@@ -368,8 +369,8 @@ pub trait Schedule: Send + Sync {
     /// A number that no other process or incarnation will draw for this purpose: a writer's token.
     fn token(&self, site: Site) -> u64;
 
-    /// 256 bits that nobody outside this process can predict, and that no process will draw again: the operating system's
-    /// randomness in production. Under test they are predictable by whoever knows the seed, and by nobody in the world.
+    /// 256 bits that no other process can predict, and that no process will draw again: the operating system's
+    /// randomness in production. Under test they follow from the seed, which no process in the world knows.
     fn nonce(&self, site: Site) -> [u8; 32];
 }
 

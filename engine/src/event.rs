@@ -29,7 +29,7 @@ pub enum Event {
     /// A standby has seen no sign of life of the leader, whose last was of `generation`, for as long as a lease, and is about to
     /// claim the log.
     LeaseExpired { generation: Option<Generation>, lease_ms: u64 },
-    /// Somebody newer leads; this process stops.
+    /// A newer leader exists; this process stops.
     Deposed { generation: Generation },
     /// A worker was accepted.
     WorkerRegistered { worker: WorkerId },

@@ -65,7 +65,7 @@ impl fmt::Display for LogId {
 }
 
 impl CheckpointId {
-    /// The largest id that anybody uses: the ids around it can be counted, too.
+    /// The largest id that is used: the ids around it can be counted, too.
     pub const MAX: Self = Self(u64::MAX >> 1);
 
     /// Whether a coordinator may have given it to a checkpoint.

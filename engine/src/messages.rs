@@ -274,7 +274,7 @@ pub struct SnapshotHandle {
 
 /// What every frame begins with: a frame without it is from a stranger.
 const MAGIC: [u8; 2] = *b"CF";
-/// Bytes before the message itself: the magic, and the protocol version of whoever wrote it.
+/// Bytes before the message itself: the magic, and the protocol version of its writer.
 const PREAMBLE: usize = 4;
 
 /// The bytes of a message.

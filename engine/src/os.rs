@@ -5,7 +5,7 @@
 //! | `Clock` | [`clock::TokioClock`] | tokio's timer |
 //! | `Network` | [`network::SocketNetwork`] | TCP or Unix sockets, length-delimited frames |
 //! | `Storage` | [`storage::MountedStorage`] | one `object_store` per first path segment ([`mount`]) |
-//! | `Externals` | [`external::Clients`] | a client each, brought by whoever starts the process |
+//! | `Externals` | [`external::Clients`] | a client each, brought by the caller that starts the process |
 //! | `Schedule` | [`schedule::SpreadSchedule`] | a mixed counter; operating-system randomness for tokens |
 //! | `Spawner` | [`spawner::TokioSpawner`] | `tokio::spawn`, an atomic counter per bell |
 //! | `Trace` | [`trace::TracingTrace`] | `tracing`, and [`trace::Progress`] for people |

@@ -38,7 +38,7 @@ pub enum FailureReason {
     AttemptOver(String),
 }
 
-/// Why somebody who asked for a checkpoint gets none.
+/// Why a client that asked for a checkpoint gets none.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {

@@ -67,7 +67,7 @@ pub(super) async fn rename(env: &Env, from: &str, to: &str) -> Result<Renamed> {
     }
 }
 
-/// Writes an object, over whatever is there. Repeating it is harmless because nobody else writes to this path.
+/// Writes an object, over whatever is there. Repeating it is harmless because no other process writes to this path.
 pub(super) async fn overwrite(env: &Env, path: &str, bytes: &Bytes) -> Result<()> {
     match repeat(env, "writing", || env.storage.write(path, bytes.clone(), WriteMode::Overwrite)).await? {
         Found::Object(()) => Ok(()),

@@ -1,8 +1,8 @@
-//! Bounded patience with storage: a request that may be repeated without harm (a read, a list, a delete, a write of the same
-//! bytes) is repeated a few times before whoever made it has to restart.
+//! Bounded patience with storage: a request that may be repeated without harm (a read, a list, a delete, a write of the
+//! same bytes) is repeated a few times before its caller has to restart.
 //!
-//! A definite failure and an unknown outcome are treated alike, because of that harmlessness. Whoever needs more than that (the
-//! slot log, the parts of an upload) decides by reading back, not here.
+//! A definite failure and an unknown outcome are treated alike, because of that harmlessness. A caller that needs more
+//! than that (the slot log, the parts of an upload) decides by reading back, not here.
 
 use super::{BoxFuture, Env, StorageError};
 use std::time::Duration;

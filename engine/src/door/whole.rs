@@ -3,10 +3,10 @@
 //! 1. Ask for what is still missing, at most [`READ_BYTES_MAX`] at a time, so that no single request takes long.
 //! 2. The first answer says how long the object is. Repeat from where it ended, until the range or the object is over.
 //!
-//! Owns: the loop. Does not own: retries, which differ by caller; whoever repeats begins anew.
+//! Owns: the loop. Does not own: retries, which differ by caller; a caller that repeats begins anew.
 //! Invariant: `Ok` holds every byte of the range that the object has.
-//! Not handled: an object that is overwritten meanwhile. Nobody reads what is still being written; a length or version
-//! that changes is told all the same.
+//! Not handled: an object that is overwritten meanwhile. No process reads what is still being written; a length or
+//! version that changes is an error all the same.
 
 use super::{BoxFuture, Piece, Storage, StorageError};
 use bytes::{Bytes, BytesMut};

@@ -5,8 +5,8 @@
 //! 2. [`Request::PreCommit`] closes it: nothing can be written to it any more, and it outlives its producer.
 //! 3. [`Request::Commit`] shows it, once: committing what is committed changes nothing.
 //! 4. [`Request::Fence`] says which is the newest incarnation of a producer: what older ones ask for from then on is
-//!    rejected, and whatever they have open, pre-committed or not, is aborted. Whoever fences has committed before what it
-//!    knows to belong to a durable checkpoint.
+//!    rejected, and whatever they have open, pre-committed or not, is aborted. A producer commits what it knows to
+//!    belong to a durable checkpoint before it fences.
 //! 5. A transaction that is neither committed nor aborted within the system's patience is aborted.
 //!
 //! Source: Kafka's transactions (KIP-98), with two-phase commit by name (KIP-939).

@@ -1,4 +1,5 @@
-//! The frames between a client and a coordinator: somebody who wants something of a running job, and is gone again.
+//! The frames between a client and a coordinator. A client is a process that asks a running job for one thing and
+//! exits.
 //!
 //! ```text
 //! client                              coordinator

@@ -21,7 +21,7 @@ use std::fmt;
 /// The longest frame that is read before both ends have proved themselves.
 pub const HANDSHAKE_BYTES_MAX: usize = 1024;
 
-/// Bits that nobody can have predicted, drawn for one handshake.
+/// Bits that no other process can have predicted, drawn for one handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Nonce(pub [u8; 32]);
 

@@ -31,7 +31,7 @@ pub(super) async fn rename(from: Place, to: Place) -> Result<(), StorageError> {
     match &mount.layout {
         Layout::Atomic { store, .. } => copy_and_delete(store, &from, &to).await,
         Layout::Folder { disk, publishing, .. } => {
-            // Removes folders that became empty, so nobody may be about to put something into one.
+            // Removes folders that became empty, so no other task may be about to put something into one.
             let _alone = publishing.write().await;
             on_disk(disk, &from, &to).await
         }

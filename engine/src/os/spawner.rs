@@ -1,7 +1,7 @@
 //! Tasks and bells on tokio.
 //!
-//! tokio keeps a panic to the task it struck, which would leave the other tasks waiting for it for ever. A panic
-//! is a bug and the process must not go on: [`TokioSpawner::panicked`] tells whoever runs the process.
+//! tokio keeps a panic to the task it struck, which would leave the other tasks waiting for it without end. A panic
+//! is a bug and the process must not go on: [`TokioSpawner::panicked`] tells the caller that runs the process.
 
 use crate::door::{Bell, BoxFuture, Site, Spawner, TaskHandle};
 use futures_util::FutureExt;

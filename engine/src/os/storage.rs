@@ -13,8 +13,9 @@
 //! A rename is one step on a disk (`os/rename.rs`), and a copy and a deletion in a store.
 //!
 //! An upload in parts: a store takes them and assembles the object when it is complete; on disk the parts are one after
-//! the other in a staged file, which is synced and renamed when it is complete. Parts of an upload that nobody completes
-//! are removed from the staging folder by [`Storage::clear`], and from a bucket by its rule for incomplete uploads.
+//! the other in a staged file, which is synced and renamed when it is complete. Parts of an upload that is never
+//! completed are removed from the staging folder by [`Storage::clear`], and from a bucket by its rule for incomplete
+//! uploads.
 //!
 //! Invariants: a path never leaves its mount (`.` and `..` are refused); names are taken as they are, nothing is
 //! percent-encoded.
@@ -257,7 +258,7 @@ impl Place {
         let deleted = match &self.mount.layout {
             Layout::Atomic { store, .. } => store.delete(&self.name).await,
             Layout::Folder { store, disk, publishing, .. } => {
-                // Deleting removes folders that became empty, so nobody may be about to put something into one.
+                // Deleting removes folders that became empty, so no other task may be about to put something into one.
                 let _alone = publishing.write().await;
                 let deleted = store.delete(&self.name).await;
                 let file = disk.path_to_filesystem(&self.name).map_err(|e| self.failed(e))?;

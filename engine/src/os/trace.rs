@@ -33,7 +33,7 @@ impl Trace for TracingTrace {
     }
 }
 
-/// How far a run has come. Written by every task of the process, read by whoever shows it.
+/// How far a run has come. Written by every task of the process, read by the display.
 #[derive(Debug, Default)]
 pub struct Progress {
     records: AtomicU64,

@@ -1,8 +1,8 @@
 //! The listing of the input: every object that a run reads, with its length and version, as the coordinator found it.
 //!
 //! The coordinator makes one listing for each attempt that starts from nothing, before it deploys that attempt. Every
-//! manifest of the run names the listing, and an attempt that restores a checkpoint uses the listing of its manifest. So
-//! input is listed once in the life of the state, whoever leads and whichever worker reads.
+//! manifest of the run names the listing, and an attempt that restores a checkpoint uses the listing of its manifest.
+//! So input is listed once in the life of the state, whichever coordinator leads and whichever worker reads.
 //!
 //! A listing is an object of its own because a frame cannot hold a million names. It lies in the folder of a checkpoint id
 //! below those of its run, and lives as long as a manifest names it or its attempt lasts, like a snapshot that is carried forward.

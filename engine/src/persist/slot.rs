@@ -1,7 +1,7 @@
 //! A slot of the completed store: one numbered object of an append-only log, created by one conditional write.
 //!
-//! Whoever creates slot *n* decides it. A coordinator takes leadership by creating the next slot, so the next create
-//! of its predecessor fails, and the predecessor knows that it is deposed. No other consensus is needed.
+//! The coordinator that creates slot *n* decides it. A coordinator takes leadership by creating the next slot, so the
+//! next create of its predecessor fails, and the predecessor knows that it is deposed. No other consensus is needed.
 
 use super::{Kind, open, seal};
 use crate::codec;
@@ -97,12 +97,12 @@ pub enum Ended {
         /// The final checkpoint.
         checkpoint: CheckpointId,
     },
-    /// It failed for good. Whoever submits it again goes on from the newest checkpoint that is still retained.
+    /// It failed for good. A job that is submitted again goes on from the newest checkpoint that is still retained.
     Failed {
         /// Why.
         cause: String,
     },
-    /// Somebody wanted it to end. It can be submitted again as well.
+    /// A client cancelled it. It can be submitted again as well.
     Cancelled,
 }
 

@@ -6,14 +6,14 @@
 //!   └── timed out, cancelled ──── answered      the same, in a task of its own
 //! ```
 //!
-//! Nothing calls back a request that was given up on. It may take effect after the object that it writes was deleted, and
-//! then the object is there for good. So the process goes on waiting for the answer, and whoever leaves does so only when
-//! nothing is under way ([`Changes::drained`]): a worker before it hangs up at the end of the job, the coordinator before
-//! it lists for the last time what is left.
+//! Nothing calls back a request that was given up on. It may take effect after the object that it writes was deleted,
+//! and then the object is there for good. So the process goes on waiting for the answer, and a process leaves only when
+//! nothing is under way ([`Changes::drained`]): a worker before it hangs up at the end of the job, the coordinator
+//! before it lists for the last time what is left.
 //!
 //! Owns: requests without a requester. Does not own: what is done about an object that appears late.
 //! Invariant: a change is counted from before its first poll until it is answered.
-//! Not handled: a part of an upload that timed out, which nobody will ever see; a completion that timed out is taken back by
+//! Not handled: a part of an upload that timed out, which stays invisible; a completion that timed out is taken back by
 //! aborting the upload ([`patience`](super::patience)).
 
 use crate::door::{Bell, BoxFuture, Env, Site, Spawner};
@@ -64,7 +64,7 @@ impl Changes {
         Kept { change: Some(change), begun: false, shared: self.shared.clone() }
     }
 
-    /// A change that nobody waits for.
+    /// A change without a requester.
     pub fn abandon(&self, change: BoxFuture<'static, ()>) {
         let mut kept = self.keep(change);
         kept.begun = true;

@@ -2,10 +2,11 @@
 //!
 //! 1. Dial one address after the other; say the wish once both have proved to be members of the job. A standby says that it does not lead: then the next.
 //! 2. Answer each heartbeat until the answer comes. Silence counts as death, in both directions.
-//! 3. Once the wish was sent, only an answer says what came of it. A connection that ends without one leaves the outcome
-//!    *unknown*, and nobody else is asked: the wish may have been fulfilled.
+//! 3. Once the wish was sent, only an answer says what came of it. A connection that ends without one leaves the
+//!    outcome *unknown*, and no other coordinator is asked: the wish may have been fulfilled.
 //!
-//! Owns: one connection at a time. Not handled: asking again; whoever knows that asking twice does no harm may do so.
+//! Owns: one connection at a time. Not handled: asking again; a caller that knows that asking twice does no harm may do
+//! so.
 
 use super::dial::{DialError, dial};
 use super::mailbox::{Either, race};
@@ -60,9 +61,9 @@ enum Visit {
     Lost(String),
 }
 
-/// Asks until somebody answers, or the addresses or the patience are used up.
+/// Asks until a coordinator answers, or the addresses or the time are used up.
 pub async fn ask(env: &Env, options: &ClientOptions) -> Result<Reply, NoReply> {
-    assert!(!options.coordinators.is_empty(), "a client has somebody to ask");
+    assert!(!options.coordinators.is_empty(), "a client has a coordinator to ask");
     let mut unheard = Vec::new();
     for address in &options.coordinators {
         let connection = match dial(env, address, options.silence, &options.secret, Claim::Client).await {

@@ -7,15 +7,16 @@
 //! alarm    ─┘        ^            └──────────────────────────┘
 //! ```
 //!
-//! 1. Listen, unless that begins with the leadership ([`Listen`]). Unless told to lead at once, watch the leader's sign of life until it expires (`standby`); and again, if
-//!    somebody else was faster.
-//! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is over is
-//!    left alone: the workers that still look for a coordinator are told, and what is left behind is swept (`farewell`).
+//! 1. Listen, unless that begins with the leadership ([`Listen`]). Unless the options say to lead at once, watch the
+//!    leader's sign of life until it expires (`standby`); and again, if another coordinator was faster.
+//! 2. Take leadership: recover the log of completed checkpoints and occupy its next slot. A log in which the job is
+//!    over is left alone: the workers that still look for a coordinator get `JobDone`, and what is left behind is swept
+//!    (`farewell`).
 //! 3. Take the output, deploy, trigger, complete, fail over: [`crate::cores::leading`] says what follows from each
 //!    input, and `leader` performs it.
-//! 4. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed coordinator
-//!    has no opinion about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a standby. Every
-//!    leadership has a mailbox and requests of its own, so that no late reply reaches a later one.
+//! 4. The job is over when the slot that says so is durable: finished, failed for good or cancelled. A deposed
+//!    coordinator says nothing about the job, it only stops ([`Event::Deposed`], order rule O12), or becomes a standby.
+//!    Every leadership has a mailbox and requests of its own, so that no late reply reaches a later one.
 //!
 //! A crash anywhere is harmless: the next incarnation runs the same function on the same storage. What must never
 //! happen in which order is written in the cores ([`crate::cores`]). Decided here and not in a core: whether this process
@@ -80,15 +81,15 @@ pub struct CoordinatorOptions {
 /// What a coordinator does about others on the same storage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rivalry {
-    /// Leads at once, deposing whoever does; stops when deposed.
+    /// Leads at once and deposes another leader; stops when deposed.
     Depose,
-    /// Watches first, and leads when nobody does; stops when deposed.
+    /// Watches first, and leads when no other coordinator does; stops when deposed.
     Await,
     /// Watches first, and again whenever it is deposed.
     Standby,
 }
 
-/// The lease, unless told otherwise.
+/// The default lease.
 pub const LEASE: Duration = Duration::from_secs(10);
 
 /// Everything that can happen to a coordinator.
@@ -161,7 +162,7 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
             },
         };
         let led = lead(&env, &changes, &job, &options, claim, port.as_ref(), &reception).await;
-        // Whatever was said meanwhile was said by others.
+        // Only the first claim submits the job: another coordinator may have recorded its end since.
         start = Start::Resume;
         match (led, options.rivalry) {
             (Led::GaveWay { leader: newer }, _) => leader = Some(newer),
@@ -177,7 +178,7 @@ pub async fn run(env: Env, job: Job, options: CoordinatorOptions) -> Result<JobE
 enum Led {
     /// Its leadership is over.
     Ended(Result<JobEnd>),
-    /// Somebody else was faster.
+    /// Another coordinator was faster.
     GaveWay { leader: Generation },
 }
 
@@ -201,7 +202,7 @@ async fn lead(
             // The predecessor may have died between writing this and saying it.
             env.emit(over.announcement());
             let how = over.how.clone();
-            // Without a port there is nobody to tell.
+            // Without a port no worker can connect.
             let workers = if port.is_some() { options.workers } else { 0 };
             let mut farewell = Farewell::new(requests, job, over, &store, workers);
             early.into_iter().for_each(|member| farewell.on_accepted(member));
@@ -254,7 +255,7 @@ enum Leadership {
     Taken(Box<Completed>),
     /// The job is over, and this is its log.
     Needless(Over, Box<Completed>),
-    /// Somebody else has it.
+    /// Another coordinator has it.
     Elsewhere {
         leader: Generation,
     },

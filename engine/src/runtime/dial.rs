@@ -1,5 +1,5 @@
-//! Dialling: connecting to a member of the job, with a limit. The door's `connect` may take for ever, a caller may not; and
-//! what answers may be anybody, until it has proved to be a member.
+//! Dialling: connecting to a member of the job, with a limit. The door's `connect` may never answer, so its caller
+//! bounds it; and what answers may be any process, until it has proved to be a member.
 
 use super::gate::introduce;
 use super::mailbox::{Either, race};

@@ -1,4 +1,4 @@
-//! The gate of a process that listens: nobody passes who has not proved to be a member of the job.
+//! The gate of a process that listens: a peer passes only when it has proved to be a member of the job.
 //!
 //! ```text
 //! listener ─> accept ─┬─> handshake ─> member: handed over with its claim
@@ -98,7 +98,7 @@ impl Gate {
             Either::First(Err(NetworkError::Malformed(peer, cause))) => {
                 self.env.emit(Event::PeerDistrusted { peer, cause });
             }
-            // It hung up, or said nothing: there is nobody to be suspicious of.
+            // It hung up, or sent nothing: no attempt to get in that is worth announcing.
             Either::First(Err(_)) | Either::Second(()) => {}
         }
     }

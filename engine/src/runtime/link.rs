@@ -14,9 +14,10 @@
 //!    ([`crate::cores::links`]).
 //! 3. A batch is sent only with credit: one for every batch the consumer's queue may still take. Events need none. A batch too
 //!    large for a frame travels in parts, each with a number and credit of its own.
-//! 4. Both sides send a frame at least every [`Pace::beat`]. Silence means a connection that neither side knows to be broken,
-//!    whatever coordinator and workers hear of each other; unnoticed, the last element on it would be lost for ever.
-//! 5. Once every lane is closed the consuming side hangs up, and the link is over: nobody needs it any more. Whatever else ends
+//! 4. Both sides send a frame at least every [`Pace::beat`]. Silence means a connection that neither side knows to be
+//!    broken, whatever coordinator and workers hear of each other; unnoticed, the last element on it would be lost for
+//!    good.
+//! 5. Once every lane is closed the consuming side hangs up, and the link is over. Whatever else ends
 //!    a link ends the attempt: the worker reports it, and the job restarts from its latest checkpoint.
 //!
 //! Owns: the frames, the credit of the far queue. Does not own: the queues, reconnecting (there is none within an attempt).

@@ -34,7 +34,7 @@ impl<T> Clone for Postbox<T> {
 }
 
 impl<T> Postbox<T> {
-    /// Puts an item into the mailbox. Never blocks; nobody learns if the mailbox is gone.
+    /// Puts an item into the mailbox. Never blocks; if the mailbox is gone the item is never taken.
     pub fn post(&self, item: T) {
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
         self.shared.bell.ring();

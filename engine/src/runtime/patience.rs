@@ -1,9 +1,9 @@
-//! Storage and systems outside that always answer: a request that takes too long is given up, so that nothing in the engine waits for ever
-//! for a reply that will never come.
+//! Storage and systems outside that always answer: a request that takes too long is given up, so that nothing in the
+//! engine waits without end for a reply.
 //!
 //! A read or listing that was given up has failed. A change that was given up may still take effect: its outcome is
-//! *unknown*, and whoever asked reads back (order rule O7). A write that was given up is still waited for, in the background
-//! ([`Changes`]).
+//! *unknown*, and the requester reads back (order rule O7). A write that was given up is still waited for, in the
+//! background ([`Changes`]).
 //!
 //! Owns: the bound, put around the storage of a process once, when it starts. Does not own: what is done about it.
 //! Not handled: a request too large for the time; reads are split ([`whole`](crate::door::whole)), and so are snapshots.
@@ -142,8 +142,8 @@ impl Upload for BoundedUpload {
     }
 }
 
-/// Of a completion that may still take effect the object would appear when nobody expects it any more. What is aborted
-/// cannot be completed.
+/// Of a completion that may still take effect the object would appear when no process expects it any more. What is
+/// aborted cannot be completed.
 impl Drop for BoundedUpload {
     fn drop(&mut self) {
         if let Some(mut upload) = self.upload.take().filter(|_| self.doubtful) {

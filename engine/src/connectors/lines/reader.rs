@@ -18,7 +18,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Changes of an object between two batches after which the attempt fails: whoever writes it may be done by the next one.
+/// Changes of an object between two batches after which the attempt fails: its writer may be done by the next attempt.
 const CHANGES_MAX: u32 = 8;
 
 /// Reads lines.

@@ -11,7 +11,7 @@
 //! Invariant: memory grows with the bytes that have arrived, never with what a prefix promises, and never beyond the bound of
 //! the receiver.
 //!
-//! Not handled: a half-open connection is silent for ever, as the door says; heartbeats notice it.
+//! Not handled: a half-open connection stays silent, as the door says; heartbeats notice it.
 
 use crate::door::{BoxFuture, Connection, FRAME_BYTES_MAX, FrameReceiver, FrameSender, NetworkError};
 use bytes::{Buf, Bytes, BytesMut};

@@ -3,7 +3,7 @@
 //! 1. Listening makes the file. A file of that name on which no process listens any more is a remainder, and is replaced.
 //! 2. A listener that is dropped removes its file; a process that is killed leaves it behind.
 //!
-//! Not handled: folders. Whoever names one sees to it that nobody else can enter it (`launch/rendezvous.rs`).
+//! Not handled: folders. The caller that names one ensures that no other user can enter it (`launch/rendezvous.rs`).
 
 use super::{UNIX, framed};
 use crate::door::{BoxFuture, Connection, Listener, Network, NetworkError};

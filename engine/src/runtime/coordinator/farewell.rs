@@ -1,11 +1,12 @@
-//! Farewell: a coordinator that finds the job over tells the workers that still look for one, and leaves.
+//! Farewell: a coordinator that finds the job over sends `JobDone` to the workers that still look for one, and leaves.
 //!
-//! Whoever wrote the end may have died before it told its workers; they would dial for ever. Nobody knows who is still
-//! there, so this lasts until as many workers as the job needs have been told and are gone, or until a worker must have
-//! noticed the loss of its coordinator and dialled again. Clients that come meanwhile are told as well.
+//! The leader that wrote the end may have died before it sent `JobDone` to its workers; they would dial without end.
+//! How many of them still run is not known, so this lasts until as many workers as the job needs have got `JobDone` and
+//! are gone, or until a worker must have noticed the loss of its coordinator and dialled again. Clients that come
+//! meanwhile get the end of the job as their answer.
 //!
-//! It may also have died before it cleaned up, so this process sweeps in its place ([`LastSweep`]): the log justifies every
-//! deletion, and a leadership that comes later uses other ids.
+//! The leader may also have died before it cleaned up, so this process sweeps in its place ([`LastSweep`]): the log
+//! justifies every deletion, and a leadership that comes later uses other ids.
 //!
 //! Owns: open connections. How the job ended is in the log. Decided here: how long this process waits for workers.
 
@@ -41,7 +42,7 @@ pub(super) struct Farewell {
 }
 
 impl Farewell {
-    /// Nobody has been told yet. `store` has read the log that says how the job ended.
+    /// No worker has got `JobDone` yet. `store` has read the log that says how the job ended.
     pub fn new(requests: Requests, job: &Job, over: Over, store: &Completed, workers: u16) -> Self {
         let (now, config) = (requests.env.clock.now(), &job.config);
         Self {

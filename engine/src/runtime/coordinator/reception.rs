@@ -14,10 +14,10 @@ use std::time::Duration;
 /// Where a coordinator listens, and since when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Listen {
-    /// At this address, from the start: a standby turns away who connects.
+    /// At this address, from the start: a standby turns away every connection.
     At(String),
-    /// At an address of each leadership's own, and only while it leads. Before that nobody can have connected, so a coordinator
-    /// that finds the job over has nobody to tell.
+    /// At an address of each leadership's own, and only while it leads. Before that no process can have connected, so a
+    /// coordinator that finds the job over has no worker to inform.
     OnceLeading {
         /// The folder that it lies in; its name there is made of the log and the leadership.
         folder: String,

@@ -1,8 +1,8 @@
 //! Storage requests of the coordinator, each a task of its own that posts its reply.
 //!
-//! No retries here, with three exceptions that need no decision between tries: reading what to restore, which changes nothing,
-//! emptying folders that nobody needs any more, and listing the input ([`input`]), which writes an object of its own name. All
-//! other retries are decisions of a core.
+//! No retries here, with three exceptions that need no decision between tries: reading what to restore, which changes
+//! nothing, emptying folders that are no longer needed, and listing the input ([`input`]), which writes an object of
+//! its own name. All other retries are decisions of a core.
 
 pub(super) mod input;
 

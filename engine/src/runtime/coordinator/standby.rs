@@ -1,8 +1,9 @@
-//! A coordinator that does not lead: it watches the leader's sign of life, and turns away whoever connects.
+//! A coordinator that does not lead: it watches the leader's sign of life, and turns away every connection.
 //!
 //! 1. Read the sign as [`Watch`] asks, until it says to take over.
-//! 2. A connection is told [`ToWorker::Standby`] (a client: [`ToClient::Standby`]) in answer to its first frame, whatever that
-//!    says, and closed: it then tries its next address. One that says nothing is closed in time, and so is the oldest if there are too many.
+//! 2. A connection gets [`ToWorker::Standby`] (a client: [`ToClient::Standby`]) in answer to its first frame, whatever
+//!    that says, and is closed: the peer then tries its next address. A connection without a frame is closed in time,
+//!    and so is the oldest if there are too many.
 //!
 //! Owns: nothing that outlasts it. Does not own: the claim ([`super`]), the decision ([`crate::cores::lease`]).
 
@@ -27,7 +28,8 @@ const VISITORS_MAX: usize = 64;
 /// What a visitor has to say its first frame, and then to hang up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Watches until nobody leads any more. Says whose signs were seen last, or should have been: `leader` is known from the log.
+/// Watches until the leader shows no sign of life any more. Returns the generation whose signs were seen last, or
+/// should have been: `leader` is known from the log.
 pub(super) async fn watch(
     env: &Env,
     reception: &Reception,
