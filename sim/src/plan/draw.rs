@@ -27,8 +27,10 @@ use crate::seed::Seed;
 use crate::world::Picks;
 use proptest::option;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
+use proptest::strategy::{NewTree, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::fmt;
+use std::sync::Arc;
 
 /// How many of the plans whose jobs read objects change them.
 const CHANGES_OF_INPUT: f64 = 0.25;
@@ -54,6 +56,28 @@ pub fn own(seed: Seed, shape: &OwnShape) -> Plan {
     draw(seed, plans(JobKind::Own, Just(InputShape::Own(shape.clone())).boxed()))
 }
 
+/// A strategy that is made when it is drawn from: of the alternatives of a plan, most never are.
+fn lazily<S: Strategy + 'static>(make: impl Fn() -> S + 'static) -> BoxedStrategy<S::Value> {
+    Lazily(make).boxed()
+}
+
+struct Lazily<F>(F);
+
+impl<F> fmt::Debug for Lazily<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lazily")
+    }
+}
+
+impl<S: Strategy, F: Fn() -> S> Strategy for Lazily<F> {
+    type Tree = S::Tree;
+    type Value = S::Value;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        (self.0)().new_tree(runner)
+    }
+}
+
 fn draw(seed: Seed, plans: impl Strategy<Value = Plan>) -> Plan {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed.stream("plan"));
     let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
@@ -64,13 +88,15 @@ fn draw(seed: Seed, plans: impl Strategy<Value = Plan>) -> Plan {
 /// Every plan of a job.
 fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value = Plan> {
     pace::pace(inputs).prop_flat_map(move |pace| {
-        let channels = pace::channels(&pace);
+        // Each in a box of its own: together, what draws them would be moved about by the hundred kilobytes.
+        let channels = pace::channels(&pace).boxed();
         let failover = (60..=150_u64, 3..=6_u64, 5..200_u64);
-        let (policy, tuning, faults) = (policy::policies(&pace), pace::tuning(&pace), scenario::scenario(&pace));
-        let clients = client::clients(&pace);
-        let changes = option::weighted(CHANGES_OF_INPUT, storage::changes_of_input(&pace));
+        let (policy, tuning, faults) =
+            (policy::policies(&pace).boxed(), pace::tuning(&pace).boxed(), scenario::scenario(&pace));
+        let clients = client::clients(&pace).boxed();
+        let changes = option::weighted(CHANGES_OF_INPUT, storage::changes_of_input(&pace)).boxed();
         let doubts = (option::of(storage::doubtful_uploads()), option::of(storage::doubtful_calls()), changes);
-        let ends = (clients, option::weighted(0.08, second_starts()));
+        let ends = (clients, option::weighted(0.08, second_starts()).boxed());
         (Just(pace), channels, policy, failover, tuning, (faults, doubts), ends).prop_map(
             move |(pace, (batch_records, credits), policy, failover, tuning, (mut faults, doubts), ends)| {
                 let ((uploads, calls, changes), ((clients, struck), second_start)) = (doubts, ends);
@@ -91,7 +117,7 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
                     heartbeat_timeout_ms: heartbeat_interval_ms * silent_beats,
                     supervisor_delay_ms,
                     standby_lease_ms: pace.lease_ms,
-                    input: pace.input,
+                    input: Arc::unwrap_or_clone(pace.input),
                     tuning,
                     heal_at_ms: pace.length_ms * 4 + 1_000,
                     liveness_ms: pace.length_ms * 20 + 60_000,

@@ -4,6 +4,7 @@ use crate::plan::InputShape;
 use crate::world::{Delay, Tuning};
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::sync::Arc;
 
 /// How large and how fast.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Pace {
     /// All of them.
     pub subtasks: u32,
     /// What is read.
-    pub input: InputShape,
+    pub input: Arc<InputShape>,
     /// How long the job would take if nothing went wrong.
     pub length_ms: u64,
     /// Between periodic checkpoints.
@@ -34,7 +35,7 @@ pub fn pace(inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value = Pace> {
             let parallelism = input.fitting(parallelism);
             let length_ms = length_ms + input.lasts_ms(parallelism);
             let subtasks = input.subtasks(parallelism);
-            let interval_ms = length_ms / checkpoints;
+            let (interval_ms, input) = (length_ms / checkpoints, Arc::new(input));
             Pace { workers, parallelism, subtasks, input, length_ms, interval_ms, storage, lease_ms }
         },
     )

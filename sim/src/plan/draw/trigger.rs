@@ -1,5 +1,6 @@
 //! When a fault strikes: at a point of the protocol, or at a time.
 
+use super::lazily;
 use super::pace::Pace;
 use crate::world::{CheckpointAt, Point, Trigger};
 use proptest::prelude::*;
@@ -67,38 +68,44 @@ fn ordinal() -> impl Strategy<Value = CheckpointAt> {
 
 /// A step of a checkpoint.
 pub fn at_checkpoint() -> BoxedStrategy<Trigger> {
-    let event = prop_oneof![2 => select(COORDINATOR), 3 => select(WORKER)];
-    let occurrence = prop_oneof![3 => Just(0), 1 => 1..6_u32];
-    (event, ordinal(), occurrence)
-        .prop_map(|(event, checkpoint, occurrence)| point(event, Some(checkpoint), occurrence))
-        .boxed()
+    lazily(move || {
+        let event = prop_oneof![2 => select(COORDINATOR), 3 => select(WORKER)];
+        let occurrence = prop_oneof![3 => Just(0), 1 => 1..6_u32];
+        (event, ordinal(), occurrence)
+            .prop_map(|(event, checkpoint, occurrence)| point(event, Some(checkpoint), occurrence))
+    })
 }
 
 /// A step of a recovery.
 pub fn in_recovery(pace: &Pace) -> BoxedStrategy<Trigger> {
-    (select(recovery(pace)), prop_oneof![2 => Just(0), 1 => 0..6_u32])
-        .prop_map(|((event, before), more)| point(event, None, before + more))
-        .boxed()
+    let pace = pace.clone();
+    lazily(move || {
+        let pace = &pace;
+        (select(recovery(pace)), prop_oneof![2 => Just(0), 1 => 0..6_u32])
+            .prop_map(|((event, before), more)| point(event, None, before + more))
+    })
 }
 
 /// A step of a change of leaders.
 pub fn of_leadership() -> BoxedStrategy<Trigger> {
-    (select(LEADERSHIP), prop_oneof![3 => Just(0), 1 => 1..3_u32])
-        .prop_map(|((event, before), more)| point(event, None, before + more))
-        .boxed()
+    lazily(move || {
+        (select(LEADERSHIP), prop_oneof![3 => Just(0), 1 => 1..3_u32])
+            .prop_map(|((event, before), more)| point(event, None, before + more))
+    })
 }
 
 /// A step after which connections are opened.
 pub fn before_dialling() -> BoxedStrategy<Trigger> {
-    let events = vec!["attempt_failed", "attempt_cancelled", "worker_lost", "coordinator_lost"];
-    (select(events), prop_oneof![3 => Just(0), 1 => 1..4_u32])
-        .prop_map(|(event, occurrence)| point(event, None, occurrence))
-        .boxed()
+    lazily(move || {
+        let events = vec!["attempt_failed", "attempt_cancelled", "worker_lost", "coordinator_lost"];
+        (select(events), prop_oneof![3 => Just(0), 1 => 1..4_u32])
+            .prop_map(|(event, occurrence)| point(event, None, occurrence))
+    })
 }
 
 /// A step of the end of a job.
 pub fn at_end() -> BoxedStrategy<Trigger> {
-    (select(ENDING), 0..4_u32).prop_map(|(event, occurrence)| point(event, None, occurrence)).boxed()
+    lazily(move || (select(ENDING), 0..4_u32).prop_map(|(event, occurrence)| point(event, None, occurrence)))
 }
 
 /// The end of a job that finishes.
@@ -108,7 +115,8 @@ pub fn job_finished() -> Trigger {
 
 /// Any of these.
 pub fn at_any_point(pace: &Pace) -> BoxedStrategy<Trigger> {
-    prop_oneof![5 => at_checkpoint(), 1 => in_recovery(pace), 1 => at_end()].boxed()
+    let pace = pace.clone();
+    lazily(move || prop_oneof![5 => at_checkpoint(), 1 => in_recovery(&pace), 1 => at_end()])
 }
 
 /// A time.
@@ -122,7 +130,8 @@ fn point(event: &str, checkpoint: Option<CheckpointAt>, occurrence: u32) -> Trig
 
 /// A point or a time.
 pub fn any_trigger(pace: &Pace) -> BoxedStrategy<Trigger> {
-    prop_oneof![3 => at_any_point(pace), 2 => at_time(pace)].boxed()
+    let pace = pace.clone();
+    lazily(move || prop_oneof![3 => at_any_point(&pace), 2 => at_time(&pace)])
 }
 
 /// The same point, some times later.
