@@ -36,6 +36,8 @@ pub struct Ledger<'a> {
     pub aborted: Vec<(usize, CheckpointId)>,
     /// Whether anybody was ever told an unknown outcome.
     pub has_doubts: bool,
+    /// Whether any subtask was ever told of an abort, or passed a marker of one on.
+    pub has_aborts: bool,
     /// Every entry but those about elements, in order.
     pub protocol: Vec<usize>,
     /// Those of them that a coordinator claims.
@@ -121,6 +123,7 @@ impl<'a> Ledger<'a> {
             completed: Vec::new(),
             aborted: Vec::new(),
             has_doubts: false,
+            has_aborts: false,
             protocol: Vec::new(),
             coordination: Vec::new(),
             facts: Vec::new(),
@@ -133,6 +136,7 @@ impl<'a> Ledger<'a> {
             match &entry.what {
                 What::Claim(event) if is_about_elements(event) => continue,
                 What::Claim(Event::CheckpointAborted { checkpoint, .. }) => ledger.aborted.push((at, *checkpoint)),
+                What::Claim(Event::AbortReceived { .. } | Event::CancelEmitted { .. }) => ledger.has_aborts = true,
                 What::Claim(_) => {}
                 What::Fact(Fact::Written { path, bytes }) => ledger.on_written(at, path, bytes),
                 What::Fact(Fact::Deleted { path }) => {
@@ -297,6 +301,21 @@ impl<'a> Ledger<'a> {
                 SnapshotHandle { path: path.to_owned(), bytes: bytes.len() as u64, checksum, digest, ended: false };
             version.check(&handle).is_ok()
         })
+    }
+
+    /// Whether a manifest of `checkpoint` was ever stored at `path` before `at`.
+    pub fn manifest_was_stored(&self, checkpoint: CheckpointId, path: &str, at: usize) -> bool {
+        let versions = self.objects.get(path).map_or(&[][..], Vec::as_slice);
+        // Nearly all are written once, and were read when their slot became durable.
+        let mut written = versions.iter().filter(|version| version.bytes.is_some());
+        if let (Some(only), None) = (written.next(), written.next())
+            && let Some(completed) = self.completed.iter().find(|completed| completed.path == path)
+        {
+            let is_right = completed.manifest.as_ref().is_ok_and(|manifest| manifest.checkpoint == checkpoint);
+            return only.since < Some(at) && is_right;
+        }
+        let mut read = self.written_before(path, at).map(|bytes| Manifest::decode(path, bytes));
+        read.any(|manifest| manifest.is_ok_and(|manifest| manifest.checkpoint == checkpoint))
     }
 
     /// A slot that was durable at `at` and says what `says` wants to hear.

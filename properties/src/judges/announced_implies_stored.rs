@@ -21,7 +21,6 @@ use crate::case::{Case, Property, Violation};
 use crate::history::What;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
-use cofferdam_engine::persist::manifest::Manifest;
 use cofferdam_engine::persist::slot::SlotRecord;
 use std::collections::BTreeMap;
 
@@ -74,8 +73,7 @@ fn lacks(case: &Case<'_>, uploads: &mut Uploads, at: usize, event: &Event) -> Op
             (!uploaded).then(|| (checkpoint.to_string(), format!("counts an ack of {subtask}, which uploaded nothing")))
         }
         Event::ManifestWritten { checkpoint, path } => {
-            let mut versions = ledger.written_before(path, at).map(|bytes| Manifest::decode(path, bytes));
-            let stored = versions.any(|manifest| manifest.is_ok_and(|manifest| manifest.checkpoint == *checkpoint));
+            let stored = ledger.manifest_was_stored(*checkpoint, path, at);
             (!stored).then(|| (path.clone(), format!("is announced as stored, but no manifest of {checkpoint} is")))
         }
         Event::CompletionDurable { checkpoint, slot, manifest, .. } => {
