@@ -278,8 +278,8 @@ impl Reports {
         let Some((uid, _)) = operator.filter(|_| self.exists(subtask)) else {
             return Err(Violation::NoSuchSubtask(subtask));
         };
-        let expected = layout::snapshot(checkpoint, uid, subtask.index, attempt);
-        if snapshot.path != expected {
+        if !layout::is_snapshot(&snapshot.path, checkpoint, uid, subtask.index, attempt) {
+            let expected = layout::snapshot(checkpoint, uid, subtask.index, attempt);
             return Err(Violation::ForeignPath { expected });
         }
         let SnapshotStatistics { start_delay_ms, alignment_ms, sync_ms, async_ms, bytes } = *statistics;

@@ -90,10 +90,10 @@ pub enum Effect {
 pub struct Retention {
     keep: usize,
     stage: Stage,
-    /// The retained checkpoints, and what their manifests name.
-    retained: BTreeMap<CheckpointId, Naming>,
+    /// The retained checkpoints.
+    retained: BTreeMap<CheckpointId, Kept>,
     /// What the manifests of completing checkpoints name.
-    completing: BTreeMap<CheckpointId, BTreeSet<String>>,
+    completing: BTreeMap<CheckpointId, Kept>,
     /// What is known to be left of checkpoints that fell out of retention.
     fallen: BTreeMap<CheckpointId, BTreeSet<String>>,
     /// Every lower slot is free, once that is known.
@@ -106,13 +106,13 @@ pub struct Retention {
     tries: u32,
 }
 
-/// Whether it is known what a retained manifest names.
+/// A retained checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Naming {
-    /// An earlier leadership wrote it to this path.
-    Unread { path: String },
-    /// These, its own path included.
-    Known(BTreeSet<String>),
+struct Kept {
+    /// Path of its manifest.
+    manifest: String,
+    /// What the manifest names, its own path included; `None` as long as nobody has read what an earlier leadership wrote.
+    named: Option<BTreeSet<String>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -156,7 +156,7 @@ pub struct Reachable {
 impl Retention {
     /// Keeps the newest `keep` completed checkpoints, at least one. The log retains `retained`, from slot `floor` on.
     pub fn new(keep: usize, retained: &[Retained], floor: u64) -> Self {
-        let unread = |kept: &Retained| (kept.checkpoint, Naming::Unread { path: kept.manifest.clone() });
+        let unread = |kept: &Retained| (kept.checkpoint, Kept { manifest: kept.manifest.clone(), named: None });
         Self {
             keep: keep.max(1),
             stage: Stage::Idle,
@@ -185,14 +185,14 @@ impl Retention {
     /// The manifest of a checkpoint is about to be written to `path`; it names these blobs.
     pub fn on_described(&mut self, checkpoint: CheckpointId, path: &str, blobs: impl Iterator<Item = String>) {
         let named = blobs.chain([path.to_owned()]).collect();
-        self.completing.insert(checkpoint, named);
+        self.completing.insert(checkpoint, Kept { manifest: path.to_owned(), named: Some(named) });
         self.validate();
     }
 
     /// A checkpoint is durable, and with it a floor that `subsumed` fell below.
     pub fn on_completed(&mut self, checkpoint: CheckpointId, subsumed: &[Retained], floor: u64, out: &mut Vec<Effect>) {
-        let named = self.completing.remove(&checkpoint).expect("its manifest was described before it was written");
-        self.retained.insert(checkpoint, Naming::Known(named));
+        let kept = self.completing.remove(&checkpoint).expect("its manifest was described before it was written");
+        self.retained.insert(checkpoint, kept);
         assert!(subsumed.iter().all(|fallen| fallen.checkpoint < checkpoint), "a checkpoint subsumes older ones");
         self.on_fallen(subsumed, floor, out);
     }
@@ -203,11 +203,9 @@ impl Retention {
         self.floor = floor;
         for Retained { checkpoint, manifest, .. } in fallen {
             out.push(Effect::Subsume { checkpoint: *checkpoint });
-            let named = match self.retained.remove(checkpoint).expect("what falls was retained") {
-                Naming::Unread { path } => BTreeSet::from([path]),
-                Naming::Known(named) => named,
-            };
-            assert!(named.contains(manifest), "it was known by its manifest");
+            let kept = self.retained.remove(checkpoint).expect("what falls was retained");
+            assert_eq!(kept.manifest, *manifest, "it was known by its manifest");
+            let named = kept.named.unwrap_or_else(|| BTreeSet::from([kept.manifest]));
             self.fallen.insert(*checkpoint, named);
         }
         self.sweep(out);
@@ -244,11 +242,9 @@ impl Retention {
         match (self.retained.get_mut(&checkpoint), blobs) {
             // It fell while it was being read: the sweep that follows finds what is left of it by listing.
             (None, _) => self.begin(Duration::ZERO, out),
-            (Some(naming), Some(mut named)) => {
-                if let Naming::Unread { path } = naming {
-                    named.insert(path.clone());
-                }
-                *naming = Naming::Known(named);
+            (Some(kept), Some(mut named)) => {
+                named.insert(kept.manifest.clone());
+                kept.named = Some(named);
                 self.begin(Duration::ZERO, out);
             }
             (Some(_), None) => self.swept(false, out),
@@ -335,11 +331,9 @@ impl Retention {
 
     /// Begins a sweep, or goes on with it: what must be known before anything is listed comes first.
     fn begin(&mut self, delay: Duration, out: &mut Vec<Effect>) {
-        let unread = self.retained.iter().find_map(|(checkpoint, naming)| match naming {
-            Naming::Unread { path } => Some((*checkpoint, path.clone())),
-            Naming::Known(_) => None,
-        });
-        if let Some((checkpoint, path)) = unread {
+        let unread = self.retained.iter().find(|(_, kept)| kept.named.is_none());
+        if let Some((&checkpoint, kept)) = unread {
+            let path = kept.manifest.clone();
             self.stage = Stage::Reading(checkpoint);
             out.push(Effect::ReadManifest { checkpoint, path, delay });
         } else if self.freed.is_none() {
@@ -383,11 +377,11 @@ impl Retention {
     }
 
     fn is_named(&self, path: &String, reachable: &Reachable) -> bool {
-        let retained = self.retained.values().any(|naming| match naming {
-            Naming::Unread { .. } => panic!("every retained manifest is known before anything is listed"),
-            Naming::Known(named) => named.contains(path),
-        });
-        retained || self.completing.values().any(|named| named.contains(path)) || reachable.carried.contains(path)
+        let names = |kept: &Kept| {
+            let named = kept.named.as_ref().expect("every manifest that counts is known before anything is listed");
+            named.contains(path)
+        };
+        self.retained.values().chain(self.completing.values()).any(names) || reachable.carried.contains(path)
     }
 
     /// The slots to delete, ascending: those that a delayed create put back, and everything up to the floor.
@@ -429,9 +423,9 @@ impl Retention {
         assert!(self.tries <= SWEEP_TRIES, "a sweep that keeps failing waits for the next completion");
         assert!(self.freed.is_none_or(|freed| freed <= self.floor), "what counts is not freed");
         assert!(self.fallen.keys().all(|id| !self.retained.contains_key(id)), "retained or fallen, not both");
-        let own = |(id, naming): (&CheckpointId, &Naming)| match naming {
-            Naming::Unread { path } => belongs(path, *id),
-            Naming::Known(named) => named.iter().any(|path| layout::is_manifest(path) && belongs(path, *id)),
+        let own = |(id, kept): (&CheckpointId, &Kept)| {
+            let names_itself = kept.named.as_ref().is_none_or(|named| named.contains(&kept.manifest));
+            names_itself && layout::is_manifest(&kept.manifest) && belongs(&kept.manifest, *id)
         };
         assert!(self.retained.iter().all(own), "what is retained is known by its own manifest");
         if let Stage::Deleting(deleting) = &self.stage {

@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 const VERSION: u8 = 1;
 
+/// Blobs up to this many bytes are collected without growing on the way.
+const SMALL: usize = 1024;
+
 /// Collects encoded sections.
 pub struct BlobBuilder {
     /// What was not taken yet.
@@ -32,7 +35,9 @@ pub struct Finished {
 impl Default for BlobBuilder {
     fn default() -> Self {
         let (sealing, header) = Sealing::begin(Kind::Blob, VERSION);
-        Self { encoded: header.to_vec(), sealing, digest: Digest::default() }
+        let mut encoded = Vec::with_capacity(SMALL);
+        encoded.extend_from_slice(&header);
+        Self { encoded, sealing, digest: Digest::default() }
     }
 }
 

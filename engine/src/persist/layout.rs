@@ -16,7 +16,7 @@
 //! is another layout ([`crate::layout`]).
 
 use crate::ids::{Attempt, CheckpointId};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The mount of checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
@@ -37,9 +37,19 @@ pub const STAGING: &str = ".staging";
 
 const MANIFEST: &str = "manifest-";
 
+/// How long most paths are at most.
+const LENGTH: usize = 64;
+
+/// A path, written down without growing on the way.
+fn spelled(path: fmt::Arguments<'_>) -> String {
+    let mut spelled = String::with_capacity(LENGTH);
+    spelled.write_fmt(path).expect("a string takes everything");
+    spelled
+}
+
 /// Entry `number` of the log. Entries count from 1.
 pub fn log_entry(number: u64) -> String {
-    format!("{LOG}/{number:010}")
+    spelled(format_args!("{LOG}/{number:010}"))
 }
 
 /// The number of the log entry at `path`.
@@ -49,36 +59,68 @@ pub fn log_entry_number(path: &str) -> Option<u64> {
 
 /// The manifest of a checkpoint. The attempt is part of the name, as for snapshots.
 pub fn manifest(checkpoint: CheckpointId, attempt: Attempt) -> String {
-    format!("{CHECKPOINTS}/{checkpoint}/{MANIFEST}{attempt}")
+    spelled(format_args!("{CHECKPOINTS}/{checkpoint}/{MANIFEST}{attempt}"))
 }
 
 /// Whether `path` is that of a manifest.
 pub fn is_manifest(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| name.starts_with(MANIFEST))
+    let name = path.bytes().rposition(|byte| byte == b'/').map_or(path, |slash| &path[slash + 1..]);
+    name.starts_with(MANIFEST)
 }
 
 /// The snapshot of a subtask. The attempt is part of the name: a zombie of an older attempt can never overwrite a newer one's
 /// blob (SPARK-51714).
 pub fn snapshot(checkpoint: CheckpointId, uid: &str, index: u16, attempt: Attempt) -> String {
-    format!("{CHECKPOINTS}/{checkpoint}/{uid}-{index}-{attempt}")
+    spelled(format_args!("{}", Snapshot { checkpoint, uid, index, attempt }))
+}
+
+/// Whether `path` is that of this snapshot. Nothing is written down for it: every acknowledgement is asked.
+pub fn is_snapshot(path: &str, checkpoint: CheckpointId, uid: &str, index: u16, attempt: Attempt) -> bool {
+    let mut rest = Rest(path);
+    write!(rest, "{}", Snapshot { checkpoint, uid, index, attempt }).is_ok() && rest.0.is_empty()
+}
+
+struct Snapshot<'a> {
+    checkpoint: CheckpointId,
+    uid: &'a str,
+    index: u16,
+    attempt: Attempt,
+}
+
+impl fmt::Display for Snapshot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { checkpoint, uid, index, attempt } = self;
+        write!(f, "{CHECKPOINTS}/{checkpoint}/{uid}-{index}-{attempt}")
+    }
+}
+
+/// What is left of a path behind that which was written; an error as soon as they differ.
+struct Rest<'a>(&'a str);
+
+impl fmt::Write for Rest<'_> {
+    fn write_str(&mut self, next: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(next).ok_or(fmt::Error)?;
+        Ok(())
+    }
 }
 
 /// The listing of an attempt whose checkpoints have the id `next` or higher ones: in the folder of a lower id, which no sweep
 /// mistakes for that of a pending checkpoint.
 pub fn listing(next: CheckpointId, attempt: Attempt) -> String {
     let below = CheckpointId(next.0.saturating_sub(1));
-    format!("{CHECKPOINTS}/{below}/listing-{attempt}")
+    spelled(format_args!("{CHECKPOINTS}/{below}/listing-{attempt}"))
 }
 
 /// The checkpoint in whose folder `path` lies.
 pub fn checkpoint_of(path: &str) -> Option<CheckpointId> {
-    let (id, _) = path.strip_prefix(CHECKPOINTS)?.strip_prefix("/chk-")?.split_once('/')?;
-    id.parse().ok().map(CheckpointId)
+    let rest = path.strip_prefix(CHECKPOINTS)?.strip_prefix("/chk-")?;
+    let digits = rest.bytes().position(|byte| byte == b'/')?;
+    rest[..digits].parse().ok().map(CheckpointId)
 }
 
 /// The object `name` in a folder of a checkpoint that was found on a disk.
 pub fn in_folder(folder: &str, name: &str) -> String {
-    format!("{CHECKPOINTS}/{folder}/{name}")
+    spelled(format_args!("{CHECKPOINTS}/{folder}/{name}"))
 }
 
 /// A path below the mount of checkpoints, without the mount: what a tool that opens the folder itself needs.
@@ -88,7 +130,7 @@ pub fn below_checkpoints(path: &str) -> Option<&str> {
 
 /// What lies at the root of the output by this name.
 pub fn at_output(name: impl fmt::Display) -> String {
-    format!("{OUTPUT}/{name}")
+    spelled(format_args!("{OUTPUT}/{name}"))
 }
 
 /// The name of what lies at the root of the output, or below it.
@@ -99,12 +141,12 @@ pub fn below_output(path: &str) -> Option<&str> {
 /// The record of a part of output.
 pub fn part_record(part: &str) -> String {
     let (folder, name) = part.rsplit_once('/').unwrap_or(("", part));
-    format!("{folder}/{CHECKSUMS}/{name}")
+    spelled(format_args!("{folder}/{CHECKSUMS}/{name}"))
 }
 
 /// The folder in which a sink that writes to `directory` stages.
 pub fn staging(directory: &str) -> String {
-    format!("{directory}/{STAGING}")
+    spelled(format_args!("{directory}/{STAGING}"))
 }
 
 #[cfg(test)]
@@ -123,6 +165,10 @@ mod tests {
             ("checkpoints/chk-7/manifest-a2.3", "checkpoints/chk-7/count-0-a2.3")
         );
         assert!(is_manifest(&manifest) && !is_manifest(&snapshot));
+        let is_count = |path: &str| is_snapshot(path, CheckpointId(7), "count", 0, attempt);
+        assert!(is_count(&snapshot) && !is_count(&manifest));
+        let others = [&snapshot[1..], &snapshot[..snapshot.len() - 1], &format!("{snapshot}0"), ""];
+        assert!(!others.into_iter().any(is_count));
         for path in [&manifest, &snapshot] {
             assert_eq!(checkpoint_of(path), Some(CheckpointId(7)));
         }

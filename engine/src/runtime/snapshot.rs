@@ -40,11 +40,12 @@ impl AsyncPart {
     /// Runs until the upload has acknowledged, declined, stopped or deleted what it stored. `sections` are small enough
     /// to be encoded at once.
     pub async fn run(mut self, sections: Vec<Section>) {
-        let mut out = Vec::new();
+        let (mut effects, mut out) = (Vec::new(), Vec::new());
         self.core.start(self.env.clock.now(), &sections, &mut out);
         drop(sections);
         while !out.is_empty() {
-            for effect in std::mem::take(&mut out) {
+            std::mem::swap(&mut effects, &mut out);
+            for effect in effects.drain(..) {
                 self.perform(effect, &mut out).await;
             }
         }

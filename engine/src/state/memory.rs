@@ -252,7 +252,13 @@ impl<K: Key, V: Value> KeyedBackend<K, V> for MemoryBackend<K, V> {
                 groups.push((KeyGroup(self.ownership.first.0 + position as u16), tables));
             }
         }
-        Box::new(MemoryPages { name: self.name.clone(), groups: groups.into_iter(), encodings: self.encodings })
+        Box::new(MemoryPages {
+            name: self.name.clone(),
+            groups: groups.into_iter(),
+            encodings: self.encodings,
+            arena: Vec::new(),
+            spans: Vec::new(),
+        })
     }
 
     fn restore(&mut self, sections: &[Section]) -> Result<()> {
@@ -286,34 +292,42 @@ struct MemoryPages<K, V> {
     name: String,
     groups: std::vec::IntoIter<SharedGroup<K, V>>,
     encodings: Encodings,
+    /// The entries of the page that is being encoded, in the order of their tables.
+    arena: Vec<u8>,
+    /// Where each of them begins, where its key ends, and where it ends.
+    spans: Vec<(usize, usize, usize)>,
 }
 
 impl<K: Key, V: Value> Pages for MemoryPages<K, V> {
     fn next_page(&mut self) -> Option<Section> {
         let (group, tables) = self.groups.next()?;
-        let bytes = encode_group(&tables, self.encodings);
+        let bytes = self.encode(&tables);
         assert!(!bytes.is_empty(), "empty groups are omitted");
         Some(Section { kind: SectionKind::Keyed, name: self.name.clone(), group: Some(group), bytes })
     }
 }
 
-/// What [`super::encode_entries`] would say, without an allocation for each key and value.
-fn encode_group<K: Key, V: Value>(tables: &[Arc<Table<K, V>>], encodings: Encodings) -> Vec<u8> {
-    let mut arena = Vec::new();
-    let mut spans = Vec::with_capacity(tables.iter().map(|table| table.len()).sum());
-    for entry in tables.iter().flat_map(|table| table.iter()) {
-        let start = arena.len();
-        let key_end = append_part(&mut arena, &entry.key, encodings.keys);
-        append_part(&mut arena, entry.value.as_ref().expect("entries have a value"), encodings.values);
-        spans.push((start, key_end, arena.len()));
+impl<K: Key, V: Value> MemoryPages<K, V> {
+    /// What [`super::encode_entries`] would say of a group, without an allocation for each key and value.
+    fn encode(&mut self, tables: &[Arc<Table<K, V>>]) -> Vec<u8> {
+        let (arena, spans) = (&mut self.arena, &mut self.spans);
+        arena.clear();
+        spans.clear();
+        spans.reserve(tables.iter().map(|table| table.len()).sum());
+        for entry in tables.iter().flat_map(|table| table.iter()) {
+            let start = arena.len();
+            let key_end = append_part(arena, &entry.key, self.encodings.keys);
+            append_part(arena, entry.value.as_ref().expect("entries have a value"), self.encodings.values);
+            spans.push((start, key_end, arena.len()));
+        }
+        // Keys are distinct, so values never decide.
+        spans.sort_unstable_by(|a, b| arena[a.0 + 4..a.1].cmp(&arena[b.0 + 4..b.1]));
+        let mut bytes = Vec::with_capacity(arena.len());
+        for (start, _, end) in spans.iter() {
+            bytes.extend_from_slice(&arena[*start..*end]);
+        }
+        bytes
     }
-    // Keys are distinct, so values never decide.
-    spans.sort_unstable_by(|a, b| arena[a.0 + 4..a.1].cmp(&arena[b.0 + 4..b.1]));
-    let mut bytes = Vec::with_capacity(arena.len());
-    for (start, _, end) in spans {
-        bytes.extend_from_slice(&arena[start..end]);
-    }
-    bytes
 }
 
 /// Appends length and bytes of a part, and says where it ends.
