@@ -77,6 +77,8 @@ struct Running {
     hosted: BTreeSet<SubtaskId>,
     /// Those that have processed all their input.
     ended: BTreeSet<SubtaskId>,
+    /// Those that have committed everything and are gone.
+    finished: BTreeSet<SubtaskId>,
     /// The newest checkpoint that was triggered here, and the newest that was announced.
     triggered: CheckpointId,
     completed: CheckpointId,
@@ -99,6 +101,12 @@ impl Commands {
         self.validate();
     }
 
+    /// The attempt that this session's leader lets run here, and which of its subtasks have not finished, in order.
+    pub fn running(&self) -> Option<(Attempt, Vec<SubtaskId>)> {
+        let running = self.running.as_ref()?;
+        Some((self.newest, running.hosted.difference(&running.finished).copied().collect()))
+    }
+
     /// The leadership that has welcomed this worker in this session.
     pub fn welcomed(&self) -> Option<Generation> {
         self.generation
@@ -118,11 +126,12 @@ impl Commands {
     /// session's coordinator.
     pub fn on_report(&mut self, report: &ToCoordinator) -> bool {
         let Some(attempt) = report.attempt() else { return true };
-        if let ToCoordinator::InputEnded { subtask, .. } = report
-            && let Some(running) = self.running.as_mut().filter(|_| attempt == self.newest)
-        {
-            assert!(running.hosted.contains(subtask), "{subtask} runs here");
-            running.ended.insert(*subtask);
+        if let Some(running) = self.running.as_mut().filter(|_| attempt == self.newest) {
+            match report {
+                ToCoordinator::InputEnded { subtask, .. } => drop(running.ended.insert(*subtask)),
+                ToCoordinator::Finished { subtask, .. } => drop(running.finished.insert(*subtask)),
+                _ => {}
+            }
         }
         self.validate();
         Some(attempt.generation) == self.generation
@@ -193,8 +202,8 @@ impl Commands {
             self.newest = *attempt;
             let hosted = placement.iter().filter(|(_, worker)| *worker == self.me).map(|(subtask, _)| *subtask);
             let floor = restored.unwrap_or_default();
-            let (hosted, ended) = (hosted.collect(), BTreeSet::new());
-            self.running = Some(Running { hosted, ended, triggered: floor, completed: floor });
+            let (hosted, ended, finished) = (hosted.collect(), BTreeSet::new(), BTreeSet::new());
+            self.running = Some(Running { hosted, ended, finished, triggered: floor, completed: floor });
         }
         Ok(())
     }
@@ -231,6 +240,7 @@ impl Commands {
         let Some(running) = &self.running else { return };
         assert_eq!(self.generation, Some(self.newest.generation), "only this session's leader lets something run");
         assert!(running.ended.is_subset(&running.hosted), "only what runs here ends here");
+        assert!(running.finished.is_subset(&running.hosted), "only what runs here finishes here");
         assert!(running.triggered <= CheckpointId::MAX && running.completed <= CheckpointId::MAX, "ids can be counted");
     }
 }

@@ -334,6 +334,10 @@ impl Hosting {
         if let Stage::Attending { .. } | Stage::Draining { .. } = self.stage {
             assert!(self.session > 0, "a coordinator was reached");
         }
+        if is_attending {
+            let running = self.running.as_ref().map(Running::standing);
+            assert_eq!(self.commands.running(), running, "what its leader lets run, and has not finished, runs here");
+        }
         let Some(running) = &self.running else { return };
         assert!(is_attending, "only a living leader lets something run");
         assert_eq!(welcomed, Some(running.attempt.generation), "the leader of this session lets it run");

@@ -34,6 +34,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// The attempt, and its subtasks here that have not finished, in order.
+    pub fn standing(&self) -> (Attempt, Vec<SubtaskId>) {
+        (self.attempt, self.subtasks.iter().copied().collect())
+    }
+
     pub fn validate(&self, me: WorkerId) {
         assert!(self.attempt > Attempt::default(), "what runs was deployed");
         assert!(!self.awaited.contains(&me), "a worker has no link to itself");

@@ -6,8 +6,9 @@ use crate::graph::{Exchange, OperatorKind};
 use crate::ids::{Generation, OperatorId};
 use crate::messages::RestoreFrom;
 
-const FIRST: WorkerId = WorkerId(0);
-const SECOND: WorkerId = WorkerId(1);
+/// Another worker has a lower number, and no part in this.
+const FIRST: WorkerId = WorkerId(1);
+const SECOND: WorkerId = WorkerId(2);
 
 fn subtask(operator: u16, index: u16) -> SubtaskId {
     SubtaskId { operator: OperatorId(operator), index }
@@ -100,6 +101,7 @@ fn a_channel_with_one_end_here_crosses_a_link() {
     assert_eq!(first.channels, expected.map(|(id, ends)| Channel { id, ends }));
     assert_eq!(first.links, [(SECOND, "second:1".to_owned())]);
     assert_eq!(first.awaited(), BTreeSet::from([SECOND]));
+    assert_eq!(wired(SECOND).links, [(FIRST, "first:1".to_owned())]);
 }
 
 #[test]
