@@ -202,9 +202,7 @@ async fn lead(
             // The predecessor may have died between writing this and saying it.
             env.emit(over.announcement());
             let how = over.how.clone();
-            // Without a port no worker can connect.
-            let workers = if port.is_some() { options.workers } else { 0 };
-            let mut farewell = Farewell::new(requests, job, over, &store, workers);
+            let mut farewell = Farewell::new(requests, job, over, &store, port.is_some());
             early.into_iter().for_each(|member| farewell.on_accepted(member));
             farewell.tell(&mut mailbox).await;
             return Led::Ended(match how {

@@ -1,9 +1,8 @@
 //! Farewell: a coordinator that finds the job over sends `JobDone` to the workers that still look for one, and leaves.
 //!
 //! The leader that wrote the end may have died before it sent `JobDone` to its workers; they would dial without end.
-//! How many of them still run is not known, so this lasts until as many workers as the job needs have got `JobDone` and
-//! are gone, or until a worker must have noticed the loss of its coordinator and dialled again. Clients that come
-//! meanwhile get the end of the job as their answer.
+//! How many of them still run is not known, for some may be spare. So this lasts until a worker must have noticed the loss of
+//! its coordinator and dialled again. Clients that come meanwhile get the end of the job as their answer.
 //!
 //! The leader may also have died before it cleaned up, so this process sweeps in its place ([`LastSweep`]): the log
 //! justifies every deletion, and a leadership that comes later uses other ids.
@@ -36,14 +35,13 @@ pub(super) struct Farewell {
     retention: Retention,
     reachable: Reachable,
     sweep: LastSweep,
-    workers: usize,
     told: BTreeSet<WorkerId>,
     until: Time,
 }
 
 impl Farewell {
-    /// No worker has got `JobDone` yet. `store` has read the log that says how the job ended.
-    pub fn new(requests: Requests, job: &Job, over: Over, store: &Completed, workers: u16) -> Self {
+    /// No worker has got `JobDone` yet, and none can if nobody listens. `store` has read the log that says how the job ended.
+    pub fn new(requests: Requests, job: &Job, over: Over, store: &Completed, listens: bool) -> Self {
         let (now, config) = (requests.env.clock.now(), &job.config);
         Self {
             job: job.clone(),
@@ -54,10 +52,9 @@ impl Farewell {
             retention: Retention::new(config.checkpoints.retained, &store.retained(), store.floor()),
             reachable: Reachable { bound: store.unused_id(), carried: BTreeSet::new() },
             sweep: LastSweep::Waiting,
-            workers: usize::from(workers),
             told: BTreeSet::new(),
             // Silence is noticed after one timeout; dialling again may take another.
-            until: now + config.heartbeat_timeout * 2,
+            until: if listens { now + config.heartbeat_timeout * 2 } else { now },
         }
     }
 
@@ -106,10 +103,7 @@ impl Farewell {
 
     /// Whether all is told and swept. Goes on with what is not.
     fn is_over(&mut self) -> bool {
-        let left = self.told.len() >= self.workers && self.connections.is_empty();
-        let told = left || self.requests.env.clock.now() >= self.until;
-        if !told {
-            self.sweep.on_company();
+        if self.requests.env.clock.now() < self.until {
             return false;
         }
         if self.retention.is_idle() {

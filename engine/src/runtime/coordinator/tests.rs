@@ -603,6 +603,23 @@ fn of_two_processes_with_one_id_the_later_waits_and_takes_the_place_of_the_first
 }
 
 #[test]
+fn a_coordinator_that_finds_the_job_over_stays_for_a_host_that_comes_behind_a_spare_worker() {
+    play(async |room| {
+        let _first = Coordinator::start(&room, 1);
+        let checkpoint = Crew::running(&room, 1).await.finish().await;
+        room.crash(1);
+        let mut second = Coordinator::resume(&room, 2);
+        for worker in [2, 0, 1] {
+            let mut worker = Worker::connect(&room, 2, worker, job().graph.fingerprint()).await;
+            assert_eq!(worker.hear().await, ToWorker::JobDone);
+            drop(worker);
+            pause(&room, job().config.heartbeat_timeout.as_millis() as u64 / 2).await;
+        }
+        assert_eq!(second.end().await, Ok(JobEnd::AlreadyFinished { checkpoint }));
+    });
+}
+
+#[test]
 fn a_process_that_waits_is_told_of_the_end_of_the_job() {
     play(async |room| {
         let mut coordinator = Coordinator::start(&room, 1);
