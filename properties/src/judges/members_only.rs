@@ -7,12 +7,14 @@
 //! 2. A coordinator registers no worker of which no process has ever come up.
 //! 3. A process that proves to be a worker, to a coordinator or on a link to another worker, is that worker. In a history a peer
 //!    is known by the name of its process.
+//! 4. A worker is never taken for one that looks for another worker: the address that it dials is that of the worker it means.
 //!
 //! Does not judge who reads along, nor what a member may do once it is trusted.
 
 use crate::case::{Case, Property, Violation};
 use crate::history::{Process, What};
 use cofferdam_engine::event::Event;
+use cofferdam_engine::ids::WorkerId;
 use cofferdam_engine::messages::client::Wish;
 use std::collections::BTreeSet;
 
@@ -71,6 +73,11 @@ impl Seen {
             Event::PeerTrusted { peer, worker: Some(worker) } => {
                 (*peer != worker.to_string()).then(|| format!("takes {peer} for {worker}"))
             }
+            Event::PeerDistrusted { peer, cause } => {
+                let member = self.workers.iter().any(|number| *peer == WorkerId(*number).to_string());
+                (member && cause.ends_with("which has no business here"))
+                    .then(|| format!("is dialled by {peer}, which looks for another: {cause}"))
+            }
             Event::WorkerRegistered { worker } => {
                 let known = self.workers.contains(&worker.0);
                 (!known).then(|| format!("registers {worker}, and there is no such process"))
@@ -93,9 +100,11 @@ mod tests {
     use super::NAME;
     use crate::history::{Fact, Process};
     use crate::story::Story;
+    use cofferdam_engine::cores::handshake::Distrust;
     use cofferdam_engine::event::Event;
-    use cofferdam_engine::ids::{ClientId, WorkerId};
+    use cofferdam_engine::ids::{Attempt, ClientId, WorkerId};
     use cofferdam_engine::messages::client::Wish;
+    use cofferdam_engine::messages::handshake::Claim;
 
     const CLIENT: Process = Process::Client(ClientId(0));
 
@@ -142,6 +151,20 @@ mod tests {
         story.claim(Process::COORDINATOR, Event::WorkerRegistered { worker: WorkerId(701) });
         let violation = story.judge_by(NAME).expect("a conviction");
         assert_eq!(violation.message, "registers worker-701, and there is no such process");
+    }
+
+    #[test]
+    fn a_worker_that_looks_for_another_one_convicts_and_a_stranger_does_not() {
+        let mut story = Story::begun();
+        let distrusted = |peer: &str, from| {
+            let claim = Claim::Link { attempt: Attempt::default(), from: WorkerId(from), to: WorkerId(0) };
+            Event::PeerDistrusted { peer: peer.to_owned(), cause: Distrust::Misplaced(claim).to_string() }
+        };
+        story.claim(Process::Worker(WorkerId(1)), distrusted("client-0", 0));
+        assert_eq!(story.judge_by(NAME), None);
+        story.claim(Process::Worker(WorkerId(1)), distrusted("worker-0", 0));
+        let violation = story.judge_by(NAME).expect("a conviction");
+        assert!(violation.message.starts_with("is dialled by worker-0, which looks for another"), "{violation}");
     }
 
     #[test]

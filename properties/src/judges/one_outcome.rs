@@ -10,7 +10,8 @@
 //! 4. a completion is notified after its `CompletionDurable`, and an abort reaches a subtask after its
 //!    `CheckpointAborted`;
 //! 5. when an attempt is deployed nothing of the one before in its leadership is pending;
-//! 6. a checkpoint that is aborted for a reason that only a subtask has was declined by one, for that reason (FLINK-18336).
+//! 6. a checkpoint that is aborted for a reason that only a subtask has was declined by one, for that reason (FLINK-18336);
+//! 7. a checkpoint is declined because a subtask is finished only if it has finished, in the attempt that runs.
 //!
 //! Does not check that notifications arrive: they may be lost. Nor how many checkpoints fail.
 
@@ -18,7 +19,7 @@ use crate::case::{Case, Property, Violation};
 use crate::history::{Incarnation, What};
 use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
-use cofferdam_engine::ids::{CheckpointId, Generation, SubtaskId};
+use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, SubtaskId};
 use cofferdam_engine::reason::FailureReason;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +43,7 @@ enum Standing {
 fn judge(case: &Case<'_>) -> Option<Violation> {
     let ledger = case.ledger();
     let mut checkpoints = BTreeMap::new();
-    let mut declines = BTreeSet::new();
+    let mut declines = Declines::default();
     let claimed = ledger.protocol.iter().find_map(|&at| {
         let entry = &case.history.entries[at];
         let What::Claim(event) = &entry.what else { return None };
@@ -114,12 +115,29 @@ fn wrong(
     }
 }
 
-/// An abort for what a subtask is said to have declined it for, and none did.
-fn undeclined(declines: &mut BTreeSet<(CheckpointId, &'static str)>, event: &Event) -> Option<(CheckpointId, String)> {
+/// What subtasks have declined, and which of them have finished.
+#[derive(Default)]
+struct Declines {
+    sent: BTreeSet<(CheckpointId, &'static str)>,
+    finished: BTreeSet<(Attempt, SubtaskId)>,
+}
+
+/// An abort for what a subtask is said to have declined it for, and none did; or a decline for an end that never came.
+fn undeclined(declines: &mut Declines, event: &Event) -> Option<(CheckpointId, String)> {
     match event {
-        Event::DeclineSent { checkpoint, reason, .. } => {
-            declines.insert((*checkpoint, reason.name()));
+        Event::SubtaskFinished { attempt, subtask } => {
+            declines.finished.insert((*attempt, *subtask));
             None
+        }
+        Event::DeclineSent { attempt, subtask, checkpoint, reason } => {
+            declines.sent.insert((*checkpoint, reason.name()));
+            let ended = *reason != FailureReason::TaskClosing || declines.finished.contains(&(*attempt, *subtask));
+            (!ended).then(|| {
+                (
+                    *checkpoint,
+                    format!("is declined because {subtask} has finished, which it has not in attempt {attempt}"),
+                )
+            })
         }
         Event::CheckpointAborted { checkpoint, reason } => {
             let declined = match reason {
@@ -127,7 +145,7 @@ fn undeclined(declines: &mut BTreeSet<(CheckpointId, &'static str)>, event: &Eve
                 | FailureReason::UploadFailed(_)
                 | FailureReason::Overtaken
                 | FailureReason::Cancelled
-                | FailureReason::NotReady => declines.contains(&(*checkpoint, reason.name())),
+                | FailureReason::NotReady => declines.sent.contains(&(*checkpoint, reason.name())),
                 FailureReason::Expired
                 | FailureReason::FinalizeFailed(_)
                 | FailureReason::Subsumed { .. }
@@ -204,6 +222,24 @@ mod tests {
         story.trigger();
         story.abort(reason);
         assert!(message(&story).ends_with("but no subtask has declined it for that"));
+    }
+
+    #[test]
+    fn a_decline_for_an_end_that_another_attempt_came_to_convicts() {
+        let mut story = Story::begun();
+        let declined = |story: &mut Story| {
+            let (attempt, subtask) = (story.attempt(), story.subtask(0));
+            let (checkpoint, reason) = (story.trigger(), FailureReason::TaskClosing);
+            story.claim(worker(0), Event::DeclineSent { attempt, subtask, checkpoint, reason: reason.clone() });
+            story.abort(reason);
+        };
+        let (attempt, subtask) = (story.attempt(), story.subtask(0));
+        story.claim(worker(0), Event::SubtaskFinished { attempt, subtask });
+        declined(&mut story);
+        assert_eq!(story.judge_by(NAME), None);
+        story.deploy();
+        declined(&mut story);
+        assert!(message(&story).contains("which it has not in attempt"));
     }
 
     #[test]
