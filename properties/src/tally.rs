@@ -46,6 +46,9 @@ pub struct Tally {
     /// Reports that a coordinator rejected.
     #[serde(default)]
     pub reports_rejected: u64,
+    /// Workers on which some subtask was restored.
+    #[serde(default)]
+    pub hosts: u64,
     /// What clients wanted, and got.
     pub clients: Clients,
 }
@@ -163,6 +166,7 @@ impl Tally {
         let mut tally = Self { entries: case.history.entries.len() as u64, ..Self::default() };
         let mut phase = Phase::default();
         let mut leader: Option<(Incarnation, bool)> = None;
+        let mut hosts = BTreeSet::new();
         for entry in &case.history.entries {
             match &entry.what {
                 What::Claim(Event::AttemptDeployed { restore: Some(_), .. }) => {
@@ -175,7 +179,12 @@ impl Tally {
                     tally.take_overs_from_living += u64::from(lives == Some(true));
                     leader = Some((entry.by, true));
                 }
-                What::Claim(event) => tally.on_claim(event, &mut phase),
+                What::Claim(event) => {
+                    if let Event::Restored { .. } = event {
+                        hosts.insert(entry.by.process);
+                    }
+                    tally.on_claim(event, &mut phase);
+                }
                 What::Fact(fact @ (Fact::Crashed | Fact::Ended(_))) => {
                     if let Some((_, lives)) = leader.as_mut().filter(|(leader, _)| *leader == entry.by) {
                         *lives = false;
@@ -189,6 +198,7 @@ impl Tally {
                 What::Fact(_) => {}
             }
         }
+        tally.hosts = hosts.len() as u64;
         let completed: BTreeSet<CheckpointId> = case.ledger().completed.iter().map(|c| c.checkpoint).collect();
         tally.checkpoints_completed = completed.len() as u64;
         tally.finished = u64::from(case.ledger().finished().is_some());
@@ -244,6 +254,7 @@ impl Tally {
         self.reports_rejected += other.reports_rejected;
         self.overlapping_cuts += other.overlapping_cuts;
         self.repetitions += other.repetitions;
+        self.hosts += other.hosts;
         self.clients.add(&other.clients);
     }
 }
@@ -264,6 +275,7 @@ mod tests {
     fn a_whole_run_is_counted() {
         let tally = tally(&Story::whole());
         assert_eq!((tally.checkpoints_completed, tally.restores, tally.restores_non_empty), (2, 1, 1));
+        assert_eq!(tally.hosts, 2);
         assert_eq!((tally.crashes.between_checkpoints, tally.crashes.total(), tally.coordinator_crashes), (1, 1, 0));
         // Twelve, and two once more after the crash; the commit of the first checkpoint is repeated.
         assert_eq!((tally.records_emitted, tally.commits, tally.finished), (14, 3, 1));

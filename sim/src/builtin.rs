@@ -121,7 +121,7 @@ fn address(id: CoordinatorId) -> String {
 /// does not. One of two watches the other, and neither submits the job: an end that one of them announces is the end of the
 /// job. One that gives up (there is no input, say) speaks for itself: the other still leads, and needs its workers.
 fn coordinator_main(job: Job, plan: &Plan, id: CoordinatorId, over: Arc<AtomicBool>, given_up: Arc<AtomicU16>) -> Main {
-    let (workers, lease) = (plan.workers, plan.standby_lease_ms.map(Duration::from_millis));
+    let (workers, lease) = (plan.needed_workers(), plan.standby_lease_ms.map(Duration::from_millis));
     let coordinators = plan.coordinators();
     let submitted = AtomicBool::new(lease.is_some());
     Arc::new(move |env: Env| {

@@ -31,9 +31,9 @@
 //!
 //! | variable | does |
 //! |---|---|
-//! | `COFFERDAM_SEED=g9:0x4d2` | runs this seed alone |
+//! | `COFFERDAM_SEED=g10:0x4d2` | runs this seed alone |
 //! | `COFFERDAM_SEEDS=5000` | runs so many |
-//! | `COFFERDAM_FROM=g9:0x4d2` | from this one on; `fresh`: from one that nobody chose |
+//! | `COFFERDAM_FROM=g10:0x4d2` | from this one on; `fresh`: from one that nobody chose |
 //! | `COFFERDAM_CAPSULE=FILE` | runs this capsule alone |
 //! | `COFFERDAM_RE_AIM=1` | with a capsule: writes it anew so that its faults strike again |
 //! | `COFFERDAM_TRACE=1` | with a capsule or a seed: tells every entry of the run |

@@ -60,7 +60,7 @@ impl Topology {
             InputShape::Generated { .. } => true,
             InputShape::Graph(spec) => spec.nodes.iter().any(|node| node.inputs.len() > 1),
         };
-        let spread = plan.workers > 1 && plan.parallelism > 1;
+        let spread = plan.needed_workers() > 1 && plan.parallelism > 1;
         match (joined, plan.standby_lease_ms.is_some(), spread) {
             (false, true, _) => Self::LineStandby,
             (false, false, true) => Self::LineSpread,

@@ -26,7 +26,7 @@
 //!
 //! # The determinism model
 //!
-//! 1. One number and a generator version decide everything: `g9:0x…` ([`seed`]).
+//! 1. One number and a generator version decide everything: `g10:0x…` ([`seed`]).
 //! 2. From it comes a *plan* ([`plan`]): job, shape, pace, faults. Plain data that a person can read.
 //! 3. The *world* ([`world`]) makes every delivery and every free choice. Its randomness is keyed by purpose and logical
 //!    coordinate, so that one thing more here moves nothing there.

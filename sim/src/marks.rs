@@ -30,6 +30,7 @@ const MARKS: &[Mark] = &[
     ("a client whose answer was lost", |tally| tally.history.clients.lost),
     ("a client that was gone before its answer", |tally| tally.history.clients.withdrawn),
     ("a stranger that was hung up on", |tally| tally.history.clients.distrusted),
+    ("a spare worker that took the place of another", |tally| tally.replaced_plans),
     ("a second start at an output of others that was refused", |tally| tally.refused_starts),
     ("a job that a client cancelled", |tally| tally.history.clients.cancelled),
     ("a cut that barriers without alignment left overlapping", |tally| tally.history.overlapping_cuts),

@@ -62,6 +62,9 @@ impl JobKind {
 pub struct Plan {
     pub job: JobKind,
     pub workers: u16,
+    /// So many of the workers are more than the job needs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spare_workers: u16,
     pub parallelism: u16,
     pub batch_records: usize,
     pub credits: u32,
@@ -88,6 +91,10 @@ pub struct Plan {
     /// The job is started once more when it is over, with checkpoints that do not belong to its output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_start: Option<SecondStart>,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// Much longer than an ordinary request takes, much shorter than what is left of a run after healing.
@@ -127,8 +134,8 @@ impl Plan {
 
     /// Whether it makes sense, and if not why, in one line: plans are also written by people.
     pub fn validate(&self) -> Result<(), String> {
-        if self.workers == 0 || self.parallelism == 0 {
-            return Err("a job needs a worker and a subtask".to_owned());
+        if self.workers <= self.spare_workers || self.parallelism == 0 {
+            return Err("a job needs a worker that is not spare, and a subtask".to_owned());
         }
         bounds::check(self)?;
         self.config().validate()?;
@@ -156,6 +163,11 @@ impl Plan {
             Process::Worker(id) => id.0 < self.workers,
             Process::Client(id) => usize::from(id.0) < self.clients.len(),
         }
+    }
+
+    /// How many workers the job needs.
+    pub fn needed_workers(&self) -> u16 {
+        self.workers - self.spare_workers
     }
 
     /// How many coordinators there are.
@@ -258,8 +270,11 @@ impl fmt::Display for Plan {
             "job         {}, parallelism {}, on {} worker(s)",
             self.job.name(),
             self.parallelism,
-            self.workers
+            self.needed_workers()
         )?;
+        if self.spare_workers > 0 {
+            writeln!(f, "spare       {} worker(s) more", self.spare_workers)?;
+        }
         writeln!(f, "input       {}", self.input)?;
         writeln!(f, "channels    batches of {}, {} credit(s)", self.batch_records, self.credits)?;
         writeln!(f, "{}", self.policy)?;

@@ -113,6 +113,7 @@ impl Runner {
         let spec = WorldSpec {
             seed: seed.0,
             processes,
+            hosts: plan.needed_workers(),
             initial,
             models: models.clone(),
             faults: plan.faults.clone(),

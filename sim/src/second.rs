@@ -72,6 +72,7 @@ pub fn world(seed: Seed, plan: &Plan, staging: &Staging, initial: BTreeMap<Strin
     WorldSpec {
         seed: seed.0,
         processes: staging.processes.clone(),
+        hosts: plan.needed_workers(),
         initial,
         models: staging.models.clone(),
         faults: Vec::new(),

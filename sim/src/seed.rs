@@ -1,6 +1,6 @@
 //! A seed: the one number that decides a run, together with the version of the generator that reads it.
 //!
-//! It prints as `g9:0x00000000000004d2`. [`GENERATOR`] changes whenever the same number would draw another plan
+//! It prints as `g10:0x00000000000004d2`. [`GENERATOR`] changes whenever the same number would draw another plan
 //! or another world, so that an old seed is refused as *stale* instead of passing for another run.
 
 use cofferdam_engine::hash::stable_hash;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The version of everything between a number and a run: plan strategies, input text, keyed randomness.
-pub const GENERATOR: u32 = 9;
+pub const GENERATOR: u32 = 10;
 
 /// A seed of this generator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub enum SeedError {
 impl FromStr for Seed {
     type Err = SeedError;
 
-    /// Reads `g9:0x4d2`; without the generator, this build's is meant.
+    /// Reads `g10:0x4d2`; without the generator, this build's is meant.
     fn from_str(text: &str) -> Result<Self, SeedError> {
         let malformed = || SeedError::Malformed(text.to_owned());
         let number = match text.strip_prefix('g').and_then(|rest| rest.split_once(':')) {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_seed() {
-        for text in ["", "g9:", "g9:0x", "gx:1", "0xzz", "-1", "g9:0x11111111111111111"] {
+        for text in ["", "g10:", "g10:0x", "gx:1", "0xzz", "-1", "g10:0x11111111111111111"] {
             assert_eq!(text.parse::<Seed>(), Err(SeedError::Malformed(text.to_owned())), "{text}");
         }
     }

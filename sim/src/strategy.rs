@@ -2,13 +2,13 @@
 //!
 //! | name | a plan is | replayed by |
 //! |---|---|---|
-//! | `random` | drawn by the generator ([`crate::plan::draw`]) | `g9:0x2a` |
-//! | `targeted` | a drawn job, struck at coordinates that it can reach, each as likely as any other ([`targeted`]) | `targeted:g9:0x2a` |
-//! | `sweep` | one cell of all single faults, then of pairs, of a small job ([`sweep`]) | `sweep:g9:0x2a` |
-//! | `priority` | drawn, under a schedule of stubborn choices with a few changes of mind ([`priority`]) | `priority:g9:0x2a` |
+//! | `random` | drawn by the generator ([`crate::plan::draw`]) | `g10:0x2a` |
+//! | `targeted` | a drawn job, struck at coordinates that it can reach, each as likely as any other ([`targeted`]) | `targeted:g10:0x2a` |
+//! | `sweep` | one cell of all single faults, then of pairs, of a small job ([`sweep`]) | `sweep:g10:0x2a` |
+//! | `priority` | drawn, under a schedule of stubborn choices with a few changes of mind ([`priority`]) | `priority:g10:0x2a` |
 //! | `guided` | an earlier plan that reached something new, changed a little ([`guided`]) | its capsule |
-//! | `kills` | as `times`, on machines and networks that are steady: a test that kills processes of a healthy cluster | `kills:g9:0x2a` |
-//! | `times` | drawn, with crashes at random times only: what the others are compared with | `times:g9:0x2a` |
+//! | `kills` | as `times`, on machines and networks that are steady: a test that kills processes of a healthy cluster | `kills:g10:0x2a` |
+//! | `times` | drawn, with crashes at random times only: what the others are compared with | `times:g10:0x2a` |
 //!
 //! The *mix* lets each seed say which of them it is for, by weight.
 //!
@@ -170,7 +170,7 @@ impl FromStr for Choice {
     }
 }
 
-/// A plan by its strategy and its seed: `targeted:g9:0x2a`, or just the seed for a random one.
+/// A plan by its strategy and its seed: `targeted:g10:0x2a`, or just the seed for a random one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Drawn {
     /// By whom.
@@ -284,10 +284,10 @@ mod tests {
 
     #[test]
     fn a_plan_is_named_by_its_strategy_and_seed_if_they_decide_it() {
-        for text in ["g9:0x000000000000002a", "targeted:g9:0x000000000000002a"] {
+        for text in ["g10:0x000000000000002a", "targeted:g10:0x000000000000002a"] {
             assert_eq!(text.parse::<Drawn>().map(|drawn| drawn.to_string()), Ok(text.to_owned()));
         }
-        assert!("guided:g9:0x2a".parse::<Drawn>().is_err(), "it takes more than the seed");
+        assert!("guided:g10:0x2a".parse::<Drawn>().is_err(), "it takes more than the seed");
         assert!("nobody".parse::<Choice>().is_err());
         assert_eq!("mix".parse(), Ok(Choice::Mix));
     }

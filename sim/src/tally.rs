@@ -46,6 +46,9 @@ pub struct Tally {
     /// Runs whose job was started once more with checkpoints that do not belong to its output, and refused.
     #[serde(default)]
     pub refused_starts: u64,
+    /// Runs in which a spare worker took the place of one that was away.
+    #[serde(default)]
+    pub replaced_plans: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<String, FaultCount>,
 }
@@ -70,6 +73,7 @@ impl Tally {
             crash_plans_with_state: u64::from(with_state),
             standby_plans: u64::from(plan.standby_lease_ms.is_some()),
             refused_starts: 0,
+            replaced_plans: u64::from(history.hosts > u64::from(plan.needed_workers())),
             faults,
         }
     }
@@ -81,6 +85,7 @@ impl Tally {
         self.crash_plans_with_state += other.crash_plans_with_state;
         self.standby_plans += other.standby_plans;
         self.refused_starts += other.refused_starts;
+        self.replaced_plans += other.replaced_plans;
         for (kind, count) in &other.faults {
             self.faults.entry(kind.clone()).or_default().add(*count);
         }

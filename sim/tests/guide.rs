@@ -21,7 +21,7 @@ const NOT_RUN: [&str; 7] = [
      COFFERDAM_CAPSULE=cofferdam-regressions/numbers/exactly-once-output-00000000.toml cargo test numbers",
     "cargo build --release",
     "cofferdam bugs buffer-cleared-before-staged\nCOFFERDAM_PLANTED=buffer-cleared-before-staged \
-     target/bugs/target/release/cofferdam hunt --from g9:0x0",
+     target/bugs/target/release/cofferdam hunt --from g10:0x0",
     "cofferdam bugs buffer-cleared-before-staged --seeds 3000",
 ];
 

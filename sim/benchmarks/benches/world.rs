@@ -29,6 +29,7 @@ where
     WorldSpec {
         seed: 1,
         processes: (0..3).map(process).collect(),
+        hosts: 1,
         initial: BTreeMap::new(),
         models: Models::default(),
         faults: Vec::new(),

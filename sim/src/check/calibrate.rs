@@ -45,6 +45,7 @@ pub fn shape(check: &Check, runner: &Runner) -> Result<OwnShape, Failure> {
 fn plan(shape: &OwnShape, parallelism: u16) -> Plan {
     Plan {
         workers: 1,
+        spare_workers: 0,
         parallelism,
         batch_records: 16,
         credits: 4,

@@ -341,7 +341,7 @@ mod tests {
         let kind = |property: &str| Kind {
             runs: 1,
             property: property.to_owned(),
-            run: "targeted:g9:0x1".to_owned(),
+            run: "targeted:g10:0x1".to_owned(),
             what: "two of them".to_owned(),
         };
         let kinds: BTreeMap<_, _> = property.map(|p| (p.to_owned(), kind(p))).into_iter().collect();

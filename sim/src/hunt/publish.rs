@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn failing() -> Campaign {
-        let kind = Kind { runs: 2, property: "no-orphans".into(), run: "g9:0x2".into(), what: "a < b & \"c\"".into() };
+        let kind = Kind { runs: 2, property: "no-orphans".into(), run: "g10:0x2".into(), what: "a < b & \"c\"".into() };
         Campaign { hunts: 1, runs: 9, failures: 2, kinds: [("no-orphans".into(), kind)].into(), ..Campaign::default() }
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let text = junit(&failing());
         assert!(text.contains("failures=\"1\""), "{text}");
         let case = text.lines().find(|line| line.contains("name=\"no-orphans\"")).expect("a case for each property");
-        assert!(case.contains("a &lt; b &amp; &quot;c&quot;") && case.contains("g9:0x2"), "{case}");
+        assert!(case.contains("a &lt; b &amp; &quot;c&quot;") && case.contains("g10:0x2"), "{case}");
         assert_eq!(text.matches("<testcase").count(), PROPERTIES.len() + LABELS.len() + 4);
         assert!(!junit(&Campaign::default()).contains("<failure"));
     }
@@ -166,6 +166,6 @@ mod tests {
     #[test]
     fn the_page_says_what_failed() {
         let text = markdown(&failing());
-        assert!(text.starts_with("## 9 runs: failures") && text.contains("| no-orphans | 2 | `g9:0x2` |"), "{text}");
+        assert!(text.starts_with("## 9 runs: failures") && text.contains("| no-orphans | 2 | `g10:0x2` |"), "{text}");
     }
 }

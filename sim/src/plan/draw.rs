@@ -109,6 +109,7 @@ fn plans(job: JobKind, inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value
                 Plan {
                     job,
                     workers: pace.workers,
+                    spare_workers: pace.spare,
                     parallelism: pace.parallelism,
                     batch_records,
                     credits,

@@ -14,6 +14,7 @@ pub const STEPS: &[Step] = &[
     fewer_faults,
     smaller_job,
     pace::fewer_records,
+    no_spare_workers,
     fewer_workers,
     fewer_coordinators,
     fewer_clients,
@@ -125,11 +126,17 @@ fn smaller_input(shape: &InputShape) -> Vec<InputShape> {
     shapes
 }
 
+/// As many as there are, and the job needs them all.
+fn no_spare_workers(plan: &Plan) -> Vec<Plan> {
+    if plan.spare_workers == 0 { Vec::new() } else { vec![Plan { spare_workers: 0, ..plan.clone() }] }
+}
+
 /// Who names a worker that is gone names the last one left.
 fn fewer_workers(plan: &Plan) -> Vec<Plan> {
     let fewer = |workers: u64| {
-        let mut plan = Plan { workers: workers as u16, ..plan.clone() };
-        plan.faults.iter_mut().for_each(|fault| fault::within(fault, workers as u16));
+        let workers = workers as u16;
+        let mut plan = Plan { workers, spare_workers: plan.spare_workers.min(workers - 1), ..plan.clone() };
+        plan.faults.iter_mut().for_each(|fault| fault::within(fault, workers));
         plan
     };
     towards(plan.workers.into(), 1).into_iter().map(fewer).collect()

@@ -191,7 +191,7 @@ fn count(plan: &Plan, times: Times) -> u64 {
     };
     match times {
         Times::One => 1,
-        Times::Worker => plan.workers.min(plan.parallelism).into(),
+        Times::Worker => plan.needed_workers().min(plan.parallelism).into(),
         Times::Subtask => plan.input.subtasks(plan.parallelism).into(),
         Times::Edge => edges.max(1),
     }
@@ -200,9 +200,9 @@ fn count(plan: &Plan, times: Times) -> u64 {
 /// One of the coordinates of an event: of a certain checkpoint, or after it came up so many times.
 pub fn point(plan: &Plan, aim: &Aim, draws: &mut Draws) -> Trigger {
     let pace = (plan.policy.interval_ms + plan.policy.min_pause_ms).max(1);
-    // The first one finds nothing to restore: it is drawn with the others, no more often.
+    // The first one finds nothing to restore: it is drawn a third as often as another.
     let checkpoints = (length_ms(plan) / pace).clamp(1, 6);
-    let (nth, among) = (draws.below(checkpoints), draws.below(count(plan, aim.times)));
+    let (nth, among) = (draws.below(checkpoints * 3 - 2).div_ceil(3), draws.below(count(plan, aim.times)));
     let by_ordinal = draws.below(2) == 0;
     let (checkpoint, before) = match (aim.of_checkpoint, by_ordinal) {
         (true, true) => (Some(CheckpointAt::Ordinal(nth as u32)), 0),

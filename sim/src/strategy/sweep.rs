@@ -106,6 +106,7 @@ pub fn tiny(standby: bool) -> Plan {
     Plan {
         job: JOB,
         workers: 2,
+        spare_workers: 0,
         parallelism: 2,
         batch_records: 2,
         credits: 2,

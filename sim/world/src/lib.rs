@@ -76,6 +76,8 @@ pub struct WorldSpec {
     pub seed: u64,
     /// The processes; each comes up after a small keyed delay.
     pub processes: Vec<ProcessSpec>,
+    /// So many workers host subtasks, in the order of their indices; the others are spare.
+    pub hosts: u16,
     /// Objects in storage at the beginning.
     pub initial: BTreeMap<String, Bytes>,
     /// Systems outside, as they are at the beginning.

@@ -96,10 +96,10 @@ impl State {
         }
         let report = decode::<ToCoordinator>(frame).ok()?;
         let attempt = report.attempt()?;
-        let workers = self.workers();
+        let hosts = self.hosts;
         let fitting = |rogue: &Rogue| {
             let fits = rogue.of == by || rogue.of == to;
-            if fits { forged(rogue.forgery, report.clone(), workers) } else { None }
+            if fits { forged(rogue.forgery, report.clone(), hosts) } else { None }
         };
         let (number, forged) =
             self.faults.rogues.iter().enumerate().find_map(|(n, rogue)| Some((n, fitting(rogue)?)))?;
@@ -132,11 +132,11 @@ impl State {
 }
 
 /// What a right worker does not say in place of `report`; `None` if the forgery does not fit it.
-fn forged(forgery: Forgery, report: ToCoordinator, workers: u16) -> Option<ToCoordinator> {
+fn forged(forgery: Forgery, report: ToCoordinator, hosts: u16) -> Option<ToCoordinator> {
     match forgery {
         Forgery::ForeignSubtask => elsewhere(report, |subtask| {
-            // Placement goes by index: the next subtask is on the next worker, or does not exist.
-            let step = if workers > 1 { 1 } else { FAR };
+            // Placement goes by index: the next subtask is on the next host, or does not exist.
+            let step = if hosts > 1 { 1 } else { FAR };
             SubtaskId { index: subtask.index.wrapping_add(step), ..subtask }
         }),
         Forgery::NoSuchSubtask => {

@@ -48,6 +48,8 @@ pub(crate) struct State {
     digest: StableHasher,
     lives: Vec<Life>,
     processes: Vec<ProcessState>,
+    /// So many workers host subtasks.
+    pub hosts: u16,
     tasks: Vec<Task>,
     /// Fenced incarnations whose node is still to be killed.
     to_kill: Vec<u32>,
@@ -131,6 +133,7 @@ impl State {
             digest: StableHasher::default(),
             lives: Vec::new(),
             processes: std::mem::take(&mut spec.processes).into_iter().map(start).collect(),
+            hosts: spec.hosts,
             tasks: Vec::new(),
             to_kill: Vec::new(),
             paused: false,
@@ -208,12 +211,6 @@ impl State {
     pub fn process_named(&self, process: Process) -> usize {
         let place = self.processes.iter().position(|candidate| candidate.spec.process == process);
         place.unwrap_or_else(|| panic!("validated: {process} is one of the world's processes"))
-    }
-
-    /// How many workers there are.
-    pub fn workers(&self) -> u16 {
-        let is_worker = |process: &&ProcessState| matches!(process.spec.process, Process::Worker(_));
-        self.processes.iter().filter(is_worker).count() as u16
     }
 
     /// The living incarnation of a process.

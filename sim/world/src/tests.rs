@@ -30,6 +30,7 @@ fn world(seed: u64, processes: Vec<ProcessSpec>) -> WorldSpec {
     WorldSpec {
         seed,
         processes,
+        hosts: 1,
         initial: BTreeMap::new(),
         models: Models::default(),
         faults: Vec::new(),

@@ -9,8 +9,10 @@ use std::sync::Arc;
 /// How large and how fast.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Workers.
+    /// Workers, spare ones included.
     pub workers: u16,
+    /// So many more than the job needs.
+    pub spare: u16,
     /// Of every operator.
     pub parallelism: u16,
     /// All of them.
@@ -30,15 +32,21 @@ pub struct Pace {
 /// Every pace of a job with one of these inputs.
 pub fn pace(inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value = Pace> {
     let storage = select(vec![1, 1, 1, 2, 2, 4]);
-    (1..=3_u16, 1..=3_u16, inputs, 400..1_000_u64, 6..=12_u64, storage, leases()).prop_map(
-        |(workers, parallelism, input, length_ms, checkpoints, storage, lease_ms)| {
+    (workers(), 1..=3_u16, inputs, 400..1_000_u64, 6..=12_u64, storage, leases()).prop_map(
+        |((needed, spare), parallelism, input, length_ms, checkpoints, storage, lease_ms)| {
             let parallelism = input.fitting(parallelism);
             let length_ms = length_ms + input.lasts_ms(parallelism);
             let subtasks = input.subtasks(parallelism);
             let (interval_ms, input) = (length_ms / checkpoints, Arc::new(input));
-            Pace { workers, parallelism, subtasks, input, length_ms, interval_ms, storage, lease_ms }
+            let workers = needed + spare;
+            Pace { workers, spare, parallelism, subtasks, input, length_ms, interval_ms, storage, lease_ms }
         },
     )
+}
+
+/// Workers that the job needs, and spare ones: in every sixth plan there is one more, which takes the place of one that is away.
+fn workers() -> impl Strategy<Value = (u16, u16)> {
+    (1..=3_u16, prop_oneof![5 => Just(0), 1 => Just(1)])
 }
 
 /// Every third plan has a standby. Three signs of life in a lease, each of them several times as long as an ordinary

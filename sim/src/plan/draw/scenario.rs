@@ -4,7 +4,9 @@ use super::lazily;
 use super::leadership::leadership;
 use super::pace::Pace;
 use super::storage::{any_storage_fault, failing_reads, failing_uploads, storage_fault, stragglers};
-use super::trigger::{any_trigger, at_any_point, at_checkpoint, at_end, at_time, before_dialling, in_recovery, later};
+use super::trigger::{
+    any_trigger, at_any_point, at_checkpoint, at_end, at_first_end, at_time, before_dialling, in_recovery, later,
+};
 use crate::plan::LONG_PAUSE_MS;
 use crate::world::{Fault, FaultKind, Forgery, Target, Trigger};
 use cofferdam_engine::ids::{CoordinatorId, WorkerId};
@@ -56,9 +58,30 @@ fn ordinary(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
             1 => (first(), together(in_recovery(pace), pace)).prop_map(|(a, b)| vec![a, b]),
             2 => proptest::collection::vec(failing_uploads(at_checkpoint()), 2..=4),
             1 => stragglers(),
+            2 => overtaken_ends(pace),
             6 => more(1..=4),
         ]
     })
+}
+
+/// A worker stands still while its subtasks finish, not for long enough to be lost, and the attempt fails of something else. So
+/// the cancellation, the next attempt and the last reports of the old one come at once.
+fn overtaken_ends(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
+    let workers = pace.workers - pace.spare;
+    if workers < 2 {
+        return link_fault(at_end(), pace).prop_map(|fault| vec![fault]).boxed();
+    }
+    (0..workers, 1..workers, 60..400_u64, 0..4_u8, 1..30_u64)
+        .prop_map(move |(still, by, for_ms, how, restart_after_ms)| {
+            let worker = |number| Process::Worker(WorkerId(number));
+            let (process, other) = (Target::Process(worker(still)), worker((still + by) % workers));
+            let fails = match how {
+                0 => FaultKind::Crash { process: Target::Process(other), restart_after_ms },
+                _ => FaultKind::Disconnect { process, from: other },
+            };
+            [FaultKind::Pause { process, for_ms }, fails].map(|what| Fault { at: at_first_end(still), what }).to_vec()
+        })
+        .boxed()
 }
 
 fn then(mut faults: Vec<Fault>, more: Vec<Fault>) -> Vec<Fault> {

@@ -3,6 +3,8 @@
 use super::lazily;
 use super::pace::Pace;
 use crate::world::{CheckpointAt, Point, Trigger};
+use cofferdam_engine::ids::WorkerId;
+use cofferdam_properties::history::Process;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -63,7 +65,7 @@ const ENDING: &[&str] = &["input_ended", "end_received", "subtask_finished", "jo
 
 /// Which checkpoint: mostly a later one, so that there is something to restore.
 fn ordinal() -> impl Strategy<Value = CheckpointAt> {
-    prop_oneof![1 => Just(0), 2 => Just(1), 18 => 2..4_u32, 8 => 4..7_u32].prop_map(CheckpointAt::Ordinal)
+    prop_oneof![1 => Just(0), 2 => Just(1), 24 => 2..4_u32, 12 => 4..7_u32].prop_map(CheckpointAt::Ordinal)
 }
 
 /// A step of a checkpoint.
@@ -108,6 +110,12 @@ pub fn at_end() -> BoxedStrategy<Trigger> {
     lazily(move || (select(ENDING), 0..4_u32).prop_map(|(event, occurrence)| point(event, None, occurrence)))
 }
 
+/// The first end of a subtask on this worker.
+pub fn at_first_end(worker: u16) -> Trigger {
+    let process = Some(Process::Worker(WorkerId(worker)));
+    Trigger::Point(Point { event: "subtask_finished".to_owned(), process, ..Point::default() })
+}
+
 /// The end of a job that finishes.
 pub fn job_finished() -> Trigger {
     point("job_finished", None, 0)
@@ -121,7 +129,7 @@ pub fn at_any_point(pace: &Pace) -> BoxedStrategy<Trigger> {
 
 /// A time.
 pub fn at_time(pace: &Pace) -> BoxedStrategy<Trigger> {
-    (pace.length_ms / 3..pace.length_ms * 3 / 2).prop_map(|ms| Trigger::Time { ms }).boxed()
+    (pace.length_ms / 2..pace.length_ms * 3 / 2).prop_map(|ms| Trigger::Time { ms }).boxed()
 }
 
 fn point(event: &str, checkpoint: Option<CheckpointAt>, occurrence: u32) -> Trigger {

@@ -24,6 +24,7 @@ fn run(sabotage: &Sabotage) -> Recording {
     world::run(WorldSpec {
         seed: 1,
         processes: vec![ProcessSpec { process, main: Arc::new(main), on_error: OnError::EndRun }],
+        hosts: 1,
         initial: BTreeMap::new(),
         models: Models::default(),
         faults: Vec::new(),

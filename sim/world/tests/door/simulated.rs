@@ -47,6 +47,7 @@ where
         let recording = world::run(WorldSpec {
             seed,
             processes: vec![ProcessSpec { process, main: Arc::new(main), on_error: OnError::EndRun }],
+            hosts: 1,
             initial: BTreeMap::new(),
             models: Models::default().with("counter", Counter::default),
             faults: Vec::new(),
