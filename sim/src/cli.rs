@@ -70,8 +70,8 @@ const HUNT_HELP: &str = "\
 Examples:
   cofferdam hunt                                      5,000 fresh seeds on every core
   cofferdam hunt --for 10m --stop-after 20            a nightly hunt
-  cofferdam hunt --from g10:0x4d2 --seeds 1000         the same thousand seeds again
-  cofferdam hunt --from g10:0x4d2 --seeds 9000 --shard 2/3   one of three machines
+  cofferdam hunt --from g10:0x4d2 --seeds 1000        the same thousand seeds again
+  cofferdam hunt --from g10:0x4d2 --seeds 9000 --shard 2/3  one of three machines
   cofferdam hunt --strategy sweep --seeds 10000       every single fault and many pairs of a small job
   cofferdam hunt --until-saturated --coverage c.json  until nothing new is struck any more
 
@@ -86,17 +86,17 @@ Exit codes: those of a hunt";
 
 const REPLAY_HELP: &str = "\
 Examples:
-  cofferdam replay g10:0x4d2                    verdict, plan and fingerprint
-  cofferdam replay g10:0x4d2 --trace            the whole story, one line an event
-  cofferdam replay g10:0x4d2 --trace --until 170ms   … until then, and how everybody stands
-  cofferdam replay g10:0x4d2 --html run.html    its space-time diagram, beside the nearest run that passes
-  cofferdam replay targeted:g10:0x4d2           a run of another strategy than random
+  cofferdam replay g10:0x4d2                   verdict, plan and fingerprint
+  cofferdam replay g10:0x4d2 --trace           the whole story, one line an event
+  cofferdam replay g10:0x4d2 --trace --until 170ms  … until then, and how everybody stands
+  cofferdam replay g10:0x4d2 --html run.html   its space-time diagram, beside the nearest run that passes
+  cofferdam replay targeted:g10:0x4d2          a run of another strategy than random
 
 Exit codes: 0 it passes, 1 it fails, 2 wrong usage, 3 harness error, 125 the seed is of another generator (stale)";
 
 const SHRINK_HELP: &str = "\
 Examples:
-  cofferdam shrink g10:0x4d2                        into corpus/found, or ./capsules outside a workspace
+  cofferdam shrink g10:0x4d2                       into corpus/found, or ./capsules outside a workspace
   cofferdam shrink old.toml --out small.toml --for 5m
 
 Exit codes: 1 it fails and was shrunk, 2 wrong usage, it passes or a capsule fails in another way, 3 harness error, 125 stale";

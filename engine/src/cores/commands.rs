@@ -127,10 +127,11 @@ impl Commands {
     pub fn on_report(&mut self, report: &ToCoordinator) -> bool {
         let Some(attempt) = report.attempt() else { return true };
         if let Some(running) = self.running.as_mut().filter(|_| attempt == self.newest) {
-            match report {
-                ToCoordinator::InputEnded { subtask, .. } => drop(running.ended.insert(*subtask)),
-                ToCoordinator::Finished { subtask, .. } => drop(running.finished.insert(*subtask)),
-                _ => {}
+            if let ToCoordinator::InputEnded { subtask, .. } = report {
+                running.ended.insert(*subtask);
+            }
+            if let ToCoordinator::Finished { subtask, .. } = report {
+                running.finished.insert(*subtask);
             }
         }
         self.validate();
