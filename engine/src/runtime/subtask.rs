@@ -172,7 +172,6 @@ impl Running {
                 self.perform_one(effect, out).await;
             }
         }
-        // The next step writes where this one did.
         std::mem::swap(&mut effects, out);
     }
 
