@@ -18,6 +18,7 @@ pub mod external;
 mod input;
 pub mod mount;
 pub mod network;
+mod place;
 mod rename;
 pub mod schedule;
 pub mod spawner;

@@ -6,7 +6,6 @@
 //! Owns the checks made *before* a job starts: every error here is one clear line that names the file.
 
 use super::input::InputFiles;
-use super::storage::is_staging;
 use crate::error::{Error, Result};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
@@ -202,6 +201,11 @@ fn create_folders(folder: &Path) -> io::Result<()> {
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
+}
+
+/// Whether the name lies in the folder for unpublished files.
+pub(super) fn is_staging(name: &ObjectPath) -> bool {
+    name.parts().next().is_some_and(|part| part.as_ref() == STAGING)
 }
 
 #[cfg(test)]

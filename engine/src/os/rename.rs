@@ -8,7 +8,7 @@
 //! Not handled: two mounts.
 
 use super::mount::{Layout, STAGING};
-use super::storage::{Place, sync_nearest_folder};
+use super::place::{Place, sync_nearest_folder};
 use crate::door::StorageError;
 use object_store::local::LocalFileSystem;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};

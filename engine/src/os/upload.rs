@@ -7,7 +7,7 @@
 //! Invariant: a part counts once its `Ok` was returned; until then the next part takes its place.
 
 use super::mount::{Layout, Parts};
-use super::storage::{Place, staged_name};
+use super::place::{Place, staged_name};
 use crate::door::{BoxFuture, StorageError, Upload};
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
