@@ -20,6 +20,22 @@ pub struct Connected<'j, A, B, K, F, G> {
 /// A stream that a program for two inputs has just been applied to.
 pub type ProcessedTwo<'j, A, B, K, F, G, H> = Processed<'j, TwoInputs<A, B, K, F, G, H>>;
 
+impl<'j, T, K, F> Keyed<'j, T, K, F>
+where
+    T: Record,
+    K: Key,
+    F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+{
+    /// Meets another stream with the same keys: one operator sees both.
+    pub fn connect<U, G>(self, other: Keyed<'j, U, K, G>) -> Connected<'j, T, U, K, F, G>
+    where
+        U: Record,
+        G: Fn(&U) -> K + Clone + Send + Sync + 'static,
+    {
+        Connected { first: self, second: other }
+    }
+}
+
 impl<'j, A, B, K, F, G> Connected<'j, A, B, K, F, G>
 where
     A: Record,

@@ -3,11 +3,10 @@
 //! Records of a key meet in the subtask that owns its key group, and are processed in order of arrival there.
 
 use super::aggregate::{Aggregation, Emit};
-use super::connect::Connected;
-use super::head::{KeyedOrigin, Program, with_state_of};
+use super::head::{KeyedOrigin, Origin, OutOf, Program, with_state_of};
 use super::route;
 use super::stream::{Shared, Stream};
-use super::transform::Unchanged;
+use super::transform::{Transform, Unchanged};
 use crate::element::{Batch, Record};
 use crate::graph::OperatorKind;
 use crate::ids::OperatorId;
@@ -28,6 +27,28 @@ pub type Processed<'j, P> = Stream<'j, KeyedOrigin<P>, Unchanged>;
 
 /// The same for one input.
 pub type ProcessedOne<'j, T, K, F, G> = Processed<'j, OneInput<T, K, F, G>>;
+
+impl<'j, O: Origin, X: Transform<OutOf<O>, Out: Record>> Stream<'j, O, X> {
+    /// Gives each record a key.
+    pub fn key_by<K, F>(self, key: F) -> Keyed<'j, X::Out, K, F>
+    where
+        K: Key,
+        F: Fn(&X::Out) -> K + Clone + Send + Sync + 'static,
+    {
+        self.shared().key_by(key)
+    }
+}
+
+impl<'j, T: Record> Shared<'j, T> {
+    /// Gives each record a key. However the stream would have travelled, its records now go to the owner of their key.
+    pub fn key_by<K, F>(self, key: F) -> Keyed<'j, T, K, F>
+    where
+        K: Key,
+        F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+    {
+        Keyed::new(self, key)
+    }
+}
 
 impl<'j, T, K, F> Keyed<'j, T, K, F>
 where
@@ -78,15 +99,6 @@ where
         let operator = job.add_operator(uid, OperatorKind::Transform, vec![state]);
         self.attach(operator, 0);
         Stream::new(job, operator, origin)
-    }
-
-    /// Meets another stream with the same keys: one operator sees both.
-    pub fn connect<U, G>(self, other: Keyed<'j, U, K, G>) -> Connected<'j, T, U, K, F, G>
-    where
-        U: Record,
-        G: Fn(&U) -> K + Clone + Send + Sync + 'static,
-    {
-        Connected { first: self, second: other }
     }
 
     pub(super) fn attach(&self, operator: OperatorId, input: u16) {

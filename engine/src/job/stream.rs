@@ -6,14 +6,12 @@
 
 use super::endpoint::{self, Sink};
 use super::head::{Origin, OutOf, Passing};
-use super::keyed::Keyed;
 use super::route::{Blind, RouteMaker};
 use super::transform::{Filter, FlatMap, Map, Then, Transform, Unchanged};
 use super::{JobBuilder, chain::NodeChain};
 use crate::element::{Record, RecordCodec};
 use crate::graph::{Exchange, OperatorKind};
 use crate::ids::{EdgeId, OperatorId};
-use crate::state::backend::Key;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -123,15 +121,6 @@ impl<'j, O: Origin, X: Transform<OutOf<O>, Out: Record>> Stream<'j, O, X> {
         self.shared().broadcast()
     }
 
-    /// Gives each record a key.
-    pub fn key_by<K, F>(self, key: F) -> Keyed<'j, X::Out, K, F>
-    where
-        K: Key,
-        F: Fn(&X::Out) -> K + Clone + Send + Sync + 'static,
-    {
-        self.shared().key_by(key)
-    }
-
     /// Ends in a sink.
     pub fn sink<S: Sink<X::Out>>(self, uid: &str, sink: S) -> SinkEnd<'j> {
         self.shared().sink(uid, sink)
@@ -232,15 +221,6 @@ impl<'j, T: Record> Shared<'j, T> {
     fn travelling(mut self, exchange: Exchange) -> Self {
         self.producers.iter_mut().for_each(|producer| producer.exchange = Some(exchange));
         self
-    }
-
-    /// Gives each record a key. However the stream would have travelled, its records now go to the owner of their key.
-    pub fn key_by<K, F>(self, key: F) -> Keyed<'j, T, K, F>
-    where
-        K: Key,
-        F: Fn(&T) -> K + Clone + Send + Sync + 'static,
-    {
-        Keyed::new(self, key)
     }
 
     /// Ends in a sink.
