@@ -1,14 +1,13 @@
 //! Dialling: connecting to a member of the job, with a limit. The door's `connect` may never answer, so its caller
 //! bounds it; and what answers may be any process, until it has proved to be a member.
 
-use super::gate::introduce;
 use super::mailbox::{Either, race};
-use crate::cores::handshake::Distrust;
-use crate::door::{Connection, Env, NetworkError, Site};
+use crate::cores::handshake::{Dialling, Distrust, Effect};
+use crate::door::{Connection, Env, FRAME_BYTES_MAX, NetworkError, Site};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ids::lane;
-use crate::messages::handshake::Claim;
+use crate::messages::handshake::{Claim, HANDSHAKE_BYTES_MAX, Nonce};
 use crate::secret::Secret;
 use std::fmt;
 use std::time::Duration;
@@ -46,6 +45,34 @@ pub async fn dial(
         env.emit(Event::PeerDistrusted { peer: address.to_owned(), cause: why.to_string() });
     }
     met
+}
+
+/// The dialling end of a handshake.
+async fn introduce(
+    env: &Env,
+    connection: &mut Connection,
+    secret: &Secret,
+    claim: Claim,
+    site: Site,
+) -> Result<(), DialError> {
+    connection.receiver.bound(HANDSHAKE_BYTES_MAX);
+    let mut out = Vec::new();
+    let nonce = Nonce(env.schedule.nonce(site));
+    let mut handshake = Dialling::open(secret.clone(), claim, nonce, &mut out);
+    loop {
+        for effect in out.drain(..) {
+            match effect {
+                Effect::Send(frame) => connection.sender.send(frame).await?,
+                Effect::Trust(_) => {
+                    connection.receiver.bound(FRAME_BYTES_MAX);
+                    return Ok(());
+                }
+                Effect::Distrust(why) => return Err(DialError::Distrusted(why)),
+            }
+        }
+        let frame = connection.receiver.receive().await?;
+        handshake.on_frame(&frame, &mut out);
+    }
 }
 
 /// Where the nonce of a handshake is drawn.

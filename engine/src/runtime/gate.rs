@@ -13,10 +13,9 @@
 //! Owns: connections until they are trusted. Does not own: who is trusted ([`crate::cores::handshake`]), and what a member may
 //! do.
 
-use super::dial::DialError;
 use super::mailbox::{Either, race};
 use crate::cores::backoff::backoff;
-use crate::cores::handshake::{Accepting, Dialling, Distrust, Effect, Entrance};
+use crate::cores::handshake::{Accepting, Distrust, Effect, Entrance};
 use crate::door::{Connection, Env, FRAME_BYTES_MAX, Listener, NetworkError, Site, TaskHandle};
 use crate::event::Event;
 use crate::messages::handshake::{Claim, HANDSHAKE_BYTES_MAX, Nonce};
@@ -132,33 +131,5 @@ async fn accept(
                 Effect::Distrust(why) => return Ok(Err(why)),
             }
         }
-    }
-}
-
-/// The dialling end of a handshake.
-pub(super) async fn introduce(
-    env: &Env,
-    connection: &mut Connection,
-    secret: &Secret,
-    claim: Claim,
-    site: Site,
-) -> Result<(), DialError> {
-    connection.receiver.bound(HANDSHAKE_BYTES_MAX);
-    let mut out = Vec::new();
-    let nonce = Nonce(env.schedule.nonce(site));
-    let mut handshake = Dialling::open(secret.clone(), claim, nonce, &mut out);
-    loop {
-        for effect in out.drain(..) {
-            match effect {
-                Effect::Send(frame) => connection.sender.send(frame).await?,
-                Effect::Trust(_) => {
-                    connection.receiver.bound(FRAME_BYTES_MAX);
-                    return Ok(());
-                }
-                Effect::Distrust(why) => return Err(DialError::Distrusted(why)),
-            }
-        }
-        let frame = connection.receiver.receive().await?;
-        handshake.on_frame(&frame, &mut out);
     }
 }
