@@ -68,7 +68,7 @@ use crate::ids::{Attempt, CheckpointId, WorkerId};
 use crate::persist::slot::SlotRecord;
 use ending::Ending;
 use listing::RunInput;
-use log::{LogAsked, Proposal};
+use log::LogAsked;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -173,6 +173,17 @@ enum Pause {
     Delay { attempt: Attempt },
     /// The time at which this checkpoint is triggered.
     WallClock { checkpoint: CheckpointId },
+}
+
+/// What needs a slot of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Proposal {
+    /// A reservation of ids.
+    Ids,
+    /// The commit point of a checkpoint.
+    Completion { checkpoint: CheckpointId, manifest: String },
+    /// The end of the job.
+    End,
 }
 
 impl Leading {

@@ -1,8 +1,7 @@
 //! Attempts as the leading coordinator performs them: what they restore, their deployment, and their end.
 
 use super::ending::Ending;
-use super::log::Proposal;
-use super::{Effect, Leading, Pause, Step, announce};
+use super::{Effect, Leading, Pause, Proposal, Step, announce};
 use crate::cores::checkpointing::Settlement;
 use crate::cores::connections::Role;
 use crate::cores::failover::{self, End};

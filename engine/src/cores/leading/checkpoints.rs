@@ -2,8 +2,7 @@
 //! as [`crate::event`] demands, and counted in the statistics once it is decided.
 
 use super::ending::Ending;
-use super::log::Proposal;
-use super::{Effect, Leading, Pause, Step, announce};
+use super::{Effect, Leading, Pause, Proposal, Step, announce};
 use crate::cores::checkpointing::{self, CompletionReport, Verdict};
 use crate::cores::completed::Retained;
 use crate::cores::restore::{self, Contribution};

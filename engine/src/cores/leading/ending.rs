@@ -13,8 +13,7 @@
 //!    up. A worker that is not connected dials again, and gets `JobDone` then.
 //! 3. The last sweep ([`crate::cores::sweeping`]).
 
-use super::log::Proposal;
-use super::{Effect, Leading, announce};
+use super::{Effect, Leading, Proposal, announce};
 use crate::cores::completed::Retained;
 use crate::cores::failover::{ConnectionId, End, Standing};
 use crate::cores::retention::Retention;
@@ -25,7 +24,8 @@ use crate::event::Event;
 use crate::ids::{CheckpointId, WorkerId};
 use crate::messages::ToWorker;
 use crate::messages::client::{Answer, Wish};
-use crate::persist::slot::{Ended, SlotRecord};
+use crate::persist::slot::SlotRecord;
+use crate::reason::Ended;
 use std::collections::BTreeSet;
 
 /// Definite failures to record that the job failed or was cancelled. After them this process stops with an error.

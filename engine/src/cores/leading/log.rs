@@ -5,7 +5,7 @@
 //! its turn has come. Reason: floor and number depend on what was decided before.
 
 use super::ending::Ending;
-use super::{Effect, Leading, Pause, announce};
+use super::{Effect, Leading, Pause, Proposal, announce};
 use crate::cores::completed;
 use crate::cores::ownership::Ownership;
 use crate::cores::retention::belongs;
@@ -13,17 +13,6 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::ids::CheckpointId;
 use crate::persist::slot::SlotRecord;
-
-/// What needs a slot of the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Proposal {
-    /// A reservation of ids.
-    Ids,
-    /// The commit point of a checkpoint.
-    Completion { checkpoint: CheckpointId, manifest: String },
-    /// The end of the job.
-    End,
-}
 
 /// A question of ownership to the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
