@@ -1,6 +1,6 @@
 //! The knobs of a job, with the defaults of a production run.
 
-use crate::persist::slot::Ended;
+use crate::reason::Ended;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

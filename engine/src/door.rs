@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::{fmt, future::Future, ops::Range, pin::Pin, sync::Arc, task::Context, task::Poll, time::Duration};
 
+use crate::error::Error;
 use crate::event::Event;
 
 /// A boxed future that may move between threads.
@@ -134,6 +135,12 @@ pub enum NetworkError {
     Malformed(String, String),
 }
 
+impl From<NetworkError> for Error {
+    fn from(error: NetworkError) -> Self {
+        Self::restart(error.to_string())
+    }
+}
+
 /// Connections between processes.
 pub trait Network: Send + Sync {
     /// Starts listening. Port 0 picks a free port; [`Listener::address`] says which.
@@ -211,6 +218,18 @@ pub enum StorageError {
     /// This incarnation is dead.
     #[error("this process has been fenced off from storage")]
     Fenced,
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Fenced => Self::fenced(error.to_string()),
+            StorageError::NotFound(_)
+            | StorageError::Exists(_)
+            | StorageError::Failed(_)
+            | StorageError::Unknown(_) => Self::restart(error.to_string()),
+        }
+    }
 }
 
 /// Which content an object has: every write of the object changes its version.

@@ -1,6 +1,5 @@
 //! Operating errors, sorted by what to *do* about them. Bugs are not errors: they panic.
 
-use crate::door::{NetworkError, StorageError};
 use std::fmt;
 
 /// What the receiver of an error should do.
@@ -63,21 +62,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl From<StorageError> for Error {
-    fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Fenced => Self::fenced(error.to_string()),
-            StorageError::NotFound(_)
-            | StorageError::Exists(_)
-            | StorageError::Failed(_)
-            | StorageError::Unknown(_) => Self::restart(error.to_string()),
-        }
-    }
-}
-
-impl From<NetworkError> for Error {
-    fn from(error: NetworkError) -> Self {
-        Self::restart(error.to_string())
-    }
-}

@@ -132,3 +132,30 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+/// How a job ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Ended {
+    /// All input is processed and all output committed. Nothing follows.
+    Finished {
+        /// The final checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// It failed for good. A job that is submitted again goes on from the newest checkpoint that is still retained.
+    Failed {
+        /// Why.
+        cause: String,
+    },
+    /// A client cancelled it. It can be submitted again as well.
+    Cancelled,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished { checkpoint } => write!(f, "finished with {checkpoint}"),
+            Self::Failed { cause } => write!(f, "failed: {cause}"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}

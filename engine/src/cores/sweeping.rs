@@ -17,7 +17,7 @@
 //! Owns: the order. Does not own: what a sweep deletes ([`super::retention`]), when the workers are gone.
 
 use crate::graph::JobGraph;
-use crate::persist::slot::Ended;
+use crate::reason::Ended;
 use std::time::Duration;
 
 /// How long the end of the job waits for the last sweeps: much longer than their tries take, unless storage hangs.

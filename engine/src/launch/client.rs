@@ -21,7 +21,7 @@ use crate::os::mount::{Mounts, Names};
 use crate::os::trace::TracingTrace;
 use crate::persist::layout;
 use crate::persist::sign::Sign;
-use crate::persist::slot::Ended;
+use crate::reason::Ended;
 use crate::runtime::client::{ClientOptions, NoReply, Reply, ask};
 use crate::secret::Secret;
 use clap::Args;

@@ -13,8 +13,7 @@
 //! An answer says what is durable. A connection that ends without one says nothing about the outcome.
 
 use crate::ids::{Attempt, CheckpointId, Generation, WorkerId};
-use crate::persist::slot::Ended;
-use crate::reason::Refusal;
+use crate::reason::{Ended, Refusal};
 use crate::statistics::Counts;
 use serde::{Deserialize, Serialize};
 use std::fmt;

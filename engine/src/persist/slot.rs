@@ -8,6 +8,7 @@ use crate::codec;
 use crate::error::{Error, Result};
 use crate::graph::JobGraph;
 use crate::ids::{CheckpointId, Generation, LogId};
+use crate::reason::Ended;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -87,33 +88,6 @@ pub enum SlotRecord {
         /// The oldest slot that still counts: this one, unless the retention policy keeps the checkpoints.
         floor: u64,
     },
-}
-
-/// How a job ended.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum Ended {
-    /// All input is processed and all output committed. Nothing follows.
-    Finished {
-        /// The final checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// It failed for good. A job that is submitted again goes on from the newest checkpoint that is still retained.
-    Failed {
-        /// Why.
-        cause: String,
-    },
-    /// A client cancelled it. It can be submitted again as well.
-    Cancelled,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Finished { checkpoint } => write!(f, "finished with {checkpoint}"),
-            Self::Failed { cause } => write!(f, "failed: {cause}"),
-            Self::Cancelled => f.write_str("cancelled"),
-        }
-    }
 }
 
 impl SlotRecord {

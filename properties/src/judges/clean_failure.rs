@@ -22,7 +22,8 @@ use cofferdam_engine::config::RestartStrategy;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::{Attempt, Generation};
 use cofferdam_engine::messages::client::Wish;
-use cofferdam_engine::persist::slot::{Ended, Slot, SlotRecord};
+use cofferdam_engine::persist::slot::{Slot, SlotRecord};
+use cofferdam_engine::reason::Ended;
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "clean-failure";

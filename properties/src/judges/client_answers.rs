@@ -20,8 +20,8 @@ use crate::ledger::Ledger;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::ids::CheckpointId;
 use cofferdam_engine::messages::client::{Answer, Wish};
-use cofferdam_engine::persist::slot::{Ended, SlotRecord};
-use cofferdam_engine::reason::Refusal;
+use cofferdam_engine::persist::slot::SlotRecord;
+use cofferdam_engine::reason::{Ended, Refusal};
 use std::collections::BTreeMap;
 
 const NAME: &str = "client-answers";

@@ -19,7 +19,7 @@ use crate::judges::clean_failure::failed_legitimately;
 use cofferdam_engine::event::Event;
 use cofferdam_engine::graph::JobGraph;
 use cofferdam_engine::ids::{Attempt, CheckpointId, SubtaskId};
-use cofferdam_engine::persist::slot::Ended;
+use cofferdam_engine::reason::Ended;
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "progress-after-healing";

@@ -105,7 +105,7 @@ mod tests {
     use crate::story::{Story, worker};
     use cofferdam_engine::config::RetentionPolicy;
     use cofferdam_engine::ids::CheckpointId;
-    use cofferdam_engine::persist::slot::Ended;
+    use cofferdam_engine::reason::Ended;
 
     /// Two completed checkpoints, of which one is retained.
     fn story() -> (Story, Vec<String>) {

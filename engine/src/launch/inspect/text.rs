@@ -1,7 +1,8 @@
 //! A report as text for people.
 
 use super::report::{CheckpointReport, OperatorReport, Report, SectionReport, SlotReport, SubtaskReport};
-use crate::persist::slot::{Ended, SlotRecord};
+use crate::persist::slot::SlotRecord;
+use crate::reason::Ended;
 use crate::state::{SectionKind, StateDescriptor};
 use crate::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount};
