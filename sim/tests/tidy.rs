@@ -2,6 +2,10 @@
 //!
 //! Each rule names its reason in the message, so that a failure tells what to do.
 
+#[path = "tidy/circles.rs"]
+mod circles;
+
+use circles::Imports;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -117,6 +121,19 @@ fn the_vocabulary_imports_neither_cores_nor_shells() {
     let words: Vec<Source> = sources("engine/src").into_iter().filter(vocabulary).collect();
     assert!(words.len() > 10, "the vocabulary has more files than that");
     expect_none(words.iter().flat_map(|s| offences(s, &banned)).collect(), "what every layer speaks depends on none");
+}
+
+#[test]
+fn no_files_of_the_engine_import_each_other_in_a_circle() {
+    let sources = sources("engine/src");
+    let module = |source: &Source| -> Vec<String> {
+        let path =
+            source.path.strip_prefix(root().join("engine/src")).expect("a source of the engine").with_extension("");
+        path.iter().map(|part| part.to_string_lossy().into_owned()).collect()
+    };
+    let files = sources.iter().filter(|source| !source.path.ends_with("lib.rs"));
+    let imports = Imports::of(files.map(|source| (module(source), source.code.as_str())));
+    expect_none(imports.circular(), "what several files need lies in one below them");
 }
 
 #[test]
