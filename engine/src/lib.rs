@@ -2,8 +2,8 @@
 //! through the traits of [`door`].
 //!
 //! Reading order: [`ids`], [`element`] and [`event`] (what there is) → [`door`] (the outside) → [`order`] (the law) →
-//! [`graph`] and [`job`] (what runs) → [`runtime`] and [`cores`] (how) → [`persist`] (what is stored) → [`os`] and [`launch`]
-//! (the real world).
+//! [`graph`] and [`job`] (what runs) → [`runtime`] and [`cores`] (how) → [`persist`] (what is stored) → [`os`]
+//! (the real world). The command line is a crate of its own, `cofferdam-launch`.
 //!
 //! ```
 //! use cofferdam_engine::connectors::{FileSink, Text, TextLines};
@@ -37,7 +37,6 @@ pub mod hash;
 pub mod ids;
 pub mod job;
 pub mod jobs;
-pub mod launch;
 pub mod layout;
 pub mod messages;
 pub mod order;

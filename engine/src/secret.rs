@@ -3,7 +3,7 @@
 //! The secret itself never leaves the process. What is sent are *proofs*: HMAC-SHA256 over a text that both ends know and
 //! that no other connection shares ([`crate::cores::handshake`]).
 //!
-//! Owns the only use of cryptography. Does not own where the secret is kept (`launch/secrets.rs`).
+//! Owns the only use of cryptography. Does not own where the secret is kept (`engine/launch/src/secrets.rs`).
 
 use crate::error::{Error, Result};
 use hmac::{Hmac, KeyInit, Mac};

@@ -24,7 +24,7 @@ use crate::hunt::{HuntOptions, Output, Shard};
 use crate::seed::Seed;
 use crate::strategy::{Choice, Name};
 use crate::verdict::Verdict;
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use planted::PlantedBug;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -21,8 +21,7 @@ use crate::shrink::command::ShrinkOptions;
 use crate::strategy::{Choice, Drawn, Name};
 use clap::{Args, Parser, Subcommand};
 use cofferdam_engine::jobs::BuiltIn;
-use cofferdam_engine::launch;
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -475,19 +474,19 @@ enum AnyCommand {
     #[command(flatten)]
     Simulator(Command),
     #[command(flatten)]
-    Engine(launch::Command),
+    Engine(cofferdam_launch::Command),
 }
 
 const ABOUT: &str = "A stream engine with Flink-style checkpoints, and the simulator that tries to break them";
 
 /// The whole of a binary that hunts what `runner` runs, and runs `jobs` for real.
 pub fn main(runner: &Runner, jobs: &[BuiltIn]) -> ExitCode {
-    let Cofferdam { command } = match launch::parsed() {
+    let Cofferdam { command } = match cofferdam_launch::parsed() {
         Ok(asked) => asked,
         Err(ended) => return ended,
     };
     match command {
         AnyCommand::Simulator(command) => perform(&command, runner).into(),
-        AnyCommand::Engine(command) => launch::execute(command, jobs).into(),
+        AnyCommand::Engine(command) => cofferdam_launch::execute(command, jobs).into(),
     }
 }

@@ -1,5 +1,5 @@
 //! The exit codes of the simulator's commands: one documented enum. The engine's commands have theirs in
-//! [`cofferdam_engine::launch::Exit`].
+//! [`cofferdam_launch::Exit`].
 
 use std::process::ExitCode;
 

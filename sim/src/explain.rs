@@ -11,7 +11,7 @@ use crate::replay::exit_of;
 use crate::run::Runner;
 use crate::story::{self, Marked};
 use crate::verdict::Outcome;
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use cofferdam_properties::Case;
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use crate::cli::complain;
 use crate::exit::Exit;
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;

@@ -8,7 +8,7 @@ use crate::report;
 use crate::run::Runner;
 use crate::strategy::Drawn;
 use crate::verdict::{Outcome, Verdict};
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use std::path::Path;
 
 /// Lines of the story on the failure screen.

@@ -4,7 +4,7 @@
 
 use cofferdam_engine::config::JobConfig;
 use cofferdam_engine::graph::{Job, JobGraph};
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use cofferdam_properties::external::Models;
 use cofferdam_properties::history::{Entry, Fact, History, Incarnation, Process, What};
 use cofferdam_sim::exit::Exit;

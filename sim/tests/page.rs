@@ -2,7 +2,7 @@
 //!
 //! Without a Chromium on the machine there is nothing to look with, and this says so.
 
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use cofferdam_sim::builtin;
 use cofferdam_sim::page::{self, Nearest};
 use cofferdam_sim::plan::Plan;

@@ -55,7 +55,7 @@ fn everything(folder: &str) -> Vec<Source> {
 }
 
 fn shipped() -> Vec<Source> {
-    let crates = ["engine/src", "properties/src", "sim/src", "sim/planting/src", "sim/world/src"];
+    let crates = ["engine/src", "engine/launch/src", "properties/src", "sim/src", "sim/planting/src", "sim/world/src"];
     crates.into_iter().flat_map(sources).collect()
 }
 

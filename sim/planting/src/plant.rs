@@ -99,7 +99,7 @@ fn files(workspace: &Workspace, planted: &[Planted<'_>], write: Write) -> BTreeM
     }
     let edited = |(file, edits): (usize, Vec<&Planted<'_>>)| {
         let source = &workspace.files[file];
-        let holder = source.path.starts_with(&format!("{HOLDER}/"));
+        let holder = source.path.starts_with(&format!("{HOLDER}/src/"));
         let switch = if holder { "crate::planted::is" } else { "cofferdam_engine::planted::is" };
         (source.path.clone(), write(&source.text, switch, 0..source.text.len(), &edits))
     };

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 
 /// The crates, each with its head.
-const CRATES: [(&str, &str); 4] = [
+const CRATES: [(&str, &str); 5] = [
     ("engine", "engine/src/lib.rs"),
+    ("launch", "engine/launch/src/lib.rs"),
     ("properties", "properties/src/lib.rs"),
     ("world", "sim/world/src/lib.rs"),
     ("sim", "sim/src/lib.rs"),

@@ -14,7 +14,7 @@ use crate::run::Runner;
 use crate::seed::{GENERATOR, Seed};
 use crate::verdict::Outcome;
 use crate::world::{CheckpointAt, Fault, Picks, Point, Trigger};
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use std::path::Path;
 
 /// Schedules under which the plan itself is tried.

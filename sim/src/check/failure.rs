@@ -10,7 +10,7 @@ use crate::shrink::{Size, Watcher, shrink};
 use crate::stopwatch::Stopwatch;
 use crate::verdict::{Outcome, Verdict};
 use cofferdam_engine::graph::Job;
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use cofferdam_properties::unstable;
 use std::fmt;
 use std::path::{Path, PathBuf};

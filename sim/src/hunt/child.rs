@@ -6,7 +6,7 @@ use super::wire::{Order, Report};
 use crate::exit::Exit;
 use crate::run::Runner;
 use crate::{report, story};
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use std::io::{BufRead, Write};
 use std::sync::mpsc;
 

@@ -7,7 +7,7 @@ use super::publish::{PublishArgs, publish};
 use crate::cli::complain;
 use crate::exit::Exit;
 use clap::Args;
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

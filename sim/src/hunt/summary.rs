@@ -5,7 +5,7 @@ use super::ledger::{Booked, Ledger};
 use super::pool::Hunted;
 use super::{HuntOptions, Output};
 use crate::story;
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::fmt::Write;

@@ -10,7 +10,7 @@ use crate::report;
 use crate::run::Runner;
 use crate::stopwatch::Stopwatch;
 use crate::verdict::{Outcome, Verdict};
-use cofferdam_engine::launch::out;
+use cofferdam_launch::out;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
 //! The exit codes of the engine's commands: one enum.
 
-use crate::error::{Error, Reaction};
+use cofferdam_engine::error::{Error, Reaction};
 use std::process::ExitCode;
 
 /// How a command ended, for its caller.

@@ -7,8 +7,8 @@
 //!
 //! Not handled: another secret for a job that runs. Remove the file while no process of the job runs, and a new one is drawn.
 
-use crate::error::{Error, Result};
-use crate::secret::Secret;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::secret::Secret;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use std::fs::{self, OpenOptions};

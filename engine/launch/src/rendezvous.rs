@@ -10,10 +10,10 @@
 //! * Clients read the name from the log, and look for it in the same folders ([`find`]). The sign of life beside the
 //!   checkpoints says the whole address, for one that looks elsewhere.
 
-use crate::error::{Error, Result};
-use crate::ids::{Generation, LogId};
-use crate::os::network::{PATH_BYTES_MAX, UNIX};
-use crate::runtime::coordinator::address_of;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::ids::{Generation, LogId};
+use cofferdam_engine::os::network::{PATH_BYTES_MAX, UNIX};
+use cofferdam_engine::runtime::coordinator::address_of;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};

@@ -1,17 +1,17 @@
 //! What was found, as data: the source of both the text and the JSON.
 
-use crate::cores::retention::belongs;
-use crate::error::{Error, Result};
-use crate::ids::CheckpointId;
-use crate::launch::folders::fetch;
-use crate::messages::SnapshotHandle;
-use crate::os::mount::Names;
-use crate::persist::layout;
-use crate::persist::manifest::{Manifest, OperatorSnapshot};
-use crate::persist::reader;
-use crate::persist::slot::{Slot, SlotRecord};
-use crate::state::{Section, SectionKind, StateDescriptor, decode_entries};
-use crate::statistics::SnapshotStatistics;
+use crate::folders::fetch;
+use cofferdam_engine::cores::retention::belongs;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::messages::SnapshotHandle;
+use cofferdam_engine::os::mount::Names;
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
+use cofferdam_engine::persist::reader;
+use cofferdam_engine::persist::slot::{Slot, SlotRecord};
+use cofferdam_engine::state::{Section, SectionKind, StateDescriptor, decode_entries};
+use cofferdam_engine::statistics::SnapshotStatistics;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,17 +6,17 @@
 //! Not judged here: what cannot be read. The coordinator reads it again, and retries.
 
 use super::folders::{fetch, slots};
-use crate::cores::ownership::{self, Claimant};
-use crate::cores::restore;
-use crate::error::{Error, Result};
-use crate::graph::JobGraph;
-use crate::ids::Generation;
-use crate::os::mount::Names;
-use crate::persist::layout;
-use crate::persist::mark::{Mark, Name};
-use crate::persist::reader;
-use crate::persist::slot::{Slot, SlotRecord};
-use crate::reason::Ended;
+use cofferdam_engine::cores::ownership::{self, Claimant};
+use cofferdam_engine::cores::restore;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::graph::JobGraph;
+use cofferdam_engine::ids::Generation;
+use cofferdam_engine::os::mount::Names;
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::mark::{Mark, Name};
+use cofferdam_engine::persist::reader;
+use cofferdam_engine::persist::slot::{Slot, SlotRecord};
+use cofferdam_engine::reason::Ended;
 use std::fs;
 use std::io;
 use std::path::Path;

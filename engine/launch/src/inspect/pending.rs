@@ -1,20 +1,20 @@
 //! What the newest checkpoint has yet to commit: each part that it holds as staged is staged, or was committed.
 //!
 //! A restart commits these parts again. One of which neither the staged file nor the part nor its record
-//! ([`crate::persist::part`]) is there is lost, and the restart will say so; this says it before.
+//! ([`cofferdam_engine::persist::part`]) is there is lost, and the restart will say so; this says it before.
 //!
 //! Not handled: what other sinks hold, whose committables only they can read. A part that is there and is not what was
 //! committed is found by its record ([`super::output`]).
 
 use super::TRIES_MAX;
-use crate::error::{Error, Result};
-use crate::ids::CheckpointId;
-use crate::launch::folders::{fetch, slots};
-use crate::os::mount::Names;
-use crate::persist::layout;
-use crate::persist::part::StagedPart;
-use crate::persist::reader;
-use crate::state::SectionKind;
+use crate::folders::{fetch, slots};
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::ids::CheckpointId;
+use cofferdam_engine::os::mount::Names;
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::part::StagedPart;
+use cofferdam_engine::persist::reader;
+use cofferdam_engine::state::SectionKind;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
-//! Committed output, checked against the records that its sinks left beside it ([`crate::persist::part`]).
+//! Committed output, checked against the records that its sinks left beside it ([`cofferdam_engine::persist::part`]).
 //!
 //! Noticed: a part that is missing, longer or shorter than it was, or of which a byte has changed; a record that is damaged.
 //! Not noticed: a part that is gone together with its record, and what sinks without such records wrote. Only told: parts
 //! that are staged still, so their commit was interrupted, and those without a record, which something else wrote.
 
 use super::pending::Pending;
-use crate::error::{Error, Result};
-use crate::persist::layout::CHECKSUMS;
-use crate::persist::part::PartRecord;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::persist::layout::CHECKSUMS;
+use cofferdam_engine::persist::part::PartRecord;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs::{self, File};

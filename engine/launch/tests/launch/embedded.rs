@@ -5,7 +5,7 @@ use cofferdam_engine::connectors::{Discard, Generator};
 use cofferdam_engine::graph::Job;
 use cofferdam_engine::job::JobBuilder;
 use cofferdam_engine::jobs::{BuiltIn, JobParameters};
-use cofferdam_engine::launch::{Command, Exit, execute};
+use cofferdam_launch::{Command, Exit, execute};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The options that say what a job puts up with: when checkpoints are taken, what is kept of them, what follows a failure.
 
-use crate::config::{CheckpointConfig, CheckpointMode, JobConfig, RestartStrategy, RetentionPolicy};
-use crate::error::{Error, Result};
 use clap::Args;
+use cofferdam_engine::config::{CheckpointConfig, CheckpointMode, JobConfig, RestartStrategy, RetentionPolicy};
+use cofferdam_engine::error::{Error, Result};
 use std::str::FromStr;
 use std::time::Duration;
 

@@ -6,17 +6,17 @@
 //! * Output that no checkpoint here knows of was written by something else: its files would be mixed with this run's.
 //!
 //! Whether output and checkpoints belong together is decided by the leader, from the marks in the output
-//! ([`crate::cores::ownership`]): what is looked at here may change while other processes of the same job start.
+//! ([`cofferdam_engine::cores::ownership`]): what is looked at here may change while other processes of the same job start.
 
-use crate::error::{Error, Result};
-use crate::ids::LogId;
-use crate::os::mount::{Mount, Mounts, STAGING};
-use crate::persist::layout;
-use crate::persist::mark::Name;
-use crate::persist::reader;
-use crate::persist::slot::SlotRecord;
-use crate::reason::Ended;
 use bytes::Bytes;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::ids::LogId;
+use cofferdam_engine::os::mount::{Mount, Mounts, STAGING};
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::mark::Name;
+use cofferdam_engine::persist::reader;
+use cofferdam_engine::persist::slot::SlotRecord;
+use cofferdam_engine::reason::Ended;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Being asked to stop.
 
 #[cfg(unix)]
-use crate::runtime::mailbox::race;
+use cofferdam_engine::runtime::mailbox::race;
 use std::io;
 #[cfg(unix)]
 use std::pin::pin;

@@ -18,17 +18,17 @@ use super::out;
 #[cfg(unix)]
 use super::rendezvous::{self, Rendezvous};
 use super::show::{Part, summary, undeleted};
-use crate::cores::statistics::Statistics;
-use crate::door::{BoxFuture, Env, Site};
-use crate::error::Result;
-use crate::graph::Job;
-use crate::ids::{CheckpointId, WorkerId};
-use crate::jobs::BuiltIn;
-use crate::os::trace::Progress;
-use crate::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Listen, Rivalry, Start};
-use crate::runtime::mailbox::{Either, Mailbox, race};
-use crate::runtime::worker::{self, WorkerOptions};
-use crate::secret::Secret;
+use cofferdam_engine::cores::statistics::Statistics;
+use cofferdam_engine::door::{BoxFuture, Env, Site};
+use cofferdam_engine::error::Result;
+use cofferdam_engine::graph::Job;
+use cofferdam_engine::ids::{CheckpointId, WorkerId};
+use cofferdam_engine::jobs::BuiltIn;
+use cofferdam_engine::os::trace::Progress;
+use cofferdam_engine::runtime::coordinator::{self, CoordinatorOptions, JobEnd, LEASE, Listen, Rivalry, Start};
+use cofferdam_engine::runtime::mailbox::{Either, Mailbox, race};
+use cofferdam_engine::runtime::worker::{self, WorkerOptions};
+use cofferdam_engine::secret::Secret;
 use indicatif::{HumanCount, HumanDuration};
 use std::fmt::Display;
 use std::path::Path;
@@ -292,7 +292,7 @@ fn human(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
+    use cofferdam_engine::error::Error;
 
     #[test]
     fn nothing_is_lost_is_said_only_when_it_is_true() {

@@ -1,5 +1,5 @@
 //! `inspect`: what a checkpoint folder or one manifest holds, and whether committed output is what was committed, with every
-//! stored byte read back and checked. Checkpoints are read by the offline reader ([`crate::persist::reader`]), which shares no code with a restore.
+//! stored byte read back and checked. Checkpoints are read by the offline reader ([`cofferdam_engine::persist::reader`]), which shares no code with a restore.
 //!
 //! Reads only. A job may be running: a checkpoint that is subsumed while it is being read is no damage, so what looks
 //! like damage counts only if the log has not moved on meanwhile.
@@ -12,9 +12,9 @@ mod text;
 use super::exit::Exit;
 use super::folders::slots;
 use super::out;
-use crate::error::{Error, Reaction, Result};
-use crate::persist::layout;
 use clap::Args;
+use cofferdam_engine::error::{Error, Reaction, Result};
+use cofferdam_engine::persist::layout;
 use output::OutputReport;
 use report::Report;
 use serde::Serialize;

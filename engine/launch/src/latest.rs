@@ -1,11 +1,11 @@
 //! The latest checkpoint in a folder, for the last words of a run that stops early: what they promise has been looked at.
 
 use super::folders::{fetch, slots};
-use crate::error::{Error, Result};
-use crate::ids::{CheckpointId, Generation, LogId};
-use crate::os::mount::Names;
-use crate::persist::layout;
-use crate::persist::reader;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::ids::{CheckpointId, Generation, LogId};
+use cofferdam_engine::os::mount::Names;
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::reader;
 use std::fs;
 use std::path::Path;
 

@@ -1,15 +1,15 @@
 //! What `inspect` says of good, damaged and foreign folders.
 
 use super::*;
-use crate::ids::{Attempt, CheckpointId, Generation, KeyGroup, LogId};
-use crate::messages::SnapshotHandle;
-use crate::persist::blob::{BlobBuilder, Finished};
-use crate::persist::layout;
-use crate::persist::manifest::{Manifest, OperatorSnapshot};
-use crate::persist::slot::{JobMark, Slot, SlotRecord};
-use crate::state::{Section, SectionKind, encode_entries};
-use crate::statistics::SnapshotStatistics;
 use bytes::Bytes;
+use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, KeyGroup, LogId};
+use cofferdam_engine::messages::SnapshotHandle;
+use cofferdam_engine::persist::blob::{BlobBuilder, Finished};
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::manifest::{Manifest, OperatorSnapshot};
+use cofferdam_engine::persist::slot::{JobMark, Slot, SlotRecord};
+use cofferdam_engine::state::{Section, SectionKind, encode_entries};
+use cofferdam_engine::statistics::SnapshotStatistics;
 use tempfile::TempDir;
 
 const ATTEMPT: Attempt = Attempt { generation: Generation(1), number: 2 };

@@ -21,9 +21,9 @@ mod secrets;
 mod show;
 mod signals;
 
-use crate::jobs::BuiltIn;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use cofferdam_engine::jobs::BuiltIn;
 pub use exit::Exit;
 use std::process::ExitCode;
 

@@ -14,17 +14,17 @@ use super::policy::positive_duration;
 #[cfg(unix)]
 use super::rendezvous;
 use super::secrets;
-use crate::cores::lease::Standing;
-use crate::error::{Error, Result};
-use crate::messages::client::{Answer, JobState, JobStatus, Wish};
-use crate::os::mount::{Mounts, Names};
-use crate::os::trace::TracingTrace;
-use crate::persist::layout;
-use crate::persist::sign::Sign;
-use crate::reason::Ended;
-use crate::runtime::client::{ClientOptions, NoReply, Reply, ask};
-use crate::secret::Secret;
 use clap::Args;
+use cofferdam_engine::cores::lease::Standing;
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::messages::client::{Answer, JobState, JobStatus, Wish};
+use cofferdam_engine::os::mount::{Mounts, Names};
+use cofferdam_engine::os::trace::TracingTrace;
+use cofferdam_engine::persist::layout;
+use cofferdam_engine::persist::sign::Sign;
+use cofferdam_engine::reason::Ended;
+use cofferdam_engine::runtime::client::{ClientOptions, NoReply, Reply, ask};
+use cofferdam_engine::secret::Secret;
 use indicatif::HumanBytes;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -198,7 +198,7 @@ fn request(args: &ClientArgs, wish: Wish, on_reply: impl FnOnce(Reply) -> Exit) 
         Err(e) => return complain(format_args!("cannot start the runtime: {e}")),
     };
     let reply = runtime.block_on(async {
-        let env = crate::os::env(Mounts::default(), Arc::new(TracingTrace::default()));
+        let env = cofferdam_engine::os::env(Mounts::default(), Arc::new(TracingTrace::default()));
         ask(&env, &options).await
     });
     match reply {
@@ -272,8 +272,8 @@ fn render(status: &JobStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Attempt, CheckpointId, Generation, WorkerId};
-    use crate::statistics::Counts;
+    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, WorkerId};
+    use cofferdam_engine::statistics::Counts;
 
     #[test]
     fn a_status_tells_whom_the_job_waits_for_and_why_it_failed() {

@@ -1,10 +1,10 @@
 //! Progress for people: a line that is redrawn on a terminal, a line every few seconds elsewhere, both on standard
 //! error. Also the way log lines get past the redrawn one.
 
-use crate::cores::statistics::{Counts, Statistics, Status};
-use crate::graph::JobGraph;
-use crate::os::trace::{Completed, Course, Progress};
-use crate::statistics::SnapshotStatistics;
+use cofferdam_engine::cores::statistics::{Counts, Statistics, Status};
+use cofferdam_engine::graph::JobGraph;
+use cofferdam_engine::os::trace::{Completed, Course, Progress};
+use cofferdam_engine::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
@@ -299,12 +299,12 @@ impl Write for LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::door::Trace;
-    use crate::event::Event;
-    use crate::graph::{Instance, OperatorKind, OperatorNode};
-    use crate::ids::{Attempt, CheckpointId, Generation, OperatorId, SubtaskId};
-    use crate::os::trace::TracingTrace;
-    use crate::reason::FailureReason;
+    use cofferdam_engine::door::Trace;
+    use cofferdam_engine::event::Event;
+    use cofferdam_engine::graph::{Instance, OperatorKind, OperatorNode};
+    use cofferdam_engine::ids::{Attempt, CheckpointId, Generation, OperatorId, SubtaskId};
+    use cofferdam_engine::os::trace::TracingTrace;
+    use cofferdam_engine::reason::FailureReason;
     use std::collections::BTreeSet;
 
     #[test]
@@ -375,9 +375,9 @@ mod tests {
         let mut course = Course::default();
         assert!(describe(part, 0, 0.0, &course).starts_with("standing by"));
         course.leading = true;
-        course.workers.insert(crate::ids::WorkerId(1));
+        course.workers.insert(cofferdam_engine::ids::WorkerId(1));
         assert_eq!(describe(part, 0, 0.0, &course), "waiting for 2 of 3 workers");
-        course.workers.extend([0, 2].map(crate::ids::WorkerId));
+        course.workers.extend([0, 2].map(cofferdam_engine::ids::WorkerId));
         assert_eq!(describe(part, 0, 0.0, &course), "3 workers, no checkpoint yet, starting");
     }
 
@@ -387,12 +387,12 @@ mod tests {
         let progress = Arc::new(Progress::default());
         let trace = TracingTrace::feeding(progress.clone());
         let what = "a coordinator that leads: cannot connect to nosuchhost:1: no such name".to_owned();
-        trace.emit(Event::WorkerIdle { worker: crate::ids::WorkerId(0), what: what.clone() });
+        trace.emit(Event::WorkerIdle { worker: cofferdam_engine::ids::WorkerId(0), what: what.clone() });
         assert_eq!(describe(Part::Worker, 0, 0.0, &progress.course()), format!("waiting for {what}"));
         let (attempt, subtask) = (Attempt::default(), SubtaskId { operator: OperatorId(0), index: 0 });
         trace.emit(Event::Restored { attempt, subtask, checkpoint: None, digest: 0, ended: false });
         assert_eq!(describe(Part::Worker, 0, 0.0, &progress.course()), "0 records, 0/s");
-        trace.emit(Event::AttemptCancelled { attempt, worker: crate::ids::WorkerId(0) });
+        trace.emit(Event::AttemptCancelled { attempt, worker: cofferdam_engine::ids::WorkerId(0) });
         assert_eq!(describe(Part::Worker, 0, 0.0, &progress.course()), "waiting for the next attempt");
     }
 

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cofferdam_engine::launch::main(&cofferdam_engine::jobs::BUILT_IN)
+    cofferdam_launch::main(&cofferdam_engine::jobs::BUILT_IN)
 }

@@ -1,10 +1,10 @@
 //! A report as text for people.
 
 use super::report::{CheckpointReport, OperatorReport, Report, SectionReport, SlotReport, SubtaskReport};
-use crate::persist::slot::SlotRecord;
-use crate::reason::Ended;
-use crate::state::{SectionKind, StateDescriptor};
-use crate::statistics::SnapshotStatistics;
+use cofferdam_engine::persist::slot::SlotRecord;
+use cofferdam_engine::reason::Ended;
+use cofferdam_engine::state::{SectionKind, StateDescriptor};
+use cofferdam_engine::statistics::SnapshotStatistics;
 use indicatif::{HumanBytes, HumanCount};
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -4,12 +4,12 @@
 use super::out;
 use super::show::{LOOK_EVERY, Part, Show};
 use super::signals::Interruption;
-use crate::door::{BoxFuture, Env};
-use crate::error::{Error, Result};
-use crate::os::mount::Mounts;
-use crate::os::spawner::TokioSpawner;
-use crate::os::trace::{Progress, TracingTrace};
-use crate::runtime::mailbox::{Either, race};
+use cofferdam_engine::door::{BoxFuture, Env};
+use cofferdam_engine::error::{Error, Result};
+use cofferdam_engine::os::mount::Mounts;
+use cofferdam_engine::os::spawner::TokioSpawner;
+use cofferdam_engine::os::trace::{Progress, TracingTrace};
+use cofferdam_engine::runtime::mailbox::{Either, race};
 use futures_util::future::select_all;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub fn host<T: 'static>(
     };
     let (outcome, took) = runtime.block_on(async {
         let spawner = Arc::new(TokioSpawner::default());
-        let env = crate::os::env(mounts, Arc::new(TracingTrace::feeding(progress.clone())));
+        let env = cofferdam_engine::os::env(mounts, Arc::new(TracingTrace::feeding(progress.clone())));
         let env = Env { spawner: spawner.clone(), ..env };
         let started = env.clock.now();
         let outcome = attend(&env, &spawner, part(env.clone()), &mut show).await;
