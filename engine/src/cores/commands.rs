@@ -101,10 +101,14 @@ impl Commands {
         self.validate();
     }
 
-    /// The attempt that this session's leader lets run here, and which of its subtasks have not finished, in order.
-    pub fn running(&self) -> Option<(Attempt, Vec<SubtaskId>)> {
-        let running = self.running.as_ref()?;
-        Some((self.newest, running.hosted.difference(&running.finished).copied().collect()))
+    /// The attempt that this session's leader lets run here.
+    pub fn running(&self) -> Option<Attempt> {
+        self.running.as_ref().map(|_| self.newest)
+    }
+
+    /// Its subtasks here that have not finished, in order.
+    pub fn unfinished(&self) -> impl Iterator<Item = &SubtaskId> {
+        self.running.iter().flat_map(|running| running.hosted.difference(&running.finished))
     }
 
     /// The leadership that has welcomed this worker in this session.

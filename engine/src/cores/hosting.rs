@@ -335,8 +335,10 @@ impl Hosting {
             assert!(self.session > 0, "a coordinator was reached");
         }
         if is_attending {
-            let running = self.running.as_ref().map(Running::standing);
-            assert_eq!(self.commands.running(), running, "what its leader lets run, and has not finished, runs here");
+            let own = self.running.as_ref().map(|running| running.attempt);
+            assert_eq!(self.commands.running(), own, "what its leader lets run runs here");
+            let own = self.running.iter().flat_map(Running::subtasks);
+            assert!(self.commands.unfinished().eq(own), "what runs here and has not finished is known");
         }
         let Some(running) = &self.running else { return };
         assert!(is_attending, "only a living leader lets something run");

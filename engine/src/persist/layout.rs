@@ -3,7 +3,7 @@
 //! ```text
 //! checkpoints/log/0000000001           an entry of the completed store     [slot]
 //! checkpoints/leader                   the leader's sign of life           [sign]
-//! checkpoints/chk-7/manifest-g1        names the snapshots of a checkpoint [manifest]
+//! checkpoints/chk-7/manifest-a1.2      names the snapshots of a checkpoint [manifest]
 //! checkpoints/chk-7/count-0-a1.2       one subtask's snapshot              [blob]
 //! checkpoints/chk-0/listing-a1.1       the input of a run                  [listing]
 //! output/log-00000000000000a7          marks of the owner of the output    [mark]

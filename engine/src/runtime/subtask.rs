@@ -165,14 +165,11 @@ impl Running {
 
     /// Performs everything that was asked for. An answer may ask for more.
     async fn perform(&mut self, out: &mut Vec<Effect>) {
-        let mut effects = Vec::new();
         while !out.is_empty() {
-            std::mem::swap(&mut effects, out);
-            for effect in effects.drain(..) {
+            for effect in std::mem::take(out) {
                 self.perform_one(effect, out).await;
             }
         }
-        std::mem::swap(&mut effects, out);
     }
 
     async fn perform_one(&mut self, effect: Effect, out: &mut Vec<Effect>) {

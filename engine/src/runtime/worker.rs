@@ -201,15 +201,11 @@ impl Worker {
     /// Performs everything that was asked for. Whether a barrier may enter goes back at once, and more may be asked for
     /// then.
     fn perform(&mut self, out: &mut Vec<Effect>) {
-        let mut effects = Vec::new();
         while !out.is_empty() {
-            std::mem::swap(&mut effects, out);
-            for effect in effects.drain(..) {
+            for effect in std::mem::take(out) {
                 self.perform_one(effect, out);
             }
         }
-        // The next input writes where this one did.
-        std::mem::swap(&mut effects, out);
     }
 
     fn perform_one(&mut self, effect: Effect, out: &mut Vec<Effect>) {

@@ -34,9 +34,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The attempt, and its subtasks here that have not finished, in order.
-    pub fn standing(&self) -> (Attempt, Vec<SubtaskId>) {
-        (self.attempt, self.subtasks.iter().copied().collect())
+    /// Its subtasks here that have not finished, in order.
+    pub fn subtasks(&self) -> impl Iterator<Item = &SubtaskId> {
+        self.subtasks.iter()
     }
 
     pub fn validate(&self, me: WorkerId) {
