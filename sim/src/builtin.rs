@@ -131,6 +131,7 @@ fn coordinator_main(job: Job, plan: &Plan, id: CoordinatorId, over: Arc<AtomicBo
         let options = CoordinatorOptions {
             listen: Listen::At(address(id)),
             workers,
+            spare: true,
             start,
             rivalry: if lease.is_some() { Rivalry::Standby } else { Rivalry::Depose },
             lease: lease.unwrap_or(LEASE),

@@ -119,7 +119,9 @@ pub fn coordinate(args: &CoordinatorArgs, jobs: &[BuiltIn]) -> Exit {
             let (ready, mut listening) = Mailbox::new(&env, Site::new("coordinator.listening", 0));
             let (statistics, mut posted) = Mailbox::new(&env, Site::new("coordinator.statistics", 0));
             let (ready, statistics) = (Some(ready), Some(statistics));
-            let options = CoordinatorOptions { listen, workers, start, rivalry, lease, ready, statistics, secret };
+            let spare = true;
+            let options =
+                CoordinatorOptions { listen, workers, spare, start, rivalry, lease, ready, statistics, secret };
             let mut leading = pin!(coordinator::run(env.clone(), job, options));
             match race(leading.as_mut(), pin!(listening.take())).await {
                 Either::First(end) => return end,

@@ -167,6 +167,7 @@ async fn lead_and_work(
     let options = CoordinatorOptions {
         listen: meeting.listen(),
         workers: args.workers,
+        spare: false,
         start: Start::Submit,
         rivalry: Rivalry::Depose,
         lease: LEASE,

@@ -92,6 +92,8 @@ pub struct Leading {
     proposals: VecDeque<Proposal>,
     /// The workers of the newest attempt.
     hosts: BTreeSet<WorkerId>,
+    /// Every worker that has registered in this leadership.
+    seen: BTreeSet<WorkerId>,
     /// What the slot being decided will push out of retention.
     falling: Vec<Retained>,
     /// Discards under way.
@@ -212,6 +214,7 @@ impl Leading {
             beat: Beat::new(now, lease),
             proposals: VecDeque::new(),
             hosts: BTreeSet::new(),
+            seen: BTreeSet::new(),
             falling: Vec::new(),
             discards: 0,
             log_asked: LogAsked::No,

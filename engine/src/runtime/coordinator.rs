@@ -65,6 +65,8 @@ pub struct CoordinatorOptions {
     pub listen: Listen,
     /// How many workers the job needs.
     pub workers: u16,
+    /// Whether more of them may come than that.
+    pub spare: bool,
     /// Whether it submits the job, or comes to lead on what others have begun.
     pub start: Start,
     /// What to do about other coordinators of the same storage.
@@ -203,7 +205,10 @@ async fn lead(
             // The predecessor may have died between writing this and saying it.
             env.emit(over.announcement());
             let how = over.how.clone();
-            let mut farewell = Farewell::new(requests, job, over, &store, port.is_some());
+            // Without a port no worker can connect.
+            let workers = if port.is_some() { options.workers } else { 0 };
+            let expected = (!options.spare || workers == 0).then_some(usize::from(workers));
+            let mut farewell = Farewell::new(requests, job, over, &store, expected);
             early.into_iter().for_each(|member| farewell.on_accepted(member));
             farewell.tell(&mut mailbox).await;
             return Led::Ended(match how {

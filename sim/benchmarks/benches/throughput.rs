@@ -42,6 +42,7 @@ fn run_keyed_sum(interval: Duration) {
         let options = CoordinatorOptions {
             listen: Listen::At("127.0.0.1:0".into()),
             workers: 1,
+            spare: false,
             start: Start::Submit,
             rivalry: Rivalry::Depose,
             lease: LEASE,

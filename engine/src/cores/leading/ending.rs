@@ -9,8 +9,8 @@
 //! 1. *Recording*. The end of the job is a slot of the log like any other. So a deposed coordinator does not get that
 //!    slot, and steps down. Nothing is announced before the slot is durable (order rule O12), and files are deleted
 //!    after it (O8).
-//! 2. *Lingering*. The workers of the last attempt get `JobDone`, clients get their answers, and both get time to hang
-//!    up. A worker that is not connected dials again, and gets `JobDone` then.
+//! 2. *Lingering*. Workers get `JobDone`, clients get their answers, and both get time to hang up. A worker of this
+//!    leadership that is not connected dials again, and gets `JobDone` then.
 //! 3. The last sweep ([`crate::cores::sweeping`]).
 
 use super::{Effect, Leading, Proposal, announce};
@@ -81,8 +81,7 @@ pub(super) enum Ending {
     /// How the job ended is being recorded, which has failed `tries` times.
     Recording { end: End, tries: u32 },
     /// The job is over. Workers and clients get the end of the job and time to hang up; then storage is swept for the
-    /// last time. `absent`: the workers of the last attempt that were not connected when the job ended and have not
-    /// come back. `unheard`: the workers that have been silent since. They may be draining what they have under way.
+    /// last time. `absent`: the workers that were not connected when the job ended and have not come back. `unheard`: the workers that have been silent since. They may be draining what they have under way.
     Lingering {
         end: Result<JobEnd>,
         over: Over,
@@ -234,9 +233,10 @@ impl Leading {
         self.answer_cancellations(&over, out);
         self.beat.resign(self.now);
         let until = self.now + self.connections.timeout();
-        // A worker whose connection has just been lost dials again, and would dial without end if it got no `JobDone`.
-        let present = |host: &WorkerId| self.connections.has(*host);
-        let absent = self.hosts.iter().copied().filter(|host| !present(host)).collect();
+        // A worker whose connection is lost dials again, and would dial without end if it got no `JobDone`: a host of the last
+        // attempt, one that another worker has replaced, or a spare one.
+        let is_absent = |worker: &WorkerId| !self.connections.has(*worker);
+        let absent = self.seen.iter().copied().filter(is_absent).collect();
         let (unheard, sweep) = (BTreeSet::new(), LastSweep::Waiting);
         self.ending = Ending::Lingering { end, over, until, absent, unheard, sweep };
     }
@@ -270,7 +270,7 @@ impl Leading {
                 assert_eq!(self.unpublished, None, "the end follows the last completion");
             }
             Ending::Lingering { over, absent, .. } => {
-                assert!(absent.is_subset(&self.hosts), "only workers of the last attempt are waited for");
+                assert!(absent.is_subset(&self.seen), "only workers that were there are waited for");
                 assert!(self.store.accepts_proposals(), "the end is the last slot of a leadership");
                 assert!(self.falling.is_empty() && self.unpublished.is_none(), "nothing is left of a completion");
                 assert_eq!(self.failover.standing(), Standing::Ends, "no attempt follows the end");

@@ -69,6 +69,7 @@ impl Leading {
             Registration::Replacing => announce(Event::WorkerLost { worker }, out),
             Registration::New => {}
         }
+        self.seen.insert(worker);
         self.connections.promote(id);
         announce(Event::WorkerRegistered { worker }, out);
         self.next(effects.chain([Step::Dismiss { connection: id, worker }]));

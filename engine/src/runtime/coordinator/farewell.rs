@@ -2,7 +2,8 @@
 //!
 //! The leader that wrote the end may have died before it sent `JobDone` to its workers; they would dial without end.
 //! How many of them still run is not known, for some may be spare. So this lasts until a worker must have noticed the loss of
-//! its coordinator and dialled again. Clients that come meanwhile get the end of the job as their answer.
+//! its coordinator and dialled again, or, where none is spare, until all have got `JobDone` and are gone. Clients that come
+//! meanwhile get the end of the job as their answer.
 //!
 //! The leader may also have died before it cleaned up, so this process sweeps in its place ([`LastSweep`]): the log
 //! justifies every deletion, and a leadership that comes later uses other ids.
@@ -35,13 +36,15 @@ pub(super) struct Farewell {
     retention: Retention,
     reachable: Reachable,
     sweep: LastSweep,
+    expected: Option<usize>,
     told: BTreeSet<WorkerId>,
     until: Time,
 }
 
 impl Farewell {
-    /// No worker has got `JobDone` yet, and none can if nobody listens. `store` has read the log that says how the job ended.
-    pub fn new(requests: Requests, job: &Job, over: Over, store: &Completed, listens: bool) -> Self {
+    /// No worker has got `JobDone` yet. `expected`: how many there are, if that is known. `store` has read the log that says how the
+    /// job ended.
+    pub fn new(requests: Requests, job: &Job, over: Over, store: &Completed, expected: Option<usize>) -> Self {
         let (now, config) = (requests.env.clock.now(), &job.config);
         Self {
             job: job.clone(),
@@ -52,9 +55,10 @@ impl Farewell {
             retention: Retention::new(config.checkpoints.retained, &store.retained(), store.floor()),
             reachable: Reachable { bound: store.unused_id(), carried: BTreeSet::new() },
             sweep: LastSweep::Waiting,
+            expected,
             told: BTreeSet::new(),
             // Silence is noticed after one timeout; dialling again may take another.
-            until: if listens { now + config.heartbeat_timeout * 2 } else { now },
+            until: now + config.heartbeat_timeout * 2,
         }
     }
 
@@ -103,7 +107,9 @@ impl Farewell {
 
     /// Whether all is told and swept. Goes on with what is not.
     fn is_over(&mut self) -> bool {
-        if self.requests.env.clock.now() < self.until {
+        let all = self.expected.is_some_and(|expected| self.told.len() >= expected) && self.connections.is_empty();
+        if !all && self.requests.env.clock.now() < self.until {
+            self.sweep.on_company();
             return false;
         }
         if self.retention.is_idle() {

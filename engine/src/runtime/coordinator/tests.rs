@@ -74,7 +74,8 @@ impl Coordinator {
         let (ended, end) = Mailbox::new(&env, Site::new("test", 0));
         let (listen, lease, secret) = (Listen::At(address(number)), LEASE, secret());
         let (ready, statistics) = (None, None);
-        let options = CoordinatorOptions { listen, workers: 2, start, rivalry, lease, ready, statistics, secret };
+        let options =
+            CoordinatorOptions { listen, workers: 2, spare: true, start, rivalry, lease, ready, statistics, secret };
         let running = run(env.clone(), job, options);
         env.spawner.spawn(Site::new("test", 0), Box::pin(async move { ended.post(running.await) }));
         Self { end }
@@ -616,6 +617,23 @@ fn a_coordinator_that_finds_the_job_over_stays_for_a_host_that_comes_behind_a_sp
             pause(&room, job().config.heartbeat_timeout.as_millis() as u64 / 2).await;
         }
         assert_eq!(second.end().await, Ok(JobEnd::AlreadyFinished { checkpoint }));
+    });
+}
+
+#[test]
+fn a_spare_worker_that_is_away_when_the_job_ends_is_waited_for() {
+    play(async |room| {
+        let mut coordinator = Coordinator::start(&room, 1);
+        let mut crew = Crew::running(&room, 1).await;
+        drop(Worker::join(&room, 1, 2).await);
+        crew.checkpoint().await;
+        let checkpoint = crew.finish().await;
+        drop(crew);
+        pause(&room, job().config.heartbeat_timeout.as_millis() as u64 * 9 / 10).await;
+        let mut spare = Worker::connect(&room, 1, 2, job().graph.fingerprint()).await;
+        assert_eq!(spare.hear().await, ToWorker::JobDone);
+        drop(spare);
+        assert_eq!(coordinator.end().await, Ok(JobEnd::Finished { checkpoint }));
     });
 }
 

@@ -280,6 +280,7 @@ async fn weather(room: Room, seed: u64, ledger: Arc<Mutex<Ledger>>) {
         let options = CoordinatorOptions {
             listen: Listen::At(address(1)),
             workers: SUBTASKS,
+            spare: false,
             start: Start::Resume,
             rivalry: Rivalry::Depose,
             lease: LEASE,
