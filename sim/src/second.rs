@@ -16,7 +16,6 @@ use crate::signature::{Phase, Place};
 use crate::verdict::{Outcome, Verdict};
 use crate::world::{Picks, Recording, RunEnd, WorldSpec};
 use bytes::Bytes;
-use cofferdam_engine::ids::CheckpointId;
 use cofferdam_engine::persist::layout;
 use cofferdam_engine::persist::mark::Name;
 use cofferdam_properties::Case;
@@ -30,9 +29,9 @@ pub fn plan(plan: &Plan) -> Plan {
     Plan { faults: Vec::new(), clients: Vec::new(), picks: Picks::Seed, second_start: None, ..plan.clone() }
 }
 
-/// What storage holds when the second act begins; `None` if the first one has left nothing to be wrong about. A copy that
-/// holds the newest checkpoint that the output is committed up to may go on: the job was cancelled, say, before the output
-/// was marked with the last one.
+/// What storage holds when the second act begins; `None` if the first one has left nothing to be wrong about. A log that
+/// holds the newest checkpoint that the output is marked with may go on, and so may any log if there is no such mark: the job was
+/// cancelled, say, before the output was marked with the last one.
 pub fn storage(history: &History, start: SecondStart) -> Option<BTreeMap<String, Bytes>> {
     let ledger = Ledger::of(history);
     let copied = match start {
@@ -58,10 +57,9 @@ pub fn storage(history: &History, start: SecondStart) -> Option<BTreeMap<String,
                 objects.iter().filter(|(path, _)| is_checkpoint(path)).map(|(p, b)| (p.clone(), b.clone())).collect();
         }
     }
-    let goes_further = |held: CheckpointId| {
-        objects.keys().any(|path| matches!(Name::of(path), Some(Name::Completed(marked)) if marked > held))
-    };
-    copied.is_none_or(|copied| goes_further(copied.checkpoint)).then_some(())?;
+    let held = copied.map(|copied| copied.checkpoint);
+    let goes_further = |path: &String| matches!(Name::of(path), Some(Name::Completed(marked)) if Some(marked) > held);
+    objects.keys().any(goes_further).then_some(())?;
     objects.retain(|path, _| !is_checkpoint(path));
     objects.extend(copy);
     Some(objects)
