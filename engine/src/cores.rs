@@ -4,7 +4,7 @@
 //! `Effect` enum. A core that only judges or counts has no effects and returns its answer (`commands`, `links`,
 //! `reports`, `restarting`, `statistics`, `sweeping`). What has to hold between two steps is asserted by `validate()`
 //! after each step. `backoff`, `input`, `restore` and `wiring` are functions and values, without events. Shells
-//! ([`crate::runtime`]) are the only async code.
+//! ([`crate::runtime`]) are the only async code. Order rules O1 to O12 are explained in [`crate::order`].
 
 pub mod alignment;
 pub mod backoff;

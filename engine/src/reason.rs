@@ -32,7 +32,7 @@ pub enum FailureReason {
     Cancelled,
     /// A subtask that was asked for its snapshot has finished, or is about to.
     TaskClosing,
-    /// A subtask that was asked for its snapshot does not run (yet).
+    /// A subtask that was asked for its snapshot does not run (yet). No worker of this version sends it.
     NotReady,
     /// The attempt that took it is over.
     AttemptOver(String),
@@ -138,7 +138,7 @@ impl fmt::Display for Refusal {
 pub enum Ended {
     /// All input is processed and all output committed. Nothing follows.
     Finished {
-        /// The final checkpoint.
+        /// The last checkpoint.
         checkpoint: CheckpointId,
     },
     /// It failed for good. A job that is submitted again goes on from the newest checkpoint that is still retained.

@@ -6,9 +6,9 @@
 //! 2. A channel whose producer is gone ([`Alignment::on_closed`]) counts as having every later barrier (FLIP-147).
 //! 3. The last barrier ends the alignment: snapshot, then every channel is open again. Older ids can no longer complete here.
 //! 4. A cancellation marker or an abort by the coordinator ends the alignment of its own id and of no other. A marker
-//!    goes downstream, once per id; without it a subtask there would wait without end (FLINK-18238). An id that is
-//!    cancelled before it has begun is remembered, so that neither its barrier nor its trigger starts it (order rule
-//!    O3, FLINK-17994).
+//!    goes downstream, once per id (FLINK-18238); without it a subtask there would wait until the abort of the
+//!    coordinator arrives. An id that is cancelled before it has begun is remembered, so that neither its barrier nor
+//!    its trigger starts it (order rule O3, FLINK-17994).
 //! 5. A barrier of a newer checkpoint on a channel that has not had the older one overtakes it: the older is abandoned.
 //! 6. Where every producer is gone the coordinator triggers the subtask itself; no channel is blocked for that, so none is
 //!    opened (FLINK-23938).

@@ -9,18 +9,27 @@
 //!                    └── retention, lease, statistics, reports
 //! ```
 //!
-//! One checkpoint, from trigger to commit:
+//! One checkpoint, from trigger to commit or abort:
 //! 1. The interval is over (`on_alarm`), a client asks, or every subtask has ended its input: [`Checkpointing`] asks
 //!    for an id. The log hands one out, and reserves more in a slot if there is none (`checkpoints`, `log`). Then every
 //!    worker that hosts a subtask without a running producer (at first: the sources) gets `ToWorker::Trigger`, and
 //!    [`super::hosting`] passes it on. [`super::task`] says what a subtask does with it, [`super::uploading`] stores
-//!    its snapshot, and `Ack` comes back through `Hosting::on_report` to `Leading::on_report` (`workers`).
+//!    its snapshot, and `Ack` comes back through `Hosting::on_report` to `Leading::on_message` (`inputs`), which passes
+//!    it to `on_report` (`workers`).
 //! 2. An ack is judged ([`Reports`]), then counted. The last one makes the checkpoint ready; its manifest is written once
 //!    no other checkpoint is completing.
-//! 3. The manifest is durable: the completion waits for its turn in the queue of proposals, then its slot is created.
-//!    **The slot is the commit point**: what [`Completed`] accepts is durable.
-//! 4. The output is marked ([`Ownership`]). Only what is marked is published: announced, answered to clients, and
-//!    notified to the hosts, in this order. Only then does [`Retention`] learn what fell below the floor of the slot.
+//! 3. The manifest is durable: the completion waits for its turn in the queue of proposals, then its slot is created
+//!    (`log`). **The slot is the commit point**: what [`Completed`] accepts is durable.
+//! 4. The output is marked ([`Ownership`], `mark_completed` in `output`). Only what is marked is published: announced,
+//!    answered to clients, and notified to the hosts, in this order (`publish` and `notify` in `checkpoints`). Each sink
+//!    then commits ([`super::task`], step 4). Only after the notifications does [`Retention`] learn what fell below the
+//!    floor of the slot.
+//! 5. *Abort.* Until a checkpoint is completing, [`Checkpointing`] can abort it. `abort` (`checkpoints`) sends
+//!    `ToWorker::Aborted` to the hosts if the attempt still runs, and what was acknowledged is deleted. [`super::task`]
+//!    (*Waits*, *Decision*) says what a subtask does. While the checkpoint is completing, only a manifest that cannot be
+//!    written or a slot that is certainly not added aborts it. Once its slot is durable nothing aborts it. If the
+//!    attempt is over by then, no notification is sent, and the next restore commits. If the mark cannot be created,
+//!    this leadership ends, and the next one creates the mark ([`super::ownership`], step 3).
 //!
 //! *Order.* An effect of one core is an input of another one, whose effects come before the rest: depth first, as
 //! nested calls would do it. What is still to be done lies on a stack (`Step`, the next one on top), so each step
@@ -94,7 +103,8 @@ pub struct Leading {
     hosts: BTreeSet<WorkerId>,
     /// Every worker that has registered in this leadership.
     seen: BTreeSet<WorkerId>,
-    /// What the slot being decided will push out of retention.
+    /// What falls below the floor of the newest completion, or of the end of the job. Its slot is being decided, or is
+    /// durable and not published yet.
     falling: Vec<Retained>,
     /// Discards under way.
     discards: u32,

@@ -15,15 +15,15 @@
 //! 1. *Start*. After its claim in the log and before it deploys, a leader creates `generation-G` with the token of its claim.
 //!    That mark with another token is another copy's: fenced. Only then does it read which checkpoints are marked as
 //!    completed, from a listing of an instant after the creation.
-//! 2. *Commit*. After the commit point of N, and before any subtask is notified, a leader creates `completed-N`, and
+//! 2. *Mark*. After the commit point of N, and before any subtask is notified, a leader creates `completed-N`, and
 //!    only then reads whether `generation-(G+1)` exists. If so it steps down.
 //!
 //! ```text
-//! copy A, leads as G:  … commit 7 ── Create completed-7 ── read generation-(G+1)        either A reads B's mark and stops,
-//! copy B, claims G+1:       Create generation-(G+1) ── list completed-*                or B lists A's mark and is refused
+//! copy A, leads as G:  … slot of 7 durable ── Create completed-7 ── read generation-(G+1)
+//! copy B, claims G+1:                Create generation-(G+1) ── list completed-*
 //! ```
-//! Each writes first and reads then, so at least one of them sees the other: nothing is notified of which the next owner
-//! does not know. *Exactly* G+1 is looked for, so an owner lets no number be missing: a claim whose leader died before it made
+//! Each writes first and reads then, so at least one of them sees the other: either A reads the mark of B and stops, or
+//! B lists the mark of A and is refused. So nothing is notified of which the next owner does not know. *Exactly* G+1 is looked for, so an owner lets no number be missing: a claim whose leader died before it made
 //! a mark leaves a gap, behind which an older leader would see nothing. So a leader that finds a gap anywhere between the
 //! oldest mark and its own closes it, with marks in its own name, and looks again. It may die before, which leaves the gap
 //! to the next one. A leader that was only late finds its own number taken, and is fenced.

@@ -28,9 +28,9 @@ pub const SWEEP_TIME_MAX: Duration = Duration::from_secs(60);
 pub enum LastSweep {
     /// Workers have not left, or something is being deleted.
     Waiting,
-    /// A write of this process is not decided.
+    /// The outcome of a write of this process is not known.
     Draining,
-    /// Every one is.
+    /// The outcome of every write is known, or the wait for it took too long.
     Drained,
     /// Both sweeps are under way, or only retention's if the other is over.
     Sweeping {
@@ -47,14 +47,15 @@ pub enum LastSweep {
 pub enum Next {
     /// Nothing: it waits for a reply.
     Wait,
-    /// Wait until every write of this process is decided; then [`LastSweep::on_drained`].
+    /// Wait until the outcome of every write of this process is known; then [`LastSweep::on_drained`].
     Drain,
     /// Sweep checkpoints for good, and what sinks have staged; then [`LastSweep::on_staging_swept`].
     Sweep,
 }
 
 impl LastSweep {
-    /// The workers have left and nothing is being deleted. `drained`: every write of this process is decided.
+    /// The workers have left and nothing is being deleted. `drained`: the outcome of every
+    /// write of this process is known.
     pub fn advance(&mut self, drained: bool) -> Next {
         match self {
             Self::Waiting if !drained => {
@@ -69,7 +70,7 @@ impl LastSweep {
         }
     }
 
-    /// Every write of this process is decided, or that took too long.
+    /// The outcome of every write of this process is known, or the wait for it took too long.
     pub fn on_drained(&mut self) {
         assert_eq!(*self, Self::Draining, "that was asked for");
         *self = Self::Drained;
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_under_way_are_decided_before_storage_is_listed_for_the_last_time() {
+    fn the_outcome_of_every_write_is_known_before_storage_is_listed_for_the_last_time() {
         let mut sweep = LastSweep::Waiting;
         assert_eq!(sweep.advance(false), Next::Drain);
         assert_eq!(sweep.advance(true), Next::Wait, "the reply is still under way");

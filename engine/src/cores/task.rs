@@ -31,8 +31,11 @@
 //!
 //! *Waits.* While the subtask waits (for storage, an external system or credit) no element is taken and no record is read.
 //! Control messages that arrive meanwhile are queued, and handled in their order when the step is over. An abort counts
-//! at once: it is announced, and discards the upload of its checkpoint (order rule O4). A checkpoint whose abort is queued
-//! sends no barrier, but a cancellation marker, and takes no view.
+//! at once: it is announced, and discards the upload of its checkpoint (order rule O4). If the abort is queued
+//! before the barrier is sent, a cancellation marker is sent instead. If it is queued while a sink stages, the barrier is
+//! already sent, and only view and upload are skipped. The shell takes control messages before elements. While a step
+//! waits it passes them in at once, except while a snapshot is read or handed to reader and operator: then they stay in
+//! its mailbox.
 //!
 //! *Decision.* An upload goes on while its subtask processes records, so its end and the abort of its checkpoint can come at
 //! one time. Both share one atomic, which [`Effect::Discard`] and
@@ -261,7 +264,7 @@ impl Task {
 
     /// A control message of the worker. While a step waits it is queued.
     pub fn on_control(&mut self, now: Now, control: Control, out: &mut Vec<Effect>) {
-        assert!(self.stage != Stage::New && !self.is_over(), "the worker speaks to subtasks that run");
+        assert!(self.stage != Stage::New && !self.is_over(), "a subtask that is new or over takes no control message");
         if let Control::Aborted(checkpoint) = control {
             let (attempt, subtask) = (self.is.attempt, self.is.subtask);
             announce(Event::AbortReceived { attempt, subtask, checkpoint }, out);

@@ -161,7 +161,7 @@ impl Run {
         self.subtasks.values_mut().try_for_each(Live::commit)
     }
 
-    /// Runs to the end of input and through the final checkpoint.
+    /// Runs to the end of input and through the last checkpoint.
     pub fn finish(&mut self, last: CheckpointId) -> Result<()> {
         for subtask in self.graph.subtasks() {
             while self.subtasks[&subtask].is_source() && !self.subtasks[&subtask].ended {

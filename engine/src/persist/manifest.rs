@@ -51,7 +51,7 @@ pub struct OperatorSnapshot {
 }
 
 impl Manifest {
-    /// Whether every subtask had ended its input: the final checkpoint.
+    /// Whether every snapshot was taken behind the end of its subtask's input: the last checkpoint.
     pub fn last(&self) -> bool {
         self.snapshots().all(|snapshot| snapshot.ended)
     }

@@ -127,7 +127,7 @@ enum Input {
     Freed(bool),
     /// What an aborted checkpoint had stored is gone, or was left to a sweep.
     Discarded,
-    /// Every write of this process is decided, or that took too long.
+    /// The outcome of every write of this process is known, or the wait for it took too long.
     Drained,
     /// What sinks had staged is gone, as far as possible.
     StagingSwept,

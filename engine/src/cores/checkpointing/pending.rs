@@ -60,7 +60,8 @@ impl Pending {
         self.wait.iter().filter(is_missing).count()
     }
 
-    /// Whether its outcome is no longer for the coordinator alone to decide.
+    /// Whether it is completing: only a manifest that cannot be written, or a slot that is certainly not added, aborts
+    /// it.
     pub fn is_completing(&self) -> bool {
         match self.stage {
             Stage::Collecting { .. } | Stage::Ready { .. } => false,

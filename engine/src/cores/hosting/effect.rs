@@ -42,21 +42,22 @@ pub enum Effect {
     /// [`on_barrier_compared`](super::Hosting::on_barrier_compared), at once. Always the last effect of a step: the
     /// core has paused.
     CompareBarrier(Barrier),
-    /// A subtask of the attempt starts a checkpoint.
+    /// A subtask of the attempt starts a checkpoint. A subtask that has failed takes no more messages: its shell drops
+    /// them. Neither does one that has exited and whose report is still on its way.
     Trigger {
         /// At which subtask.
         subtask: SubtaskId,
         /// With this barrier.
         barrier: Barrier,
     },
-    /// A checkpoint is durable.
+    /// A checkpoint is durable. A subtask that is over drops this, as it drops a [`Trigger`](Self::Trigger).
     Complete {
         /// The subtasks that learn it, in order.
         subtasks: Vec<SubtaskId>,
         /// The proof.
         completion: Completion,
     },
-    /// A checkpoint will not complete.
+    /// A checkpoint will not complete. A subtask that is over drops this, as it drops a [`Trigger`](Self::Trigger).
     Abort {
         /// The subtasks that learn it, in order.
         subtasks: Vec<SubtaskId>,

@@ -278,7 +278,7 @@ fn a_worker_whose_place_is_taken_says_so_and_stays() {
 }
 
 #[test]
-fn at_the_end_of_the_job_a_worker_hangs_up_once_its_changes_are_decided() {
+fn at_the_end_of_the_job_a_worker_hangs_up_once_the_outcome_of_its_changes_is_known() {
     let mut worker = Worker::running();
     worker.now = Duration::from_secs(1);
     assert_eq!(worker.message(ToWorker::JobDone), LOST[2..]);

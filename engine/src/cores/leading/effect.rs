@@ -129,7 +129,7 @@ pub enum Effect {
     /// [`on_probed`](super::Leading::on_probed), [`on_sweep_listed`](super::Leading::on_sweep_listed),
     /// [`on_deleted`](super::Leading::on_deleted) or [`on_freed`](super::Leading::on_freed).
     Clean(retention::Effect),
-    /// Wait until every write of this process is decided, but not longer than `limit`; then
+    /// Wait until the outcome of every write of this process is known, but not longer than `limit`; then
     /// [`on_drained`](super::Leading::on_drained).
     Drain {
         /// For how long at most.

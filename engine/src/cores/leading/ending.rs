@@ -36,12 +36,12 @@ const RECORD_TRIES: u32 = 5;
 pub enum JobEnd {
     /// It finished, under this coordinator.
     Finished {
-        /// The final checkpoint.
+        /// The last checkpoint.
         checkpoint: CheckpointId,
     },
     /// It had finished before this coordinator looked.
     AlreadyFinished {
-        /// The final checkpoint.
+        /// The last checkpoint.
         checkpoint: CheckpointId,
     },
     /// It was cancelled, under this coordinator or before.
@@ -169,7 +169,7 @@ impl Leading {
         let Ending::Recording { end, .. } = &self.ending else { panic!("the end is being recorded") };
         let latest = self.store.latest().map(|latest| latest.checkpoint);
         let how = match end {
-            End::Finished => Ended::Finished { checkpoint: latest.expect("the final checkpoint is retained") },
+            End::Finished => Ended::Finished { checkpoint: latest.expect("the last checkpoint is retained") },
             End::Failed(error) => Ended::Failed { cause: error.message.clone() },
             End::Cancelled => Ended::Cancelled,
         };

@@ -99,7 +99,7 @@ impl Leading {
         }
     }
 
-    /// Nothing is left of the last input. `drained`: every write of this process is decided.
+    /// Nothing is left of the last input. `drained`: the outcome of every write of this process is known.
     pub fn on_idle(&mut self, now: Time, drained: bool, out: &mut Vec<Effect>) -> Next {
         assert!(self.stack.is_empty() && self.pause.is_none(), "an input is worked on to its end");
         self.sweep_for_good(now, drained, out);

@@ -56,7 +56,7 @@ impl Task {
         assert!(checkpoint > self.newest, "{checkpoint} is snapshotted behind {}", self.newest);
         self.newest = checkpoint;
         let begun = self.aligning.remove(&checkpoint);
-        // For alignment the checkpoint is snapshotted, so the queued abort will send no marker.
+        // Alignment counts this checkpoint as decided and will ignore the queued abort, so the marker is sent here.
         if self.is_aborted(checkpoint) {
             return self.cancel(checkpoint, begun.is_some(), out);
         }

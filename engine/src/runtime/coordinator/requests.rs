@@ -68,7 +68,7 @@ impl Requests {
         self.ceased.store(true, Ordering::Relaxed);
     }
 
-    /// Whether every write of this process is decided, so that none lands behind what is listed from here on.
+    /// Whether the outcome of every write of this process is known, so that none lands behind what is listed from here on.
     pub fn is_drained(&self) -> bool {
         self.changes.is_idle()
     }

@@ -95,7 +95,7 @@ impl Ledger {
         let log = reader::read_log(&fetch, &paths).expect("a readable log");
         let mut expected: BTreeSet<String> = log.iter().map(|(number, _)| layout::log_entry(*number)).collect();
         let retained = reader::retained(&log);
-        // A job that a storm let complete its final checkpoint alone retains that one.
+        // A job that a storm let complete its last checkpoint alone retains that one.
         assert!((1..=storm_job().config.checkpoints.retained).contains(&retained.len()), "{retained:?}");
         for path in retained {
             let manifest = reader::read_manifest(&fetch, &path).expect("a readable manifest");
