@@ -29,9 +29,9 @@ pub fn plan(plan: &Plan) -> Plan {
     Plan { faults: Vec::new(), clients: Vec::new(), picks: Picks::Seed, second_start: None, ..plan.clone() }
 }
 
-/// What storage holds when the second act begins; `None` if the first one has left nothing to be wrong about. A log that
-/// holds the newest checkpoint that the output is marked with may go on, and so may any log if there is no such mark: the job was
-/// cancelled, say, before the output was marked with the last one.
+/// What storage holds when the second act begins; `None` if the first one has left nothing to be wrong about. A log
+/// that holds the newest checkpoint that the output is marked with may go on, and so may any log if there is no such
+/// mark: the job was cancelled, say, before the output was marked with the last one.
 pub fn storage(history: &History, start: SecondStart) -> Option<BTreeMap<String, Bytes>> {
     let ledger = Ledger::of(history);
     let copied = match start {

@@ -6,7 +6,8 @@
 //! * Output that no checkpoint here knows of was written by something else: its files would be mixed with this run's.
 //!
 //! Whether output and checkpoints belong together is decided by the leader, from the marks in the output
-//! ([`cofferdam_engine::cores::ownership`]): what is looked at here may change while other processes of the same job start.
+//! ([`cofferdam_engine::cores::ownership`]): what is looked at here may change while other processes of the same job
+//! start.
 
 use bytes::Bytes;
 use cofferdam_engine::error::{Error, Result};

@@ -1,5 +1,6 @@
-//! `inspect`: what a checkpoint folder or one manifest holds, and whether committed output is what was committed, with every
-//! stored byte read back and checked. Checkpoints are read by the offline reader ([`cofferdam_engine::persist::reader`]), which shares no code with a restore.
+//! `inspect`: what a checkpoint folder or one manifest holds, and whether committed output is what was committed, with
+//! every stored byte read back and checked. Checkpoints are read by the offline reader
+//! ([`cofferdam_engine::persist::reader`]), which shares no code with a restore.
 //!
 //! Reads only. A job may be running: a checkpoint that is subsumed while it is being read is no damage, so what looks
 //! like damage counts only if the log has not moved on meanwhile.

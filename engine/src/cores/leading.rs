@@ -21,13 +21,13 @@
 //! 3. The manifest is durable: the completion waits for its turn in the queue of proposals, then its slot is created
 //!    (`log`). **The slot is the commit point**: what [`Completed`] accepts is durable.
 //! 4. The output is marked ([`Ownership`], `mark_completed` in `output`). Only what is marked is published: announced,
-//!    answered to clients, and notified to the hosts, in this order (`publish` and `notify` in `checkpoints`). Each sink
-//!    then commits ([`super::task`], step 4). Only after the notifications does [`Retention`] learn what fell below the
-//!    floor of the slot.
+//!    answered to clients, and notified to the hosts, in this order (`publish` and `notify` in `checkpoints`). Each
+//!    sink then commits ([`super::task`], step 4). Only after the notifications does [`Retention`] learn what fell
+//!    below the floor of the slot.
 //! 5. *Abort.* Until a checkpoint is completing, [`Checkpointing`] can abort it. `abort` (`checkpoints`) sends
 //!    `ToWorker::Aborted` to the hosts if the attempt still runs, and what was acknowledged is deleted. [`super::task`]
-//!    (*Waits*, *Decision*) says what a subtask does. While the checkpoint is completing, only a manifest that cannot be
-//!    written or a slot that is certainly not added aborts it. Once its slot is durable nothing aborts it. If the
+//!    (*Waits*, *Decision*) says what a subtask does. While the checkpoint is completing, only a manifest that cannot
+//!    be written or a slot that is certainly not added aborts it. Once its slot is durable nothing aborts it. If the
 //!    attempt is over by then, no notification is sent, and the next restore commits. If the mark cannot be created,
 //!    this leadership ends, and the next one creates the mark ([`super::ownership`], step 3).
 //!

@@ -23,10 +23,11 @@
 //! copy B, claims G+1:                Create generation-(G+1) ── list completed-*
 //! ```
 //! Each writes first and reads then, so at least one of them sees the other: either A reads the mark of B and stops, or
-//! B lists the mark of A and is refused. So nothing is notified of which the next owner does not know. *Exactly* G+1 is looked for, so an owner lets no number be missing: a claim whose leader died before it made
-//! a mark leaves a gap, behind which an older leader would see nothing. So a leader that finds a gap anywhere between the
-//! oldest mark and its own closes it, with marks in its own name, and looks again. It may die before, which leaves the gap
-//! to the next one. A leader that was only late finds its own number taken, and is fenced.
+//! B lists the mark of A and is refused. So nothing is notified of which the next owner does not know. *Exactly* G+1 is
+//! looked for, so an owner lets no number be missing: a claim whose leader died before it made a mark leaves a gap,
+//! behind which an older leader would see nothing. So a leader that finds a gap anywhere between the oldest mark and
+//! its own closes it, with marks in its own name, and looks again. It may die before, which leaves the gap to the next
+//! one. A leader that was only late finds its own number taken, and is fenced.
 //! 3. A leader that starts marks what its log holds before it deploys, for sinks commit that again.
 //! 4. *Refusing* (`acceptance`). What looks like an old copy may also be the log of a leader that was deposed meanwhile,
 //!    whose successor has gone on. So before it refuses, the leader asks its log whether it still leads.

@@ -29,13 +29,13 @@
 //! commits everything restored, and only then removes what former attempts have staged. A source that had ended announces
 //! its end before anything else, so its barriers are behind it in this attempt as well.
 //!
-//! *Waits.* While the subtask waits (for storage, an external system or credit) no element is taken and no record is read.
-//! Control messages that arrive meanwhile are queued, and handled in their order when the step is over. An abort counts
-//! at once: it is announced, and discards the upload of its checkpoint (order rule O4). If the abort is queued
-//! before the barrier is sent, a cancellation marker is sent instead. If it is queued while a sink stages, the barrier is
-//! already sent, and only view and upload are skipped. The shell takes control messages before elements. While a step
-//! waits it passes them in at once, except while a snapshot is read or handed to reader and operator: then they stay in
-//! its mailbox.
+//! *Waits.* While the subtask waits (for storage, an external system or credit) no element is taken and no record is
+//! read. Control messages that arrive meanwhile are queued, and handled in their order when the step is over. An abort
+//! counts at once: it is announced, and discards the upload of its checkpoint (order rule O4). If the abort is queued
+//! before the barrier is sent, a cancellation marker is sent instead. If it is queued while a sink stages, the barrier
+//! is already sent, and only view and upload are skipped. The shell takes control messages before elements. While a
+//! step waits it passes them in at once, except while a snapshot is read or handed to reader and operator: then they
+//! stay in its mailbox.
 //!
 //! *Decision.* An upload goes on while its subtask processes records, so its end and the abort of its checkpoint can come at
 //! one time. Both share one atomic, which [`Effect::Discard`] and

@@ -1,5 +1,5 @@
-//! A place: one path of a mount, and what can be done there. How a write ends, and what of it may be repeated, is told in
-//! [`super::storage`].
+//! A place: one path of a mount, and what can be done there. How a write ends, and what of it may be repeated, is told
+//! in [`super::storage`].
 
 use super::mount::{Layout, Mount, STAGING, is_staging};
 use crate::door::{Depth, ObjectMeta, Piece, StorageError, Version, WriteMode};
@@ -57,7 +57,8 @@ impl Place {
         }
     }
 
-    /// The store of the mount: of input nothing but reads and listings is served, by [`InputFiles`](super::input::InputFiles).
+    /// The store of the mount: of input nothing but reads and listings is served, by
+    /// [`InputFiles`](super::input::InputFiles).
     pub fn store(&self) -> Result<&Arc<dyn ObjectStore>, StorageError> {
         match &self.mount.layout {
             Layout::Atomic { store, .. } | Layout::Folder { store, .. } => Ok(store),

@@ -7,7 +7,8 @@
 //! 2. A coordinator registers no worker of which no process has ever come up.
 //! 3. A process that proves to be a worker, to a coordinator or on a link to another worker, is that worker. In a history a peer
 //!    is known by the name of its process.
-//! 4. A worker is never taken for one that looks for another worker: the address that it dials is that of the worker it means.
+//! 4. A worker is never taken for one that looks for another worker: the address that it dials is that of the worker it
+//!    means.
 //!
 //! Does not judge who reads along, nor what a member may do once it is trusted.
 

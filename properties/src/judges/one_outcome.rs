@@ -10,7 +10,8 @@
 //! 4. a completion is notified after its `CompletionDurable`, and an abort reaches a subtask after its
 //!    `CheckpointAborted`;
 //! 5. when an attempt is deployed nothing of the one before in its leadership is pending;
-//! 6. a checkpoint that is aborted for a reason that only a subtask has was declined by one, for that reason (FLINK-18336);
+//! 6. a checkpoint that is aborted for a reason that only a subtask has was declined by one, for that reason
+//!    (FLINK-18336);
 //! 7. a checkpoint is declined because a subtask is finished only if it has finished, in the attempt that runs.
 //!
 //! Does not check that notifications arrive: they may be lost. Nor how many checkpoints fail.

@@ -11,7 +11,8 @@
 //!    writes to a system outside, for what it asks there. Where a source reads objects, every fourth plan changes some.
 //! 6. Clients come last (`client`), some with a fault of their own.
 //! 7. One plan in six has a worker more than the job needs, which takes the place of one that is away.
-//! 8. One plan in fifteen or so is started once more when it is over, with checkpoints that do not belong to its output.
+//! 8. One plan in fifteen or so is started once more when it is over, with checkpoints that do not belong to its
+//!    output.
 //!
 //! Any change here makes old seeds mean something else: count [`crate::seed::GENERATOR`] up with it.
 

@@ -81,7 +81,8 @@ pub(super) enum Ending {
     /// How the job ended is being recorded, which has failed `tries` times.
     Recording { end: End, tries: u32 },
     /// The job is over. Workers and clients get the end of the job and time to hang up; then storage is swept for the
-    /// last time. `absent`: the workers that were not connected when the job ended and have not come back. `unheard`: the workers that have been silent since. They may be draining what they have under way.
+    /// last time. `absent`: the workers that were not connected when the job ended and have not come back. `unheard`:
+    /// the workers that have been silent since. They may be draining what they have under way.
     Lingering {
         end: Result<JobEnd>,
         over: Over,
@@ -233,8 +234,8 @@ impl Leading {
         self.answer_cancellations(&over, out);
         self.beat.resign(self.now);
         let until = self.now + self.connections.timeout();
-        // A worker whose connection is lost dials again, and would dial without end if it got no `JobDone`: a host of the last
-        // attempt, one that another worker has replaced, or a spare one.
+        // A worker whose connection is lost dials again, and would dial without end if it got no `JobDone`: a host of
+        // the last attempt, one that another worker has replaced, or a spare one.
         let is_absent = |worker: &WorkerId| !self.connections.has(*worker);
         let absent = self.seen.iter().copied().filter(is_absent).collect();
         let (unheard, sweep) = (BTreeSet::new(), LastSweep::Waiting);

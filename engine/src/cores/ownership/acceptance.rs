@@ -4,8 +4,9 @@
 //! 2. A log that holds a completed checkpoint finds its own mark and the mark of the leadership that completed it: otherwise
 //!    what that checkpoint knows as written lies elsewhere, or this is an old copy of the output. Readers may move parts
 //!    away, so the absence of parts says nothing; marks stay.
-//! 3. No mark of a completed checkpoint is ahead of the log that left it. If one is, the log is an old copy, and going on
-//!    would write records a second time. Generations come first in that comparison: another copy may have used higher ids earlier.
+//! 3. No mark of a completed checkpoint is ahead of the log that left it. If one is, the log is an old copy, and going
+//!    on would write records a second time. Generations come first in that comparison: another copy may have used
+//!    higher ids earlier.
 //! 4. Output of the log that the job started from counts up to the checkpoint that it started from.
 //! 5. No newer leadership has left its mark.
 

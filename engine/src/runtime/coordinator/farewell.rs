@@ -1,9 +1,9 @@
 //! Farewell: a coordinator that finds the job over sends `JobDone` to the workers that still look for one, and leaves.
 //!
 //! The leader that wrote the end may have died before it sent `JobDone` to its workers; they would dial without end.
-//! How many of them still run is not known, for some may be spare. So this lasts until a worker must have noticed the loss of
-//! its coordinator and dialled again, or, where none is spare, until all have got `JobDone` and are gone. Clients that come
-//! meanwhile get the end of the job as their answer.
+//! How many of them still run is not known, for some may be spare. So this lasts until a worker must have noticed the
+//! loss of its coordinator and dialled again, or, where none is spare, until all have got `JobDone` and are gone.
+//! Clients that come meanwhile get the end of the job as their answer.
 //!
 //! The leader may also have died before it cleaned up, so this process sweeps in its place ([`LastSweep`]): the log
 //! justifies every deletion, and a leadership that comes later uses other ids.
@@ -42,8 +42,8 @@ pub(super) struct Farewell {
 }
 
 impl Farewell {
-    /// No worker has got `JobDone` yet. `expected`: how many there are, if that is known. `store` has read the log that says how the
-    /// job ended.
+    /// No worker has got `JobDone` yet. `expected`: how many there are, if that is known. `store` has read the log that
+    /// says how the job ended.
     pub fn new(requests: Requests, job: &Job, over: Over, store: &Completed, expected: Option<usize>) -> Self {
         let (now, config) = (requests.env.clock.now(), &job.config);
         Self {

@@ -68,7 +68,8 @@ impl Requests {
         self.ceased.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the outcome of every write of this process is known, so that none lands behind what is listed from here on.
+    /// Whether the outcome of every write of this process is known, so that none lands behind what is listed from here
+    /// on.
     pub fn is_drained(&self) -> bool {
         self.changes.is_idle()
     }

@@ -44,7 +44,8 @@ pub fn pace(inputs: BoxedStrategy<InputShape>) -> impl Strategy<Value = Pace> {
     )
 }
 
-/// Workers that the job needs, and spare ones: in every sixth plan there is one more, which takes the place of one that is away.
+/// Workers that the job needs, and spare ones: in every sixth plan there is one more, which takes the place of one that
+/// is away.
 fn workers() -> impl Strategy<Value = (u16, u16)> {
     (1..=3_u16, prop_oneof![5 => Just(0), 1 => Just(1)])
 }

@@ -64,8 +64,8 @@ fn ordinary(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
     })
 }
 
-/// A worker stands still while its subtasks finish, not for long enough to be lost, and the attempt fails of something else. So
-/// the cancellation, the next attempt and the last reports of the old one come at once.
+/// A worker stands still while its subtasks finish, not for long enough to be lost, and the attempt fails of something
+/// else. So the cancellation, the next attempt and the last reports of the old one come at once.
 fn overtaken_ends(pace: &Pace) -> BoxedStrategy<Vec<Fault>> {
     let workers = pace.workers - pace.spare;
     if workers < 2 {
