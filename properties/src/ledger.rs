@@ -37,7 +37,7 @@ pub struct Ledger<'a> {
     pub aborted: Vec<(usize, CheckpointId)>,
     /// Whether anybody was ever told an unknown outcome.
     pub has_doubts: bool,
-    /// Whether any subtask was ever told of an abort, or passed a marker of one on.
+    /// Whether an abort ever reached a subtask, or a marker of one was passed on.
     pub has_aborts: bool,
     /// Every entry but those about elements, in order.
     pub protocol: Vec<usize>,

@@ -3,9 +3,9 @@
 //! The producing worker may receive an attempt first, and dial before this worker receives it. Such a link is held until the
 //! attempt is deployed here, if the attempt is *near*:
 //! 1. It is of the leadership that has welcomed this worker. Reason: a worker is placed only after it was welcomed.
-//! 2. It is at most [`AHEAD_MAX`] attempts ahead of the one deployed in this session. Reason: a leader sends an attempt to all
-//!    its hosts at once. Exception: a worker that was away may have missed any number, so before the first deployment of a
-//!    session only rule 1 holds.
+//! 2. It is at most [`AHEAD_MAX`] attempts ahead of the one deployed in this session. Reason: a leader sends an attempt
+//!    to all its hosts at once; one that was spare for longer costs the attempt that it joins. Exception: a worker that
+//!    was away may have missed any number, so before the first deployment of a session only rule 1 holds.
 //!
 //! At most one link is held of each worker, that of its newest attempt, and at most [`HELD_MAX`] in all. A link is forgotten when
 //! its peer hangs up, and released when a newer attempt is deployed or another leadership welcomes this worker.

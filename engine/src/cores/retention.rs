@@ -111,8 +111,7 @@ pub struct Retention {
 struct Kept {
     /// Path of its manifest.
     manifest: String,
-    /// What the manifest names, its own path included; `None` as long as nobody has read what an earlier leadership
-    /// wrote.
+    /// What the manifest names, its own path included; `None` until what an earlier leadership wrote is read.
     named: Option<BTreeSet<String>>,
 }
 

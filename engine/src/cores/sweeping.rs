@@ -8,8 +8,10 @@
 //!
 //! A worker drains what it has under way before it hangs up, and so does the coordinator here: a write that lands late
 //! is there when storage is listed. A request of a process that died may land behind the last listing, and no process
-//! can know of it. A worker that lost its connection may come back during the sweep, with a write under way: then a sweep
-//! that has begun is not the last one, and another follows once that worker is gone.
+//! can know of it. Nor is a worker that has got `JobDone`, and whose connection breaks while it drains, told from one
+//! that has left: what it stores behind the last listing stays. A worker that lost its connection may come back during
+//! the sweep, with a write under way: then a sweep that has begun is not the last one, and another follows once that
+//! worker is gone.
 //!
 //! Reason for the condition on staging: what is not committed belongs to a checkpoint, from which the job may go on as
 //! long as it has not finished.

@@ -1,4 +1,4 @@
-//! A place: one path of a mount, and what can be done there. How a write ends, and what of it may be repeated, is told
+//! A place: one path of a mount, and what can be done there. How a write ends, and what of it may be repeated, stands
 //! in [`super::storage`].
 
 use super::mount::{Layout, Mount, STAGING, is_staging};

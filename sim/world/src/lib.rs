@@ -76,7 +76,7 @@ pub struct WorldSpec {
     pub seed: u64,
     /// The processes; each comes up after a small keyed delay.
     pub processes: Vec<ProcessSpec>,
-    /// So many workers host subtasks, in the order of their indices; the others are spare.
+    /// Subtasks are placed on so many workers, in the order of their indices; the others are spare.
     pub hosts: u16,
     /// Objects in storage at the beginning.
     pub initial: BTreeMap<String, Bytes>,
